@@ -1,0 +1,254 @@
+"""The command line: napari-dip demo, napari-dip restore."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from . import Settings
+from .image_files import TIFF_SUFFIXES, read_image, read_mask, write_png, write_tiff, write_whole
+from .settings import PRESETS
+
+if TYPE_CHECKING:
+    from .restoration import Restoration
+
+_HELP = """Restore one image with a controlled deep image prior: no training data, no downloaded weights.
+
+An untrained network is fitted to your image; it learns the picture before it learns the noise, and is stopped in between.
+"""
+
+app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown")
+
+Preset = StrEnum("Preset", {name: name for name in PRESETS})  # type: ignore[misc]
+
+
+class TaskName(StrEnum):
+    """The tasks, as options."""
+
+    denoise = "denoise"
+    inpaint = "inpaint"
+    enhance = "enhance"
+
+
+DeviceOption = Annotated[str, typer.Option(help="auto (CUDA, then MPS, then CPU) or a torch device name.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything random; the same seed repeats the result.")]
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to write the layers and pictures.")] = Path("napari-dip-demo"),
+    preset: Annotated[Preset, typer.Option(help="Named settings.")] = Preset("default"),
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Add noise to a photograph that scikit-image ships, restore it, and say how well that went."""
+    from skimage.metrics import peak_signal_noise_ratio
+
+    from .samples import noisy_photograph
+
+    with _plain_errors():
+        sample = noisy_photograph(side=128)
+        settings = dataclasses.replace(
+            Settings.preset(preset.value), seed=seed, device=device, smoothed=True, detail_enhanced=True
+        )
+        result = _restore_with_progress(sample.degraded, None, "denoise", settings)
+        layers = {"truth": sample.truth, "noisy": sample.degraded} | _outputs(result)
+        record = result.record.as_dict()
+        for name, image in layers.items():
+            if image is not None:
+                write_tiff(folder / f"{name}.tif", image.astype(np.float32), record)
+        _write_band_figure(folder / "frequency_bands.png", result)
+        _write_before_after(folder / "before_after.png", sample.degraded, result.restored, sample.truth)
+        before, after = (
+            peak_signal_noise_ratio(sample.truth, image, data_range=255) for image in (sample.degraded, result.restored)
+        )
+        typer.echo(f"PSNR before: {before:.2f} dB, after: {after:.2f} dB (higher is better)")
+        typer.echo(f"Written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+
+
+@app.command()
+def restore(
+    image: Annotated[Path, typer.Argument(metavar="IN", help="TIFF or PNG, one plane, grey or RGB.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="TIFF (float32, keeps everything) or PNG (rounded).")],
+    task: Annotated[TaskName, typer.Option(help="What is wrong with the image.")] = TaskName.denoise,
+    mask: Annotated[Path | None, typer.Option(help="Image file; not 0 = missing pixel.")] = None,
+    preset: Annotated[Preset, typer.Option(help="Named settings.")] = Preset("default"),
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    lipschitz_bound: Annotated[
+        float | None, typer.Option(help="The bound λ: smaller is smoother. Default: the preset's.", min=0.01)
+    ] = None,
+    step_limit: Annotated[int | None, typer.Option(help="Never more steps than this.", min=1)] = None,
+    keep_known: Annotated[
+        bool, typer.Option(help="Inpainting: return the known pixels as given, or as the network draws them.")
+    ] = True,
+    smoothed: Annotated[bool, typer.Option("--smoothed", help="Also write OUT_smoothed.")] = False,
+    detail_enhanced: Annotated[bool, typer.Option("--detail-enhanced", help="Also write OUT_detail_enhanced.")] = False,
+    detail_amount: Annotated[float | None, typer.Option(help="How strongly details are enhanced.")] = None,
+    bands: Annotated[Path | None, typer.Option(help="Also draw the frequency-band plot into this PNG.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")] = False,
+) -> None:
+    """Restore one image file.
+
+    **Examples**
+
+    napari-dip restore noisy.tif restored.tif
+
+    napari-dip restore scratched.png filled.tif --task inpaint --mask scratches.png
+
+    napari-dip restore cells.tif enhanced.tif --task enhance --detail-amount 1.5
+
+    Intensities of a TIFF are those of the input, as float32. The settings used stand in the TIFF's description. Ctrl-C stops
+    and writes the best so far; Ctrl-C twice ends without writing.
+    """
+    with _plain_errors():
+        picture = read_image(image)
+        is_png = out.suffix.lower() == ".png"
+        if not is_png and out.suffix.lower() not in TIFF_SUFFIXES:
+            raise ValueError(f"OUT is {out.name}; end it in .tif or .png.")
+        if is_png and picture.dtype not in (np.uint8, np.uint16):
+            raise ValueError(f"PNG cannot keep the input's {picture.dtype} intensities; end OUT in .tif.")
+        changes = {
+            name: value
+            for name, value in (
+                ("lipschitz_bound", lipschitz_bound),
+                ("step_limit", step_limit),
+                ("detail_amount", detail_amount),
+            )
+            if value is not None
+        }
+        settings = dataclasses.replace(
+            Settings.preset(preset.value), seed=seed, device=device, keep_known=keep_known, smoothed=smoothed,
+            detail_enhanced=detail_enhanced, **changes,
+        )  # fmt: skip
+        wanted = ["restored"] if task is not TaskName.enhance else ["detail_enhanced"]
+        wanted += [name for name, asked in (("smoothed", smoothed), ("detail_enhanced", detail_enhanced)) if asked]
+        paths = {name: out if n == 0 else _beside(out, name) for n, name in enumerate(dict.fromkeys(wanted))}
+        existing = [path for path in (*paths.values(), *([bands] if bands else [])) if path.exists()]
+        if existing and not overwrite:
+            raise ValueError(f"{existing[0]} exists; choose another name or add --overwrite.")
+        result = _restore_with_progress(picture, None if mask is None else read_mask(mask), task.value, settings)
+        outputs = _outputs(result)
+        for name, path in paths.items():
+            layer = outputs[name]
+            if layer is None:
+                typer.echo(f"{name} was not made, because the run was stopped before it.", err=True)
+            elif is_png:
+                write_png(path, layer, picture.dtype)
+            else:
+                write_tiff(path, layer, result.record.as_dict())
+        if bands:
+            _write_band_figure(bands, result)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _outputs(result: Restoration) -> dict[str, NDArray[np.float32] | None]:
+    return {"restored": result.restored, "smoothed": result.smoothed, "detail_enhanced": result.detail_enhanced}
+
+
+def _beside(out: Path, name: str) -> Path:
+    return out.with_name(f"{out.stem}_{name}{out.suffix}")
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Turn the sentences of the engine into one line on stderr and exit code 1."""
+    try:
+        yield
+    except (ValueError, TypeError, FloatingPointError, OSError) as error:
+        typer.echo(f"napari-dip: {error}", err=True)
+        raise typer.Exit(1) from error
+    except RuntimeError as error:
+        if "out of memory" not in str(error).lower():
+            raise
+        typer.echo("napari-dip: the device ran out of memory; use --preset fast, --device cpu or a smaller image.", err=True)
+        raise typer.Exit(1) from error
+
+
+def _restore_with_progress(
+    image: NDArray, mask: NDArray | None, task: str, settings: Settings
+) -> Restoration:
+    """Restore with a progress bar on stderr; Ctrl-C stops and keeps."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as ProgressBar
+
+    from .device import choose_device
+    from .restoration import restore_steps
+
+    typer.echo(choose_device(settings.device, settings.precision).reason, err=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps at most,"),
+        TimeRemainingColumn(), TextColumn("left at most"),
+    )  # fmt: skip
+    with _stop_on_interrupt() as stop, ProgressBar(*columns, console=Console(stderr=True)) as bar:
+        bars = {}
+        for progress in restore_steps(image, mask, task, None, settings, stop_requested=stop.is_set):
+            if progress.stage not in bars:
+                bars[progress.stage] = bar.add_task(progress.stage, total=progress.step_limit)
+            bar.update(bars[progress.stage], completed=progress.step)
+    result = progress.result
+    assert result is not None
+    seconds = result.record.seconds
+    typer.echo(f"Step {result.step} of {result.record.stop_step} was chosen: {result.stop_reason.value} ({seconds:.0f} s).")
+    return result
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[threading.Event]:
+    stop = threading.Event()
+
+    def interrupt(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        print("\nstopping, and keeping the best so far ...", file=sys.stderr)
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield stop
+        return
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _write_band_figure(path: Path, result: Restoration) -> None:
+    from .spectrum.band_figure import draw_bands
+
+    figure = draw_bands(
+        [report.step for report in result.history],
+        [report.band_correspondence for report in result.history],
+        chosen_step=result.step,
+        caption=f"Stopped: {result.stop_reason.value}",
+    )
+    write_whole(path, lambda beside: figure.savefig(beside, dpi=150))
+
+
+def _write_before_after(path: Path, before: NDArray, after: NDArray, truth: NDArray) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10.5, 3.9), layout="constrained")
+    for axes, (title, image) in zip(
+        figure.subplots(1, 3), (("noisy", before), ("restored", after), ("truth", truth)), strict=True
+    ):
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_title(title)
+        axes.axis("off")
+    write_whole(path, lambda beside: figure.savefig(beside, dpi=150))

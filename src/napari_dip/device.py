@@ -1,0 +1,84 @@
+"""Which device and precision a run uses, and why."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChoice:
+    """A device, the precision of its convolutions, and the reason in words.
+
+    Attributes
+    ----------
+    device : str
+        A torch device name.
+    precision : {"bfloat16", "float32"}
+    reason : str
+        One sentence for the user.
+    """
+
+    device: str
+    precision: str
+    reason: str
+
+
+def choose_device(device: str = "auto", precision: str = "auto") -> DeviceChoice:
+    """Choose CUDA, then MPS, then the CPU; and bfloat16 where the hardware multiplies in it.
+
+    Parameters
+    ----------
+    device : str
+        ``"auto"`` or a torch device name, which is obeyed.
+    precision : {"auto", "bfloat16", "float32"}
+
+    Raises
+    ------
+    ValueError
+        If the device does not exist here.
+    """
+    chosen, reason = (_best_device() if device == "auto" else (_checked(device), "as asked for"))
+    kind = torch.device(chosen).type
+    if precision == "auto":
+        precision = "bfloat16" if _multiplies_bfloat16(kind) else "float32"
+    return DeviceChoice(chosen, precision, f"{_device_name(chosen)} in {precision}: {reason}.")
+
+
+def _best_device() -> tuple[str, str]:
+    if torch.cuda.is_available():
+        return "cuda", "a CUDA GPU was found"
+    if torch.backends.mps.is_available():
+        return "mps", "an Apple GPU was found"
+    if torch.version.cuda is None and torch.version.hip is None:
+        why = "the installed torch is built without GPU support (see pytorch.org/get-started for one that has it)"
+    else:
+        why = "the installed torch supports GPUs but found none; check the graphics driver"
+    return "cpu", why
+
+
+def _checked(device: str) -> str:
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f'device "{device}" cannot be used here: {first_line}. Use "auto" or "cpu".') from error
+    return device
+
+
+def _multiplies_bfloat16(kind: str) -> bool:
+    if kind == "cuda":
+        return torch.version.hip is not None or torch.cuda.get_device_capability()[0] >= 8  # Ampere and newer
+    if kind == "cpu":
+        # torch below 2.7 does not tell: float32 is then the safe choice
+        capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False  # MPS: bfloat16 convolutions depend on the macOS version; float32 always works
+
+
+def _device_name(device: str) -> str:
+    if torch.device(device).type == "cuda":
+        return f"GPU ({torch.cuda.get_device_name(device)})"
+    return {"mps": "Apple GPU", "cpu": f"CPU ({platform.machine()})"}.get(torch.device(device).type, device)

@@ -1,0 +1,133 @@
+"""Image files: TIFF, OME-TIFF and PNG, read and written, never half a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+
+
+def read_image(path: Path) -> NDArray:
+    """Read one plane, ``(h, w)`` or ``(h, w, c)``, in the file's dtype.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read or holds more than one plane.
+    """
+    from skimage import io
+
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}.")
+    try:
+        image = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else np.asarray(io.imread(path))
+    except Exception as error:  # the readers raise many kinds of their own
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    if image.ndim == 3 and image.shape[2] == 2:
+        raise ValueError(f"{path} is grey with alpha; save it as grey or RGB.")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+        raise ValueError(f"{path} has shape {image.shape}; only single planes, grey or RGB, are restored so far.")
+    return image
+
+
+def _read_tiff(path: Path) -> NDArray:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        image = series.asarray()
+        if series.axes.startswith("S") and image.ndim == 3:  # colours stored plane by plane
+            image = np.moveaxis(image, 0, -1)
+    return np.squeeze(image, axis=tuple(i for i, n in enumerate(image.shape[:-2]) if n == 1)) if image.ndim > 3 else image
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Read a mask, ``(h, w)``, True where the file is not 0.
+
+    Raises
+    ------
+    ValueError
+        As ``read_image``, or if the mask has colours that differ.
+    """
+    image = read_image(path)
+    if image.ndim == 3:
+        image = image[:, :, :3].max(axis=2)
+    return image != 0
+
+
+def write_tiff(path: Path, image: NDArray, record: Mapping[str, Any] | None = None) -> None:
+    """Write an image as TIFF in its dtype, with the record as JSON in the description.
+
+    Parameters
+    ----------
+    path : Path
+        Written beside and renamed, so that no partial file ever bears this name.
+    image : ndarray
+        ``(h, w)`` or ``(h, w, c)``.
+    record : mapping, optional
+        Plain types.
+    """
+    import tifffile
+
+    description = None if record is None else json.dumps(record)
+    photometric = "rgb" if image.ndim == 3 and image.shape[2] in (3, 4) else "minisblack"
+    extra = ["unassalpha"] if image.ndim == 3 and image.shape[2] == 4 else None
+    write_whole(
+        path,
+        lambda beside: tifffile.imwrite(
+            beside, image, photometric=photometric, extrasamples=extra, description=description, metadata=None
+        ),
+    )
+
+
+def write_png(path: Path, image: NDArray, like: np.dtype) -> None:
+    """Write an image as 8- or 16-bit PNG, rounded and clipped to the range of ``like``.
+
+    Parameters
+    ----------
+    path : Path
+    image : ndarray
+        ``(h, w)`` or ``(h, w, c)``, in the units of ``like``.
+    like : dtype
+        uint8 or uint16.
+
+    Raises
+    ------
+    ValueError
+        For another dtype: PNG has no way to keep its intensities.
+    """
+    from skimage import io
+
+    if like not in (np.uint8, np.uint16):
+        raise ValueError(f"PNG cannot keep {like} intensities; write a .tif instead.")
+    limits = np.iinfo(like)
+    whole = np.clip(np.rint(image), limits.min, limits.max).astype(like)
+    write_whole(path, lambda beside: io.imsave(beside, whole, check_contrast=False))
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Call ``write`` with a temporary path beside ``path``, then rename: the file is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        write(beside)
+        beside.chmod(0o666 & ~_umask())  # mkstemp makes it private
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,116 @@
+"""Image to tensor in [0, 1], and the exact way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+SMALLEST_SIDE = 16
+_OUTLYING = 0.001  # share of pixels at either end that may be outliers, such as hot pixels
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTensor:
+    """One image as the engine sees it, with all that is needed to return to the user's units.
+
+    Attributes
+    ----------
+    values : Tensor
+        ``(1, c, h, w)`` float32; known pixels lie in [0, 1] (extreme outliers beyond), missing ones are 0.
+    known : Tensor
+        ``(1, 1, h, w)`` bool, True where the pixel was measured.
+    offset, scale : float
+        intensity = offset + scale * value.
+    original : ndarray
+        ``(h, w)`` or ``(h, w, c)``, the image as given.
+    """
+
+    values: torch.Tensor
+    known: torch.Tensor
+    offset: float
+    scale: float
+    original: NDArray
+
+    def to_image(self, values: torch.Tensor) -> NDArray[np.float32]:
+        """Return ``(1, c, h, w)`` values as float32 in the user's intensities and axes, alpha passed through."""
+        array = values.detach()[0].permute(1, 2, 0).to("cpu", torch.float64).numpy()
+        image = (self.offset + self.scale * array).astype(np.float32)
+        if self.original.ndim == 2:
+            return image[:, :, 0]
+        if self.original.shape[2] == 4:
+            return np.concatenate([image, self.original[:, :, 3:].astype(np.float32)], axis=2)
+        return image
+
+    def keep_known(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the image with the known pixels as they were given."""
+        known = self.known[0, 0].cpu().numpy()
+        if self.original.ndim == 3:
+            known = known[:, :, None]
+        with np.errstate(invalid="ignore"):  # missing pixels may be NaN
+            return np.where(known, self.original.astype(np.float32), image)
+
+
+def to_tensor(image: NDArray, mask: NDArray | None = None) -> ImageTensor:
+    """Check an image and its mask, and bring the intensities to [0, 1].
+
+    The scale is the range of the known intensities, except that extreme outliers (farther beyond the 0.1 and 99.9
+    percentiles than these lie apart) do not stretch it. It is taken from values that occur in the image, so that an
+    image of whole numbers gives the same tensor, to the bit, after any whole gain and offset.
+
+    Parameters
+    ----------
+    image : array
+        ``(h, w)`` or ``(h, w, c)``, c = 1, 3 or 4 (the fourth is alpha); any real dtype. NaN and inf are missing.
+    mask : array, optional
+        ``(h, w)``, True where the pixel is missing.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the image or the mask cannot be used; the message says why.
+    """
+    image = np.asarray(image)
+    if image.dtype == object or not (
+        np.issubdtype(image.dtype, np.bool_) or np.issubdtype(image.dtype, np.integer)
+        or np.issubdtype(image.dtype, np.floating)
+    ):  # fmt: skip
+        raise TypeError(f"image has dtype {image.dtype}; give real numbers (for a complex image, its magnitude).")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+        raise ValueError(f"image has shape {image.shape}; give one plane (h, w) or (h, w, c) with c = 1, 3 or 4.")
+    height, width = image.shape[:2]
+    if min(height, width) < SMALLEST_SIDE:
+        raise ValueError(f"image is {height} x {width} pixels; at least {SMALLEST_SIDE} x {SMALLEST_SIDE} are needed.")
+    colours = image if image.ndim == 3 else image[:, :, None]
+    colours = colours[:, :, :3].astype(np.float64)
+    known = np.isfinite(colours).all(axis=2)
+    if mask is not None:
+        mask = np.asarray(mask)
+        if mask.shape != (height, width):
+            raise ValueError(f"mask shape {mask.shape} does not match image ({height}, {width}).")
+        known &= ~mask.astype(bool)
+    if known.sum() < SMALLEST_SIDE:
+        raise ValueError("the mask and the not-a-number pixels leave nothing of the image to learn from.")
+    intensities = colours[known]
+    low, high = _range(intensities)
+    if not high > low:
+        raise ValueError(f"all known pixels have the same intensity ({low:g}); there is nothing to restore.")
+    values = np.where(known[:, :, None], (colours - low) / (high - low), 0.0)
+    return ImageTensor(
+        values=torch.from_numpy(values.astype(np.float32)).permute(2, 0, 1)[None].contiguous(),
+        known=torch.from_numpy(known)[None, None],
+        offset=float(low),
+        scale=float(high - low),
+        original=image,
+    )
+
+
+def _range(intensities: NDArray[np.float64]) -> tuple[float, float]:
+    smallest, largest = intensities.min(), intensities.max()
+    # values that occur in the image, not interpolated ones: see to_tensor
+    low, high = np.quantile(intensities, [_OUTLYING, 1 - _OUTLYING], method="nearest")
+    if high > low:
+        smallest, largest = max(smallest, low - (high - low)), min(largest, high + (high - low))
+    return float(smallest), float(largest)

@@ -1,0 +1,1 @@
+"""What we know: what was measured, which pixels are missing, what is asked."""

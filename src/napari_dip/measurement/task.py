@@ -1,0 +1,53 @@
+"""What is asked of a restoration. A task is data: no task has code of its own elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a task needs and how its result is read.
+
+    Attributes
+    ----------
+    name : str
+    label : str
+        In the user's words.
+    needs_mask : bool
+        Whether it makes sense only with missing pixels.
+    keeps_known : bool
+        Whether the known pixels may be returned as given (``Settings.keep_known``).
+    removes_noise : bool
+        Whether the restored image is the network's, so that details are enhanced without the noise.
+    """
+
+    name: str
+    label: str
+    needs_mask: bool = False
+    keeps_known: bool = False
+    removes_noise: bool = True
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task("denoise", "Remove noise"),
+        Task("inpaint", "Fill in missing pixels", needs_mask=True, keeps_known=True),
+        Task("enhance", "Enhance detail", removes_noise=False),
+    )
+}
+
+
+def find_task(name: str) -> Task:
+    """Return the task of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    try:
+        return TASKS[name]
+    except KeyError:
+        raise ValueError(f"there is no task {name!r}; choose one of {', '.join(TASKS)}.") from None

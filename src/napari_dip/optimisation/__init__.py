@@ -1,0 +1,1 @@
+"""How the prior meets the measurement: the fit and when it stops."""

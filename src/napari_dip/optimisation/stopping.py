@@ -1,0 +1,96 @@
+"""When to stop, and why."""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from typing import Protocol
+
+
+class StopReason(enum.Enum):
+    """Why a run ended; the value is a sentence for the user."""
+
+    HELD_OUT = "the error on the held-out pixels no longer fell"
+    RATIO = "the ratio of blurriness to sharpness no longer changed"
+    STEP_LIMIT = "the step limit was reached"
+    USER = "it was stopped by the user"
+
+
+class StoppingRule(Protocol):
+    """Looks at each report and says when to stop."""
+
+    def update(self, step: int, held_out_error: float | None, ratio: float) -> StopReason | None:
+        """Return the reason to stop after this report, or None to go on."""
+        ...
+
+
+class HeldOutRule:
+    """Stop when the held-out error has found no new minimum for a number of steps.
+
+    Parameters
+    ----------
+    patience : int
+        That number of steps. A minimum counts as new when it is at least 0.1% below the last.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self._patience = patience
+        self._smallest, self._step = float("inf"), 0
+
+    def update(self, step: int, held_out_error: float | None, ratio: float) -> StopReason | None:
+        """Return the reason to stop, or None."""
+        if held_out_error is None:
+            raise ValueError("the held-out rule needs held-out pixels.")
+        if held_out_error < 0.999 * self._smallest:
+            self._smallest, self._step = held_out_error, step
+        return StopReason.HELD_OUT if step - self._step >= self._patience else None
+
+
+class RatioRule:
+    """Stop when the mean ratio of n steps differs from that of the n before by less than ε (Eq. 8).
+
+    Parameters
+    ----------
+    window : int
+        n, in steps; the mean is over the reports within.
+    threshold : float
+        ε, absolute: the ratio must come from intensities in [0, 1].
+    """
+
+    def __init__(self, window: int, threshold: float) -> None:
+        self._window, self._threshold = window, threshold
+        self._ratios: deque[tuple[int, float]] = deque()
+
+    def update(self, step: int, held_out_error: float | None, ratio: float) -> StopReason | None:
+        """Return the reason to stop, or None."""
+        self._ratios.append((step, ratio))
+        while self._ratios[0][0] <= step - 2 * self._window:
+            self._ratios.popleft()
+        if step < 2 * self._window:
+            return None
+        later = [value for at, value in self._ratios if at > step - self._window]
+        earlier = [value for at, value in self._ratios if at <= step - self._window]
+        if not earlier or not later:
+            return None  # reports are farther apart than the window
+        change = abs(sum(later) / len(later) - sum(earlier) / len(earlier))
+        return StopReason.RATIO if change < self._threshold else None
+
+
+class FixedRule:
+    """Never stop before the step limit."""
+
+    def update(self, step: int, held_out_error: float | None, ratio: float) -> StopReason | None:
+        """Return None."""
+        return None
+
+
+def choose_rule(stopping: str, *, patience: int, ratio_window: int, ratio_threshold: float) -> StoppingRule:
+    """Return the rule that ``Settings.stopping`` names."""
+    match stopping:
+        case "auto":
+            return HeldOutRule(patience)
+        case "ratio":
+            return RatioRule(ratio_window, ratio_threshold)
+        case "fixed":
+            return FixedRule()
+    raise ValueError(f"there is no stopping rule {stopping!r}; choose auto, ratio or fixed.")

@@ -1,0 +1,1 @@
+"""What we believe: untrained networks whose spectral bias is controlled."""

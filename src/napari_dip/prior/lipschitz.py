@@ -1,0 +1,111 @@
+"""The Lipschitz bound on convolutions, and the normalisations that keep or undo it (Section 4.1)."""
+
+from __future__ import annotations
+
+import torch
+
+POWER_ITERATIONS_COLD = 20
+POWER_ITERATIONS_WARM = 2
+_SQUARINGS = 3  # each iteration multiplies by the 2**3-th power of the Gram matrix
+
+
+def exact_spectral_norms(kernels: torch.Tensor) -> torch.Tensor:
+    """Return the largest singular value of each kernel, reshaped to ``(out, in * k * k)``, by SVD.
+
+    Parameters
+    ----------
+    kernels : Tensor
+        ``(n, out, in, k, k)``.
+
+    Returns
+    -------
+    Tensor
+        ``(n,)``, the ‖w‖sn of Eq. 3. It bounds the convolution's operator norm up to a factor of k only.
+    """
+    return torch.linalg.svdvals(kernels.flatten(2))[:, 0]
+
+
+def spectral_norms(
+    kernels: torch.Tensor, vectors: torch.Tensor, iterations: int = POWER_ITERATIONS_WARM
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the spectral norms of a batch of kernels by power iteration on their Gram matrices.
+
+    The Gram matrix w wᵀ is small; repeated squaring makes every iteration worth eight, so that vectors kept from
+    one step to the next follow the norm even where the two largest singular values cross.
+
+    Parameters
+    ----------
+    kernels : Tensor
+        ``(n, out, in, k, k)``.
+    vectors : Tensor
+        ``(n, out)``, the left singular vectors of the step before, or any non-zero start.
+    iterations : int
+        2 follow an optimisation; a random start wants 20.
+
+    Returns
+    -------
+    norms : Tensor
+        ``(n,)``, never above the exact values but for rounding.
+    vectors : Tensor
+        ``(n, out)``, to start the next call from.
+    """
+    matrices = kernels.detach().flatten(2).float()  # (n, out, in * k * k)
+    gram = matrices @ matrices.mT  # (n, out, out)
+    power = gram
+    for _ in range(_SQUARINGS):
+        scale = torch.linalg.matrix_norm(power).clamp_min(torch.finfo(power.dtype).tiny)
+        power = power / scale[:, None, None]
+        power = power @ power
+    column = vectors[:, :, None]  # (n, out, 1)
+    for _ in range(iterations):
+        column = torch.nn.functional.normalize(power @ column, dim=1)
+    squares = (column.mT @ gram @ column)[:, 0, 0]  # Rayleigh quotient: its error is of second order
+    return squares.clamp_min(0).sqrt(), column[:, :, 0]
+
+
+def bound_kernels(kernels: torch.Tensor, norms: torch.Tensor, lipschitz_bound: float | None) -> torch.Tensor:
+    """Return w / max(1, ‖w‖sn / λ) (Eq. 5): kernels above the bound λ are scaled down to it, others untouched.
+
+    Parameters
+    ----------
+    kernels : Tensor
+        ``(n, out, in, k, k)``.
+    norms : Tensor
+        ``(n,)``; taken as constants, as the published implementation does.
+    lipschitz_bound : float or None
+        λ; None bounds nothing.
+    """
+    if lipschitz_bound is None:
+        return kernels
+    return kernels / (norms / lipschitz_bound).clamp_min(1.0)[:, None, None, None, None]
+
+
+def subtract_mean(features: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Subtract each channel's mean over the image and add a bias: the mean-only normalisation of Eq. 5.
+
+    Parameters
+    ----------
+    features : Tensor
+        ``(s, c, h, w)``, any floating dtype; the mean is taken in float32.
+    bias : Tensor
+        ``(s, c)``.
+    """
+    mean = features.mean(dim=(2, 3), dtype=torch.float32)  # (s, c)
+    # mean-only: dividing by the deviation would undo the bound (Eq. 4)
+    return features + (bias - mean).to(features.dtype)[:, :, None, None]
+
+
+def batch_normalise(features: torch.Tensor, gain: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Subtract each channel's mean, divide by its deviation, scale and shift: invariant to ‖w‖ (Eq. 4).
+
+    Parameters
+    ----------
+    features : Tensor
+        ``(s, c, h, w)``.
+    gain, bias : Tensor
+        ``(s, c)``.
+    """
+    wide = features.float()
+    variance, mean = torch.var_mean(wide, dim=(2, 3), correction=0)
+    scale = gain * torch.rsqrt(variance + 1e-5)
+    return (wide * scale[:, :, None, None] + (bias - mean * scale)[:, :, None, None]).to(features.dtype)

@@ -1,0 +1,56 @@
+"""Expansion by two: Gaussian (Eq. 6), bilinear, nearest. The smoother, the stronger the bias to low frequencies."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+KERNEL_SIZE = 5
+
+
+def gaussian_kernel(sigma: float, size: int = KERNEL_SIZE) -> torch.Tensor:
+    """Return the Gaussian of Eq. 6, sampled on the enlarged grid.
+
+    Parameters
+    ----------
+    sigma : float
+        σ in pixels of the *smaller* image (distances on the enlarged grid count half, as published); 0 is the
+        bed of nails.
+    size : int
+        Odd side of the kernel.
+
+    Returns
+    -------
+    Tensor
+        ``(size, size)`` float32 with sum 1.
+    """
+    distance = (torch.arange(size, dtype=torch.float64) - size // 2) / 2
+    line = (distance == 0).double() if sigma == 0 else torch.exp(-(distance**2) / (2 * sigma**2))
+    kernel = line[:, None] * line[None, :]
+    return (kernel / kernel.sum()).float()
+
+
+def upsample(features: torch.Tensor, kind: str, kernel: torch.Tensor | None = None) -> torch.Tensor:
+    """Enlarge by two along both sides.
+
+    Parameters
+    ----------
+    features : Tensor
+        ``(s, c, h, w)``.
+    kind : {"bilinear", "gaussian", "nearest"}
+    kernel : Tensor, optional
+        ``(k, k)`` with sum 1, for ``"gaussian"``.
+
+    Returns
+    -------
+    Tensor
+        ``(s, c, 2h, 2w)``.
+    """
+    if kind != "gaussian":
+        return functional.interpolate(features, scale_factor=2, mode=kind)
+    if kernel is None:
+        raise ValueError("Gaussian upsampling needs its kernel; give gaussian_kernel(sigma).")
+    channels, reach = features.shape[1], kernel.shape[-1] // 2
+    # The bed of nails puts three zeros beside each pixel: a kernel of sum 1 would quarter the brightness, so 4.
+    weight = (4 * kernel).to(features.dtype).expand(channels, 1, *kernel.shape)
+    return functional.conv_transpose2d(features, weight, stride=2, padding=reach, output_padding=1, groups=channels)

@@ -1,0 +1,394 @@
+"""restore() and restore_steps(): the one room where measurement, prior, spectrum and optimisation meet."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from .device import DeviceChoice, choose_device
+from .image_tensor import ImageTensor, to_tensor
+from .measurement.forward_operator import Identity, Masking
+from .measurement.missing_pixels import choose_held_out
+from .measurement.task import Task, find_task
+from .optimisation.fit import Fit, Measures
+from .optimisation.stopping import StopReason, choose_rule
+from .prior.networks import Decoder, fixed_input
+from .record import Record, read_versions
+from .settings import Settings
+
+_FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The figures of one report.
+
+    Attributes
+    ----------
+    step : int
+    loss : float
+        Mean squared error on the fitted pixels, of intensities brought to [0, 1].
+    held_out_error : float or None
+        The same on the pixels that were held out.
+    band_correspondence : tuple of float
+        Per frequency band, lowest first, in [0, 1] (Eq. 1).
+    ratio : float
+        Blurriness over sharpness (Eq. 8).
+    lipschitz_bound : float or None
+        λ at this step.
+    """
+
+    step: int
+    loss: float
+    held_out_error: float | None
+    band_correspondence: tuple[float, ...]
+    ratio: float
+    lipschitz_bound: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Restoration:
+    """A finished restoration.
+
+    Attributes
+    ----------
+    restored : ndarray
+        float32, the input's shape and intensity units. For the task "enhance", the input with missing pixels filled.
+    smoothed, detail_enhanced : ndarray or None
+        The same, if the settings or the task asked for them and the run was not stopped before.
+    step : int
+        Step of the estimate that was chosen.
+    stop_reason : StopReason
+    history : tuple of Report
+    settings : Settings
+        What was used, every "auto" resolved.
+    record : Record
+        What repeats it.
+    """
+
+    restored: NDArray[np.float32]
+    smoothed: NDArray[np.float32] | None
+    detail_enhanced: NDArray[np.float32] | None
+    step: int
+    stop_reason: StopReason
+    history: tuple[Report, ...]
+    settings: Settings
+    record: Record
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Progress:
+    """One report of a run.
+
+    Attributes
+    ----------
+    step, step_limit : int
+        Of the present stage.
+    stage : {"restoring", "smoothing"}
+    loss, held_out_error, ratio, lipschitz_bound
+        As in ``Report``.
+    band_correspondence : ndarray
+        ``(n_bands,)``.
+    estimate : ndarray
+        float32, full size, the input's units: what stopping here would return.
+    result : Restoration or None
+        None, until the last one carries it.
+    """
+
+    step: int
+    step_limit: int
+    stage: str
+    loss: float
+    held_out_error: float | None
+    ratio: float
+    lipschitz_bound: float | None
+    band_correspondence: NDArray[np.float64]
+    estimate: NDArray[np.float32]
+    result: Restoration | None = None
+
+
+def restore(
+    image: ArrayLike,
+    mask: ArrayLike | None = None,
+    task: str = "denoise",
+    factor: int | None = None,
+    settings: Settings | None = None,
+) -> Restoration:
+    """Restore one image with a controlled deep image prior.
+
+    Parameters
+    ----------
+    image : array
+        ``(h, w)``, or ``(h, w, c)`` with c = 1, 3 or 4 (the fourth is alpha, passed through); any real dtype; at least
+        16 pixels a side. NaN and inf are missing pixels.
+    mask : array, optional
+        ``(h, w)``, True = missing.
+    task : {"denoise", "inpaint", "enhance"}
+    factor : int, optional
+        For super-resolution only, which this version does not do: leave it None.
+    settings : Settings, optional
+        ``Settings()`` by default.
+
+    Returns
+    -------
+    Restoration
+
+    Raises
+    ------
+    ValueError, TypeError
+        If image, mask, task or settings cannot be used together; the message says what to do.
+
+    References
+    ----------
+    Shi, Mettes, Maji, Snoek: On Measuring and Controlling the Spectral Bias of the Deep Image Prior, IJCV 2022.
+    """
+    for progress in restore_steps(image, mask, task, factor, settings):
+        pass
+    assert progress.result is not None
+    return progress.result
+
+
+def restore_steps(
+    image: ArrayLike,
+    mask: ArrayLike | None = None,
+    task: str = "denoise",
+    factor: int | None = None,
+    settings: Settings | None = None,
+    *,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> Iterator[Progress]:
+    """Restore one image step by step; everything is checked at the call, iteration ends when it has stopped.
+
+    Parameters are those of ``restore``, and
+
+    Parameters
+    ----------
+    stop_requested : callable
+        Asked after every step; when it returns True, the run ends with the best so far.
+
+    Yields
+    ------
+    Progress
+        One per ``settings.report_every`` steps; the last one carries the result.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As ``restore``.
+    """
+    settings = Settings() if settings is None else settings
+    if not isinstance(settings, Settings):
+        raise TypeError(f"settings is a {type(settings).__name__}; give napari_dip.Settings(...).")
+    chosen_task = find_task(task)
+    if factor is not None:
+        raise ValueError(f"factor is for super-resolution; the task {task!r} takes none.")
+    tensor = to_tensor(np.asarray(image), None if mask is None else np.asarray(mask))
+    if chosen_task.needs_mask and bool(tensor.known.all()):
+        raise ValueError("nothing is marked as missing; mark the pixels to fill in, with a mask or as NaN.")
+    device = choose_device(settings.device, settings.precision)
+    return _run(tensor, chosen_task, settings, device, stop_requested)
+
+
+def auto_lipschitz_bound(step: int) -> float:
+    """Return λ of ``lipschitz_bound="auto"``: a hard bound at first, relaxed a little with every step."""
+    return min(_FIRST_BOUND + _BOUND_PER_STEP * step, _LAST_BOUND)
+
+
+def build_fit(settings: Settings, device: DeviceChoice, target: torch.Tensor, known: torch.Tensor) -> Fit:
+    """Build the network, its input and its fit for one measurement, all randomness from ``settings.seed``.
+
+    The network draws a canvas whose sides are multiples of ``2**levels``; the image is its centre, so that nothing of
+    the image is padded, resized or cropped, and what lies beyond it stays free.
+
+    Parameters
+    ----------
+    settings : Settings
+    device : DeviceChoice
+    target : Tensor
+        ``(1, c, h, w)`` in [0, 1].
+    known : Tensor
+        ``(1, 1, h, w)`` bool.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    multiple = 2**settings.levels
+    # at least 2 x 2 at the smallest size: reflection needs a neighbour
+    canvas = [max(2, -(-side // multiple)) for side in target.shape[-2:]]
+    held_out = choose_held_out(known, settings.held_out, generator)
+    noise = fixed_input(settings.input_kind, settings.runs, settings.input_channels, (canvas[0], canvas[1]), generator)
+    known_values = target[known.expand_as(target)]
+    network = Decoder(
+        runs=settings.runs,
+        input_channels=settings.input_channels,
+        width=settings.width,
+        output_channels=target.shape[1],
+        levels=settings.levels,
+        convolutions_per_level=settings.convolutions_per_level,
+        stem_convolutions=settings.stem_convolutions,
+        normalisation=settings.normalisation,
+        upsampling=settings.upsampling,
+        gaussian_sigma=settings.gaussian_sigma,
+        output_range=(min(0.0, float(known_values.min())), max(1.0, float(known_values.max()))),
+        output_mean=target.sum(dim=(0, 2, 3)) / known.sum(),
+        generator=generator,
+    )
+    network.compute_dtype = getattr(torch, device.precision)
+    network.to(device.device)
+    bound = settings.lipschitz_bound
+    target, known, held_out = (each.to(device.device) for each in (target, known, held_out))
+    return Fit(
+        network,
+        noise.to(device.device, memory_format=torch.channels_last),
+        operator=Identity() if bool(known.all()) else Masking(known),
+        target=target,
+        known=known,
+        held_out=held_out,
+        learning_rate=settings.learning_rate,
+        averaging=settings.averaging,
+        lipschitz_bound=auto_lipschitz_bound if bound == "auto" else lambda step: bound,
+        bands=settings.bands,
+    )
+
+
+def _run(
+    tensor: ImageTensor, task: Task, settings: Settings, device: DeviceChoice, stop_requested: Callable[[], bool]
+) -> Iterator[Progress]:
+    """Fit, then smooth if asked; yield every report, the last one with the result."""
+    start = time.perf_counter()
+    values, known = tensor.values.to(device.device), tensor.known.to(device.device)
+    keep_known = task.keeps_known and settings.keep_known or not task.removes_noise
+    history: list[Report] = []
+    reason, step, bound = StopReason.STEP_LIMIT, 0, settings.lipschitz_bound
+    restored_values = values
+    smoothed_values: torch.Tensor | None = None
+    last: Progress | None = None
+
+    def as_restored(estimate: torch.Tensor) -> torch.Tensor:
+        return torch.where(known, values, estimate) if keep_known else estimate
+
+    def as_image(restored: torch.Tensor) -> NDArray[np.float32]:
+        image = tensor.to_image(restored)
+        return tensor.keep_known(image) if keep_known else image  # as given, not as rounded on the way
+
+    def enhanced(smooth: torch.Tensor) -> torch.Tensor:
+        return restored_values + settings.detail_amount * (restored_values - smooth)
+
+    if task.removes_noise or not bool(known.all()):
+        fit = build_fit(settings, device, values, known)
+        stage = _Stage("restoring", settings.step_limit, settings, stop_requested)
+        reason, last = yield from stage.run(fit, lambda estimate: as_image(as_restored(estimate)), history)
+        restored_values, step = as_restored(fit.estimate), fit.estimate_step
+        bound = fit.lipschitz_bound(step - 1)
+    wants_smoothing = settings.smoothed or settings.detail_enhanced or not task.removes_noise
+    if wants_smoothing and reason is not StopReason.USER:
+        if last is not None:
+            yield last
+        gentle = dataclasses.replace(
+            settings, lipschitz_bound=settings.smoothed_lipschitz_bound, held_out=0.0, stopping="fixed", runs=1
+        )
+        fit = build_fit(gentle, device, restored_values, torch.ones_like(known))
+        stage = _Stage("smoothing", settings.smoothed_steps, gentle, stop_requested)
+        restored_image = as_image(restored_values)
+        shown = (lambda smooth: restored_image) if task.removes_noise else lambda smooth: tensor.to_image(enhanced(smooth))
+        smooth_reason, last = yield from stage.run(fit, shown, [] if task.removes_noise else history)
+        smoothed_values = fit.estimate
+        if not task.removes_noise:
+            reason, step, bound = smooth_reason, fit.step_count, gentle.lipschitz_bound
+    assert last is not None  # there is always a stage
+    used = dataclasses.replace(settings, device=device.device, precision=device.precision, lipschitz_bound=bound)
+    smoothed = None if smoothed_values is None else tensor.to_image(smoothed_values)
+    wants_detail = settings.detail_enhanced or not task.removes_noise
+    result = Restoration(
+        restored=as_image(restored_values),
+        smoothed=smoothed if settings.smoothed or not task.removes_noise else None,
+        detail_enhanced=(
+            tensor.to_image(enhanced(smoothed_values)) if smoothed_values is not None and wants_detail else None
+        ),
+        step=step,
+        stop_reason=reason,
+        history=tuple(history),
+        settings=used,
+        record=Record(
+            task=task.name,
+            settings=settings,
+            used=used,
+            device=device.reason,
+            step=step,
+            stop_step=history[-1].step,
+            stop_reason=reason.value,
+            seconds=time.perf_counter() - start,
+            versions=read_versions(),
+        ),
+    )
+    yield dataclasses.replace(last, result=result)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """One fit from its first step to its stop."""
+
+    name: str
+    step_limit: int
+    settings: Settings
+    stop_requested: Callable[[], bool]
+
+    def run(
+        self, fit: Fit, as_image: Callable[[torch.Tensor], NDArray[np.float32]], history: list[Report]
+    ) -> Generator[Progress, None, tuple[StopReason, Progress]]:
+        """Step the fit; yield its reports but the last, which is returned with the reason to stop."""
+        rule = choose_rule(
+            self.settings.stopping,
+            patience=self.settings.patience,
+            ratio_window=self.settings.ratio_window,
+            ratio_threshold=self.settings.ratio_threshold,
+        )
+        while True:
+            fit.step()
+            stopped = self.stop_requested()
+            at_limit = fit.step_count >= self.step_limit
+            if not (stopped or at_limit or fit.step_count % self.settings.report_every == 0):
+                continue
+            measures = fit.measure()
+            if not math.isfinite(measures.loss):
+                raise FloatingPointError(
+                    f"the fit diverged at step {fit.step_count}; use a smaller learning rate or a smaller Lipschitz bound."
+                )
+            history.append(self._report(fit, measures))
+            progress = self._progress(history[-1], as_image(fit.estimate))
+            reason = rule.update(fit.step_count, measures.held_out_error, measures.ratio)
+            if stopped:
+                reason = StopReason.USER
+            elif reason is None and at_limit:
+                reason = StopReason.STEP_LIMIT
+            if reason is not None:
+                return reason, progress
+            yield progress
+
+    def _report(self, fit: Fit, measures: Measures) -> Report:
+        return Report(
+            step=fit.step_count,
+            loss=measures.loss,
+            held_out_error=measures.held_out_error,
+            band_correspondence=measures.band_correspondence,
+            ratio=measures.ratio,
+            lipschitz_bound=fit.lipschitz_bound(fit.step_count - 1),
+        )
+
+    def _progress(self, report: Report, estimate: NDArray[np.float32]) -> Progress:
+        return Progress(
+            step=report.step,
+            step_limit=self.step_limit,
+            stage=self.name,
+            loss=report.loss,
+            held_out_error=report.held_out_error,
+            ratio=report.ratio,
+            lipschitz_bound=report.lipschitz_bound,
+            band_correspondence=np.asarray(report.band_correspondence),
+            estimate=estimate,
+        )

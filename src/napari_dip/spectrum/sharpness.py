@@ -1,0 +1,76 @@
+"""Blurriness, sharpness and their ratio, which steadies when the prior has learned what it can (Eq. 8)."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from . import to_grey
+
+_BOX = 9
+_STRONGEST = 1000
+_DECAY = 0.01
+
+
+def blurriness(image: torch.Tensor) -> torch.Tensor:
+    """Return how little an image changes when blurred further (after Crete et al. 2007).
+
+    Along each direction: the share of the neighbour differences that survives a box mean of 9 pixels; the larger of the
+    two shares.
+
+    Parameters
+    ----------
+    image : Tensor
+        ``(s, c, h, w)``, c = 1 or 3; at least 16 x 16.
+
+    Returns
+    -------
+    Tensor
+        ``(s,)`` in [0, 1]; 1 for a flat image.
+    """
+    grey = to_grey(image).float()[:, None]  # (s, 1, h, w)
+    return torch.maximum(_surviving_share(grey), _surviving_share(grey.mT))
+
+
+def _surviving_share(grey: torch.Tensor) -> torch.Tensor:
+    """Share along rows: ``(s, 1, h, w)`` to ``(s,)``."""
+    reach = _BOX // 2
+    mean = functional.avg_pool2d(grey, (1, _BOX), stride=1)  # (s, 1, h, w - 8), only where the box fits
+    image = grey[..., reach:-reach]
+    # Published crop: rows and columns 5 ... n-5, then one pixel off the differences at either end.
+    rows = slice(_BOX - reach + 1, -reach - 1)
+    differences, blurred = (each[..., rows, 1:].diff(dim=-1).abs()[..., :-1] for each in (image, mean))
+    total = differences.sum(dim=(1, 2, 3))
+    kept = torch.minimum(differences, blurred).sum(dim=(1, 2, 3))
+    return torch.where(total > 0, kept / total.clamp_min(torch.finfo(total.dtype).tiny), 1.0)
+
+
+def sharpness(image: torch.Tensor) -> torch.Tensor:
+    """Return the weighted strength of the strongest local differences (after Bahrami and Kot 2014).
+
+    At each inner pixel the signed maximum of (neighbour - centre) over its 8 neighbours; sorted descending, the first two
+    dropped, the k-th weighted by exp(-0.01 k); root mean square of the next 999 (fewer on small images).
+
+    Parameters
+    ----------
+    image : Tensor
+        ``(s, c, h, w)``, c = 1 or 3. It scales with the intensities: give [0, 1].
+
+    Returns
+    -------
+    Tensor
+        ``(s,)``; 0 for a flat image.
+    """
+    grey = to_grey(image).float()
+    strongest = functional.max_pool2d(grey[:, None], 3, stride=1)[:, 0] - grey[:, 1:-1, 1:-1]  # (s, h - 2, w - 2)
+    # The maximum over the window counts the centre itself, 0: only at a strict local maximum does that differ from the
+    # neighbours' own, and those come last in the order.
+    ranked = torch.topk(strongest.flatten(1), min(_STRONGEST + 1, strongest[0].numel()), dim=1).values
+    rank = torch.arange(2, ranked.shape[1], device=ranked.device)
+    weighted = ranked[:, 2:] * torch.exp(-_DECAY * rank)
+    return weighted.square().mean(dim=1).sqrt()
+
+
+def blur_sharpness_ratio(image: torch.Tensor) -> torch.Tensor:
+    """Return blurriness over sharpness, r of Eq. 8, ``(s,)``; a very large number for a flat image."""
+    return blurriness(image) / sharpness(image).clamp_min(1e-6)

@@ -130,7 +130,7 @@ class Fit:
     def measure(self) -> Measures:
         """Measure the present output, keep the estimate if it is the best so far, and read all figures in one transfer."""
         output = self._output.mean(dim=0, keepdim=True)
-        shown, target = (torch.where(self.known, each, 0.0) for each in (output, self.target))
+        target = torch.where(self.known, self.target, output)  # missing pixels correspond to themselves
         average = self.averaged_output
         error = ((self.operator(average) - self.target).square() * self.held_out).sum() / self._held_out_values
         figures = torch.cat(
@@ -138,7 +138,7 @@ class Fit:
                 torch.stack([self._loss, error]),
                 blurriness(output),
                 sharpness(output),
-                band_correspondence(shown, target, self.bands)[0],
+                band_correspondence(output, target, self.bands)[0],
             ]
         )
         loss, held_out_error, blurred, sharp, *bands = figures.tolist()

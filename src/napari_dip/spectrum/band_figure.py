@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# From lowest to highest frequency; cividis-like, so that lightness alone tells them apart.
+# From lowest to highest frequency, so that lightness alone tells them apart.
 _COLOUR_MAP = "viridis"
 _FIVE_BANDS = ("lowest", "low", "medium", "high", "highest")
 
@@ -50,7 +50,7 @@ def draw_bands(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
     count = len(bands[0])
     for n, (name, colour) in enumerate(zip(band_names(count), band_colours(count), strict=True)):
@@ -59,5 +59,5 @@ def draw_bands(
         axes.axvline(chosen_step, color="0.35", linestyle="--", linewidth=1, label=f"chosen: step {chosen_step}")
     axes.set(xlabel="step", ylabel="frequency-band correspondence", ylim=(0, 1.02), title=caption)
     axes.title.set_fontsize("medium")
-    axes.legend(loc="lower right", fontsize="small", title="band")
+    figure.legend(loc="outside right upper", fontsize="small", title="band")
     return figure

@@ -1,0 +1,105 @@
+"""The live frequency-band plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyqtgraph
+from napari.utils.theme import get_theme
+from napari.viewer import Viewer
+from qtpy.QtCore import QSize
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from ..spectrum.band_figure import band_names
+
+# From lowest to highest band; Okabe and Ito's colours, which the colour-blind can tell apart on dark and light grounds.
+_COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#999999")
+
+
+class BandPlot(QWidget):
+    """One curve per frequency band over the steps (Eq. 1), the stop marked and explained.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose theme it follows.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._curves: list[pyqtgraph.PlotDataItem] = []
+        self.steps: list[int] = []
+        self.bands: list[Sequence[float]] = []
+        self.caption = QLabel("How much of each frequency band of the image has been learned.")
+        self.caption.setWordWrap(True)
+        self._plot = pyqtgraph.PlotWidget()
+        self._plot.setLabel("bottom", "step")
+        self._plot.setLabel("left", "band correspondence")
+        self._plot.setYRange(0, 1)
+        self._plot.setMinimumHeight(110)
+        self._legend = self._plot.addLegend(offset=(-10, 10), colCount=5)
+        self._stop_line = pyqtgraph.InfiniteLine(angle=90, movable=False)
+        self._stop_line.hide()
+        self._plot.addItem(self._stop_line)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addWidget(self.caption)
+        layout.addWidget(self._plot, stretch=1)
+        self.follow_theme()
+        viewer.events.theme.connect(self.follow_theme)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """Leave most of the window to the image."""
+        return QSize(600, 220)
+
+    def start(self) -> None:
+        """Forget the run before."""
+        self.steps, self.bands = [], []
+        self._stop_line.hide()
+        for curve in self._curves:
+            curve.setData([], [])
+        self.caption.setText("How much of each frequency band of the image has been learned, at each step.")
+
+    def add(self, step: int, bands: Sequence[float]) -> None:
+        """Add one report: ``(n_bands,)`` in [0, 1], lowest band first."""
+        self.show_history([*self.steps, step], [*self.bands, bands])
+
+    def show_history(self, steps: list[int], bands: list[Sequence[float]]) -> None:
+        """Show all reports of a run."""
+        self.steps, self.bands = steps, bands
+        self._match_curves(len(bands[0]))
+        for n, curve in enumerate(self._curves):
+            curve.setData(steps, [row[n] for row in bands])
+
+    def mark_stop(self, step: int, why: str) -> None:
+        """Mark the step that was chosen and say why it stopped."""
+        self._stop_line.setPos(step)
+        self._stop_line.show()
+        self.caption.setText(f"Step {step} was chosen: {why}.")
+
+    def follow_theme(self) -> None:
+        """Take the viewer's colours."""
+        theme = get_theme(self._viewer.theme)
+        text = theme.text.as_hex()
+        self._plot.setBackground(theme.background.as_hex())
+        for side in ("bottom", "left"):
+            axis = self._plot.getAxis(side)
+            axis.setPen(text)
+            axis.setTextPen(text)
+        self._legend.setLabelTextColor(text)
+        self._stop_line.setPen(pyqtgraph.mkPen(text, style=pyqtgraph.QtCore.Qt.PenStyle.DashLine))
+
+    def forget_viewer(self) -> None:
+        """Stop following the theme, before the widget is deleted."""
+        self._viewer.events.theme.disconnect(self.follow_theme)
+
+    def _match_curves(self, count: int) -> None:
+        if len(self._curves) == count:
+            return
+        for curve in self._curves:
+            self._plot.removeItem(curve)
+        self._curves = [
+            self._plot.plot([], [], name=name, pen=pyqtgraph.mkPen(_COLOURS[n % len(_COLOURS)], width=2))
+            for n, name in enumerate(band_names(count))
+        ]

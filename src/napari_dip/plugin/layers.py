@@ -1,0 +1,110 @@
+"""Layers to arrays and mask; results to layers, with the geometry of the layer they came from."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.viewer import Viewer
+from numpy.typing import NDArray
+
+# What a layer over the original takes from it. Contrast, because the result has the same units.
+_KEPT = (
+    "scale", "translate", "rotate", "shear", "affine", "units", "axis_labels", "colormap", "gamma", "blending",
+    "contrast_limits", "interpolation2d", "opacity", "rgb",
+)  # fmt: skip
+_TRANSFORMS = ("scale", "translate", "rotate", "shear")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a run takes from a layer, captured when it starts, so that later changes of the layer do not matter.
+
+    Attributes
+    ----------
+    image : ndarray
+        ``(h, w)`` or ``(h, w, 3 or 4)``, a copy.
+    mask : ndarray or None
+        ``(h, w)`` bool, True = missing.
+    name : str
+        The layer's.
+    appearance : dict
+        Keyword arguments of ``add_image`` that put a layer exactly over the source.
+    """
+
+    image: NDArray
+    mask: NDArray[np.bool_] | None
+    name: str
+    appearance: dict[str, Any]
+
+
+def read_source(image: Image | None, labels: Labels | None = None, label: int = 0) -> Source:
+    """Read an Image layer and, if given, a Labels layer over its missing pixels.
+
+    Parameters
+    ----------
+    image : Image
+        One plane, grey or RGB; of a multiscale layer the finest level is read.
+    labels : Labels, optional
+        On the same grid as the image.
+    label : int
+        The label that means missing, 0 for all labels.
+
+    Raises
+    ------
+    ValueError
+        In a sentence for the user.
+    """
+    if image is None:
+        raise ValueError("there is no image; open one and choose it under Image.")
+    data = image.data[0] if image.multiscale else image.data
+    planes = data.ndim - (1 if image.rgb else 0)
+    if planes != 2:
+        raise ValueError(
+            f'"{image.name}" has {planes} dimensions; only single planes are restored so far. '
+            "Extract one: right-click the layer and choose Split Stack."
+        )
+    mask = None
+    if labels is not None:
+        mask = _read_mask(image, data.shape[:2], labels, label)
+    settings = image.as_layer_data_tuple()[1]
+    appearance = {key: copy.deepcopy(settings[key]) for key in _KEPT if key in settings}
+    return Source(np.array(data), mask, image.name, appearance)
+
+
+def _read_mask(image: Image, shape: tuple[int, ...], labels: Labels, label: int) -> NDArray[np.bool_]:
+    marks = np.asarray(labels.data[0] if labels.multiscale else labels.data)
+    if marks.shape != tuple(shape):
+        raise ValueError(f'the mask "{labels.name}" has shape {marks.shape}, the image {tuple(shape)}; make them the same.')
+    same = all(np.allclose(getattr(image, name), getattr(labels, name)) for name in _TRANSFORMS)
+    if not (same and np.allclose(image.affine.affine_matrix, labels.affine.affine_matrix)):
+        raise ValueError(
+            f'the mask "{labels.name}" lies elsewhere than the image: '
+            "give it the same scale, translate, rotate, shear and affine."
+        )
+    mask = marks == label if label else marks > 0
+    if not mask.any():
+        which = f"label {label}" if label else "any label"
+        raise ValueError(f'the mask "{labels.name}" has no pixel with {which}; paint over what is missing.')
+    return mask
+
+
+def add_over(viewer: Viewer, source: Source, data: NDArray, suffix: str, metadata: dict[str, Any]) -> Image:
+    """Add an image layer exactly over the source; a name that exists is numbered, never overwritten.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    source : Source
+    data : ndarray
+        The shape of ``source.image``.
+    suffix : str
+        Follows the source's name.
+    metadata : dict
+        Goes into the layer's metadata.
+    """
+    layer = viewer.add_image(data, name=f"{source.name} {suffix}", metadata=metadata, **source.appearance)
+    return layer if isinstance(layer, Image) else layer[0]

@@ -1,0 +1,389 @@
+"""The form and the worker: form -> frozen settings -> one call -> layers."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, Label, LineEdit, PushButton, SpinBox, create_widget
+from napari.layers import Image, Labels
+from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
+from napari.utils import progress as activity
+from napari.utils.notifications import show_error, show_info
+from napari.viewer import Viewer
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QComboBox, QSizePolicy
+
+from ..measurement.task import TASKS, find_task
+from ..settings import Settings
+from .layers import Source, add_over, read_source
+
+if TYPE_CHECKING:
+    from ..restoration import Progress, Restoration
+    from .band_plot import BandPlot
+
+_SECONDS_BETWEEN_PREVIEWS = 0.2  # napari has no back-pressure: more would queue up
+_QUALITIES = [("Fast", "fast"), ("Balanced", "default"), ("Best", "best"), ("As published", "published"),
+              ("As in the paper", "paper"), ("No control (original deep image prior)", "deep_image_prior")]  # fmt: skip
+
+
+class RestorationFailed(Exception):
+    """What the engine could not do, in a sentence. No RuntimeError: napari's worker would swallow it."""
+
+
+class RestoreWidget(Container):
+    """Restore an Image layer with a controlled deep image prior.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(labels=False)
+        self._viewer = napari_viewer
+        self._worker: GeneratorWorker | None = None
+        self._stop = threading.Event()
+        self._closed = False
+        self._source: Source | None = None
+        self._preview: Image | None = None
+        self._bar: Any = None
+        self._started = 0.0
+        self.band_plot: BandPlot | None = None
+        self._build_form()
+        self._show_task()
+        self._show_running(False)
+        self._watcher = _ClosingWatcher(self.close_run)
+        self.native.installEventFilter(self._watcher)
+        self.native.destroyed.connect(self._watcher.on_closed)
+        self._look_for_device()
+
+    # ------------------------------------------------------------------ form
+
+    def _build_form(self) -> None:
+        defaults = Settings()
+        self.image = create_widget(name="image", label="Image", annotation=Image,
+                                   options={"tooltip": "The image to restore: one plane, grey or RGB."})  # fmt: skip
+        self.task = ComboBox(
+            name="task", label="Task", choices=[(task.label, task.name) for task in TASKS.values()], value="denoise",
+            tooltip="What is wrong with the image.",
+        )  # fmt: skip
+        self.mask = create_widget(
+            name="mask", label="Missing pixels", annotation=Labels | None,
+            options={"nullable": True, "tooltip": "A Labels layer painted over what is missing or broken."},
+        )  # fmt: skip
+        self.label = SpinBox(
+            name="label", label="Label", value=0, min=0, max=2**31 - 1,
+            tooltip="The label that means missing; 0 = all labels.",
+        )  # fmt: skip
+        self.quality = ComboBox(name="quality", label="Quality", choices=_QUALITIES, value="default",
+                                tooltip="Named settings: faster, or better.")  # fmt: skip
+        self.smoothed = CheckBox(
+            name="smoothed", text="also smoothed", value=False,
+            tooltip="A strongly smoothed image: the prior held to a small Lipschitz bound (x_s in the paper).",
+        )  # fmt: skip
+        self.detail_enhanced = CheckBox(
+            name="detail_enhanced", text="also detail-enhanced", value=False,
+            tooltip="The restored image plus what the smoothed one lacks of it.",
+        )  # fmt: skip
+        self.keep_known = CheckBox(
+            name="keep_known", text="keep known pixels as they are", value=defaults.keep_known,
+            tooltip="Off: all pixels are drawn by the network, which also removes their noise.",
+        )  # fmt: skip
+        self.detail_amount = FloatSpinBox(
+            name="detail_amount", label="Detail amount", value=defaults.detail_amount, min=0, max=10, step=0.25,
+            tooltip="How strongly details are enhanced; 0 = not at all.",
+        )  # fmt: skip
+        self.seed = SpinBox(name="seed", label="Seed", value=defaults.seed, max=2**31 - 1,
+                            tooltip="The same seed repeats the result.")  # fmt: skip
+        self.lipschitz_bound = LineEdit(
+            name="lipschitz_bound", label="Lipschitz bound", value="",
+            tooltip="λ in the paper: smaller is smoother (try 1.0 to 2.2). Empty: the quality's own.",
+        )  # fmt: skip
+        self.step_limit = SpinBox(
+            name="step_limit", label="Steps at most", value=0, max=1_000_000,
+            tooltip="Usually it stops by itself much earlier. 0: the quality's own limit.",
+        )  # fmt: skip
+        self.device = LineEdit(name="device", label="Device", value="auto",
+                               tooltip="auto, cpu, cuda, cuda:1, mps ...")  # fmt: skip
+        self.device.changed.connect(self._look_for_device)
+        self.advanced_shown = PushButton(name="advanced_shown", text="Advanced ▸")
+        self.advanced_shown.changed.connect(lambda: self._show_advanced(not self._advanced.visible))
+        self._advanced = Container(
+            name="advanced", widgets=[self.seed, self.lipschitz_bound, self.step_limit, self.device]
+        )
+        self._advanced.margins = (0, 0, 0, 0)
+        self.device_line = Label(name="device_line", value="checking the device …")
+        self.restore_button = PushButton(name="restore_button", text="Restore", tooltip="Start.")
+        self.restore_button.changed.connect(self.start)
+        self.stop_button = PushButton(
+            name="stop_button", text="Stop and keep", tooltip="End now, with the best restoration so far."
+        )
+        self.stop_button.changed.connect(self.stop_and_keep)
+        self.status = Label(name="status", value="")
+        for text in (self.device_line, self.status):
+            text.native.setWordWrap(True)
+            text.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+        form = Container(name="form", widgets=[
+            self.image, self.task, self.mask, self.label, self.quality, self.smoothed, self.detail_enhanced,
+            self.keep_known, self.detail_amount,
+        ])  # fmt: skip
+        form.margins = (0, 0, 0, 0)
+        for field in (*form, *self._advanced):
+            if isinstance(field, ComboBox):  # a long entry must not widen the dock
+                field.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+                field.native.setMinimumContentsLength(8)
+        self.extend([
+            form, self.advanced_shown, self._advanced, self.device_line, self.restore_button, self.stop_button, self.status,
+        ])  # fmt: skip
+        self.native.setMinimumWidth(300)
+        self.task.changed.connect(self._show_task)
+        self.mask.changed.connect(self._show_task)
+        self.detail_enhanced.changed.connect(self._show_task)
+
+    def _show_task(self) -> None:
+        """Show only what the chosen task uses."""
+        task = find_task(self.task.value)
+        self.label.visible = self.mask.value is not None
+        self.keep_known.visible = task.keeps_known
+        self.smoothed.visible = self.detail_enhanced.visible = task.removes_noise
+        self.detail_amount.visible = self.detail_enhanced.value or not task.removes_noise
+        self._show_advanced(self._advanced.visible and self.advanced_shown.text.endswith("▾"))
+
+    def _show_advanced(self, shown: bool) -> None:
+        self._advanced.visible = shown
+        self.advanced_shown.text = "Advanced ▾" if shown else "Advanced ▸"
+
+    def _show_running(self, running: bool) -> None:
+        self.restore_button.enabled = not running
+        self.stop_button.enabled = running
+
+    def settings(self) -> Settings:
+        """Return the form as settings.
+
+        Raises
+        ------
+        ValueError
+            If a field holds what cannot be used.
+        """
+        settings = dataclasses.replace(
+            Settings.preset(self.quality.value),
+            seed=self.seed.value,
+            device=self.device.value.strip() or "auto",
+            smoothed=self.smoothed.value,
+            detail_enhanced=self.detail_enhanced.value,
+            keep_known=self.keep_known.value,
+            detail_amount=self.detail_amount.value,
+        )
+        if self.step_limit.value:
+            settings = dataclasses.replace(settings, step_limit=self.step_limit.value)
+        bound = self.lipschitz_bound.value.strip()
+        if bound:
+            try:
+                settings = dataclasses.replace(settings, lipschitz_bound=float(bound))
+            except ValueError:
+                raise ValueError(f'the Lipschitz bound is "{bound}"; give a number above 0, or leave it empty.') from None
+        return settings
+
+    # ---------------------------------------------------------------- device
+
+    def _look_for_device(self) -> None:
+        """Load torch and choose the device in the background; say which."""
+        device = self.device.value.strip() or "auto"
+        worker: FunctionWorker = create_worker(_describe_device, device, _ignore_errors=True)
+        worker.returned.connect(self._on_device)
+        worker.start()
+
+    def _on_device(self, sentence: str) -> None:
+        if not self._closed:
+            self.device_line.value = sentence
+
+    # ------------------------------------------------------------------- run
+
+    @property
+    def running(self) -> bool:
+        """Whether a restoration is running."""
+        return self._worker is not None
+
+    def start(self) -> None:
+        """Check the form and start restoring; what is wrong is said, and nothing changes."""
+        if self.running:
+            return
+        try:
+            source = read_source(self.image.value, self.mask.value, self.label.value)
+            settings = self.settings()
+        except (ValueError, TypeError) as error:
+            self._say_problem(str(error))
+            return
+        self._source, self._preview = source, None
+        self._stop.clear()
+        self._started = time.perf_counter()
+        self._show_running(True)
+        self.status.value = "starting …"
+        self._open_plot().start()
+        self._bar = activity(total=settings.step_limit, desc=f"Restoring {source.name}")
+        self._worker = create_worker(
+            _restore_in_worker, source, self.task.value, settings, self._stop, _ignore_errors=True
+        )
+        self._worker.yielded.connect(self._on_progress)
+        self._worker.returned.connect(self._on_result)
+        self._worker.errored.connect(self._on_error)
+        self._worker.finished.connect(self._on_finished)
+        self._worker.start()
+
+    def stop_and_keep(self) -> None:
+        """End the run with the best so far."""
+        if self.running:
+            self._stop.set()
+            self.status.value = "stopping, and keeping the best so far …"
+
+    def _on_progress(self, progress: Progress) -> None:
+        if self._closed or not self.running or self._source is None:
+            return
+        self._show_preview(progress)
+        if progress.stage == "restoring" or not find_task(self.task.value).removes_noise:
+            self._open_plot().add(progress.step, progress.band_correspondence)
+        if self._bar is not None:
+            if self._bar.total != progress.step_limit:
+                self._bar.reset(total=progress.step_limit)
+            self._bar.update(max(0, progress.step - self._bar.n))
+        if not self._stop.is_set():
+            seconds = time.perf_counter() - self._started
+            self.status.value = f"{progress.stage}: step {progress.step} of at most {progress.step_limit}, {seconds:.0f} s"
+
+    def _show_preview(self, progress: Progress) -> None:
+        assert self._source is not None
+        if self._preview is None:
+            self._preview = add_over(self._viewer, self._source, progress.estimate, "preview", {})
+        elif self._preview in self._viewer.layers:  # the user may have removed it
+            self._preview.data = progress.estimate
+
+    def _on_result(self, result: Restoration) -> None:
+        if self._closed or self._source is None:
+            return
+        self._remove_preview()
+        metadata = {"napari-dip": result.record.as_dict()}
+        task = find_task(result.record.task)
+        outputs = {
+            "smoothed": result.smoothed,
+            "detail-enhanced": result.detail_enhanced,
+            "restored": result.restored if task.removes_noise else None,
+        }
+        made = [(suffix, data) for suffix, data in outputs.items() if data is not None]
+        for suffix, data in made:
+            add_over(self._viewer, self._source, data, suffix, metadata)
+        plot = self._open_plot()
+        plot.show_history([each.step for each in result.history], [each.band_correspondence for each in result.history])
+        plot.mark_stop(result.step, result.stop_reason.value)
+        self.status.value = (
+            f"Done: step {result.step} was chosen; {result.stop_reason.value} ({result.record.seconds:.0f} s)."
+        )
+        if not made:
+            show_info("It was stopped before anything could be kept.")
+
+    def _on_error(self, error: Exception) -> None:
+        if not self._closed:
+            self._remove_preview()
+            self._say_problem(str(error) or type(error).__name__)
+
+    def _on_finished(self) -> None:
+        self._worker = None
+        if self._closed:
+            return
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        self._show_running(False)
+
+    def _remove_preview(self) -> None:
+        if self._preview is not None and self._preview in self._viewer.layers:
+            self._viewer.layers.remove(self._preview)
+        self._preview = None
+
+    def _say_problem(self, sentence: str) -> None:
+        sentence = sentence[:1].upper() + sentence[1:]
+        self.status.value = sentence
+        show_error(sentence)
+
+    def _open_plot(self) -> BandPlot:
+        """Return the plot, docked at the bottom; a closed one is opened anew."""
+        if self.band_plot is None:
+            from .band_plot import BandPlot  # pyqtgraph only after the Qt binding is chosen
+
+            self.band_plot = BandPlot(self._viewer)
+            self.band_plot.destroyed.connect(self._on_plot_destroyed)
+            self._viewer.window.add_dock_widget(self.band_plot, name="Frequency bands", area="bottom")
+        return self.band_plot
+
+    def _on_plot_destroyed(self) -> None:
+        self.band_plot = None
+
+    # --------------------------------------------------------------- closing
+
+    def close_run(self) -> None:
+        """Stop quietly when the dock or the viewer closes; nothing is touched after this."""
+        if self._closed:
+            return
+        self._closed = True
+        self._stop.set()
+        if self._worker is not None:
+            self._worker.quit()
+        with contextlib.suppress(RuntimeError):  # Qt may have deleted these already
+            if self.band_plot is not None:
+                self.band_plot.forget_viewer()
+            if self._bar is not None:
+                self._bar.close()
+        self._bar = None
+
+
+class _ClosingWatcher(QObject):
+    """Calls back when the watched widget leaves its dock, or is destroyed with its window."""
+
+    def __init__(self, on_closed: Callable[[], None]) -> None:
+        super().__init__()
+        self.on_closed = on_closed
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
+        """Watch for the parent that goes."""
+        if event.type() == QEvent.Type.ParentChange and watched.parent() is None:
+            self.on_closed()
+        return False
+
+
+def _describe_device(device: str) -> str:
+    from ..device import choose_device
+
+    try:
+        return choose_device(device).reason
+    except ValueError as error:
+        return str(error)
+
+
+def _restore_in_worker(
+    source: Source, task: str, settings: Settings, stop: threading.Event
+) -> Generator[Progress, None, Restoration]:
+    """Run the engine in napari's worker: previews by the clock, errors that the worker does not swallow."""
+    from ..restoration import restore_steps
+
+    shown = 0.0
+    try:
+        for progress in restore_steps(source.image, source.mask, task, None, settings, stop_requested=stop.is_set):
+            if progress.result is not None:
+                return progress.result
+            if time.perf_counter() - shown >= _SECONDS_BETWEEN_PREVIEWS:
+                shown = time.perf_counter()
+                yield progress
+    except RuntimeError as error:  # torch's own, out of memory included
+        raise RestorationFailed(_explain(error)) from error
+    raise RestorationFailed("the run ended without a result.")
+
+
+def _explain(error: RuntimeError) -> str:
+    text = str(error)
+    if "out of memory" in text.lower() or "can't allocate" in text.lower():
+        return "the device ran out of memory; choose Fast, the device cpu, or a smaller image."
+    return f"the restoration failed: {text.splitlines()[0] if text else type(error).__name__}"

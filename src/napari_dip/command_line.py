@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 _HELP = """Restore one image with a controlled deep image prior: no training data, no downloaded weights.
 
-An untrained network is fitted to your image; it learns the picture before it learns the noise, and is stopped in between.
+An untrained network is fitted to your image; it learns the picture before the noise, and is stopped in between.
 """
 
 app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown")
 
 Preset = StrEnum("Preset", {name: name for name in PRESETS})  # type: ignore[misc]
+_DEFAULT_PRESET = Preset("default")
 
 
 class TaskName(StrEnum):
@@ -48,7 +49,7 @@ SeedOption = Annotated[int, typer.Option(help="Seed of everything random; the sa
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to write the layers and pictures.")] = Path("napari-dip-demo"),
-    preset: Annotated[Preset, typer.Option(help="Named settings.")] = Preset("default"),
+    preset: Annotated[Preset, typer.Option(help="Named settings.")] = _DEFAULT_PRESET,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
 ) -> None:
@@ -83,7 +84,7 @@ def restore(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="TIFF (float32, keeps everything) or PNG (rounded).")],
     task: Annotated[TaskName, typer.Option(help="What is wrong with the image.")] = TaskName.denoise,
     mask: Annotated[Path | None, typer.Option(help="Image file; not 0 = missing pixel.")] = None,
-    preset: Annotated[Preset, typer.Option(help="Named settings.")] = Preset("default"),
+    preset: Annotated[Preset, typer.Option(help="Named settings.")] = _DEFAULT_PRESET,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     lipschitz_bound: Annotated[
@@ -109,8 +110,8 @@ def restore(
 
     napari-dip restore cells.tif enhanced.tif --task enhance --detail-amount 1.5
 
-    Intensities of a TIFF are those of the input, as float32. The settings used stand in the TIFF's description. Ctrl-C stops
-    and writes the best so far; Ctrl-C twice ends without writing.
+    Intensities of a TIFF are those of the input, as float32. The settings used stand in the TIFF's description.
+    Ctrl-C stops and writes the best so far; Ctrl-C twice ends without writing.
     """
     with _plain_errors():
         picture = read_image(image)
@@ -119,7 +120,7 @@ def restore(
             raise ValueError(f"OUT is {out.name}; end it in .tif or .png.")
         if is_png and picture.dtype not in (np.uint8, np.uint16):
             raise ValueError(f"PNG cannot keep the input's {picture.dtype} intensities; end OUT in .tif.")
-        changes = {
+        changes: dict[str, Any] = {
             name: value
             for name, value in (
                 ("lipschitz_bound", lipschitz_bound),
@@ -176,13 +177,13 @@ def _plain_errors() -> Iterator[None]:
     except RuntimeError as error:
         if "out of memory" not in str(error).lower():
             raise
-        typer.echo("napari-dip: the device ran out of memory; use --preset fast, --device cpu or a smaller image.", err=True)
+        typer.echo(
+            "napari-dip: the device ran out of memory; use --preset fast, --device cpu or a smaller image.", err=True
+        )
         raise typer.Exit(1) from error
 
 
-def _restore_with_progress(
-    image: NDArray, mask: NDArray | None, task: str, settings: Settings
-) -> Restoration:
+def _restore_with_progress(image: NDArray, mask: NDArray | None, task: str, settings: Settings) -> Restoration:
     """Restore with a progress bar on stderr; Ctrl-C stops and keeps."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -205,7 +206,9 @@ def _restore_with_progress(
     result = progress.result
     assert result is not None
     seconds = result.record.seconds
-    typer.echo(f"Step {result.step} of {result.record.stop_step} was chosen: {result.stop_reason.value} ({seconds:.0f} s).")
+    typer.echo(
+        f"Step {result.step} of {result.record.stop_step} was chosen: {result.stop_reason.value} ({seconds:.0f} s)."
+    )
     return result
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
+
+Precision = Literal["auto", "bfloat16", "float32"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +25,11 @@ class DeviceChoice:
     """
 
     device: str
-    precision: str
+    precision: Literal["bfloat16", "float32"]
     reason: str
 
 
-def choose_device(device: str = "auto", precision: str = "auto") -> DeviceChoice:
+def choose_device(device: str = "auto", precision: Precision = "auto") -> DeviceChoice:
     """Choose CUDA, then MPS, then the CPU; and bfloat16 where the hardware multiplies in it.
 
     Parameters
@@ -40,7 +43,7 @@ def choose_device(device: str = "auto", precision: str = "auto") -> DeviceChoice
     ValueError
         If the device does not exist here.
     """
-    chosen, reason = (_best_device() if device == "auto" else (_checked(device), "as asked for"))
+    chosen, reason = _best_device() if device == "auto" else (_checked(device), "as asked for")
     kind = torch.device(chosen).type
     if precision == "auto":
         precision = "bfloat16" if _multiplies_bfloat16(kind) else "float32"

@@ -46,7 +46,9 @@ def _read_tiff(path: Path) -> NDArray:
         image = series.asarray()
         if series.axes.startswith("S") and image.ndim == 3:  # colours stored plane by plane
             image = np.moveaxis(image, 0, -1)
-    return np.squeeze(image, axis=tuple(i for i, n in enumerate(image.shape[:-2]) if n == 1)) if image.ndim > 3 else image
+    return (
+        np.squeeze(image, axis=tuple(i for i, n in enumerate(image.shape[:-2]) if n == 1)) if image.ndim > 3 else image
+    )
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:

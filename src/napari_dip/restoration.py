@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
@@ -149,10 +150,9 @@ def restore(
     ----------
     Shi, Mettes, Maji, Snoek: On Measuring and Controlling the Spectral Bias of the Deep Image Prior, IJCV 2022.
     """
-    for progress in restore_steps(image, mask, task, factor, settings):
-        pass
-    assert progress.result is not None
-    return progress.result
+    (last,) = deque(restore_steps(image, mask, task, factor, settings), maxlen=1)
+    assert last.result is not None
+    return last.result
 
 
 def restore_steps(
@@ -262,7 +262,7 @@ def _run(
     """Fit, then smooth if asked; yield every report, the last one with the result."""
     start = time.perf_counter()
     values, known = tensor.values.to(device.device), tensor.known.to(device.device)
-    keep_known = task.keeps_known and settings.keep_known or not task.removes_noise
+    keep_known = (task.keeps_known and settings.keep_known) or not task.removes_noise
     history: list[Report] = []
     reason, step, bound = StopReason.STEP_LIMIT, 0, settings.lipschitz_bound
     restored_values = values
@@ -295,7 +295,9 @@ def _run(
         fit = build_fit(gentle, device, restored_values, torch.ones_like(known))
         stage = _Stage("smoothing", settings.smoothed_steps, gentle, stop_requested)
         restored_image = as_image(restored_values)
-        shown = (lambda smooth: restored_image) if task.removes_noise else lambda smooth: tensor.to_image(enhanced(smooth))
+        shown = (
+            (lambda smooth: restored_image) if task.removes_noise else lambda smooth: tensor.to_image(enhanced(smooth))
+        )
         smooth_reason, last = yield from stage.run(fit, shown, [] if task.removes_noise else history)
         smoothed_values = fit.estimate
         if not task.removes_noise:
@@ -357,7 +359,7 @@ class _Stage:
             measures = fit.measure()
             if not math.isfinite(measures.loss):
                 raise FloatingPointError(
-                    f"the fit diverged at step {fit.step_count}; use a smaller learning rate or a smaller Lipschitz bound."
+                    f"the fit diverged at step {fit.step_count}; use a smaller learning rate or Lipschitz bound."
                 )
             history.append(self._report(fit, measures))
             progress = self._progress(history[-1], as_image(fit.estimate))

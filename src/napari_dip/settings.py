@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 PRESETS = ("default", "fast", "best", "published", "paper", "deep_image_prior")
 
@@ -162,9 +162,14 @@ class Settings:
             If there is no such preset.
         """
         default = cls()
-        uncontrolled_choices = dict(
-            width=128, learning_rate=0.001, averaging=0.0, held_out=0.0, stopping="fixed", step_limit=10_000
-        )
+        authors: dict[str, Any] = {
+            "width": 128,
+            "learning_rate": 0.001,
+            "averaging": 0.0,
+            "held_out": 0.0,
+            "stopping": "fixed",
+            "step_limit": 10_000,
+        }
         match name:
             case "default":
                 return default
@@ -173,14 +178,12 @@ class Settings:
             case "best":
                 return replace(default, runs=4)
             case "published":
-                return replace(default, **uncontrolled_choices, lipschitz_bound=1.4)
+                return replace(default, **authors, lipschitz_bound=1.4)
             case "paper":
                 return replace(
-                    default, **{**uncontrolled_choices, "stopping": "ratio"}, lipschitz_bound=2.0,
+                    default, **{**authors, "stopping": "ratio"}, lipschitz_bound=2.0,
                     convolutions_per_level=1, stem_convolutions=1, input_kind="uniform", upsampling="gaussian",
                 )  # fmt: skip
             case "deep_image_prior":
-                return replace(
-                    default, **{**uncontrolled_choices, "step_limit": 3000}, lipschitz_bound=None, normalisation="batch"
-                )
+                return replace(default, **{**authors, "step_limit": 3000}, lipschitz_bound=None, normalisation="batch")
         raise ValueError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}.")

@@ -128,7 +128,7 @@ class Fit:
         return self._best_step or self.step_count
 
     def measure(self) -> Measures:
-        """Measure the present output, keep the estimate if it is the best so far, and read all figures in one transfer."""
+        """Measure the present output, keep the estimate if it is the best so far; one transfer from the device."""
         output = self._output.mean(dim=0, keepdim=True)
         target = torch.where(self.known, self.target, output)  # missing pixels correspond to themselves
         average = self.averaged_output

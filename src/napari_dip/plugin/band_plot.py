@@ -49,7 +49,7 @@ class BandPlot(QWidget):
         self.follow_theme()
         viewer.events.theme.connect(self.follow_theme)
 
-    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+    def sizeHint(self) -> QSize:
         """Leave most of the window to the image."""
         return QSize(600, 220)
 

@@ -78,7 +78,9 @@ def read_source(image: Image | None, labels: Labels | None = None, label: int = 
 def _read_mask(image: Image, shape: tuple[int, ...], labels: Labels, label: int) -> NDArray[np.bool_]:
     marks = np.asarray(labels.data[0] if labels.multiscale else labels.data)
     if marks.shape != tuple(shape):
-        raise ValueError(f'the mask "{labels.name}" has shape {marks.shape}, the image {tuple(shape)}; make them the same.')
+        raise ValueError(
+            f'the mask "{labels.name}" has shape {marks.shape}, the image {tuple(shape)}; make them the same.'
+        )
     same = all(np.allclose(getattr(image, name), getattr(labels, name)) for name in _TRANSFORMS)
     if not (same and np.allclose(image.affine.affine_matrix, labels.affine.affine_matrix)):
         raise ValueError(

@@ -9,7 +9,17 @@ import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, Label, LineEdit, PushButton, SpinBox, create_widget
+from magicgui.widgets import (
+    CheckBox,
+    ComboBox,
+    Container,
+    FloatSpinBox,
+    Label,
+    LineEdit,
+    PushButton,
+    SpinBox,
+    create_widget,
+)
 from napari.layers import Image, Labels
 from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
 from napari.utils import progress as activity
@@ -47,6 +57,7 @@ class RestoreWidget(Container):
         super().__init__(labels=False)
         self._viewer = napari_viewer
         self._worker: GeneratorWorker | None = None
+        self._advanced: Container
         self._stop = threading.Event()
         self._closed = False
         self._source: Source | None = None
@@ -66,18 +77,17 @@ class RestoreWidget(Container):
 
     def _build_form(self) -> None:
         defaults = Settings()
-        self.image = create_widget(name="image", label="Image", annotation=Image,
-                                   options={"tooltip": "The image to restore: one plane, grey or RGB."})  # fmt: skip
+        self.image = _choose_layer("image", "Image", Image, tooltip="The image to restore: one plane, grey or RGB.")
         self.task = ComboBox(
             name="task", label="Task", choices=[(task.label, task.name) for task in TASKS.values()], value="denoise",
             tooltip="What is wrong with the image.",
         )  # fmt: skip
-        self.mask = create_widget(
-            name="mask", label="Missing pixels", annotation=Labels | None,
-            options={"nullable": True, "tooltip": "A Labels layer painted over what is missing or broken."},
+        self.mask = _choose_layer(
+            "mask", "Missing pixels", Labels | None, nullable=True,
+            tooltip="A Labels layer painted over what is missing or broken.",
         )  # fmt: skip
-        self.label = SpinBox(
-            name="label", label="Label", value=0, min=0, max=2**31 - 1,
+        self.missing_label = SpinBox(
+            name="missing_label", label="Label", value=0, min=0, max=2**31 - 1,
             tooltip="The label that means missing; 0 = all labels.",
         )  # fmt: skip
         self.quality = ComboBox(name="quality", label="Quality", choices=_QUALITIES, value="default",
@@ -128,8 +138,8 @@ class RestoreWidget(Container):
         for text in (self.device_line, self.status):
             text.native.setWordWrap(True)
             text.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
-        form = Container(name="form", widgets=[
-            self.image, self.task, self.mask, self.label, self.quality, self.smoothed, self.detail_enhanced,
+        form: Container = Container(name="form", widgets=[
+            self.image, self.task, self.mask, self.missing_label, self.quality, self.smoothed, self.detail_enhanced,
             self.keep_known, self.detail_amount,
         ])  # fmt: skip
         form.margins = (0, 0, 0, 0)
@@ -138,7 +148,8 @@ class RestoreWidget(Container):
                 field.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
                 field.native.setMinimumContentsLength(8)
         self.extend([
-            form, self.advanced_shown, self._advanced, self.device_line, self.restore_button, self.stop_button, self.status,
+            form, self.advanced_shown, self._advanced, self.device_line, self.restore_button, self.stop_button,
+            self.status,
         ])  # fmt: skip
         self.native.setMinimumWidth(300)
         self.task.changed.connect(self._show_task)
@@ -148,7 +159,7 @@ class RestoreWidget(Container):
     def _show_task(self) -> None:
         """Show only what the chosen task uses."""
         task = find_task(self.task.value)
-        self.label.visible = self.mask.value is not None
+        self.missing_label.visible = self.mask.value is not None
         self.keep_known.visible = task.keeps_known
         self.smoothed.visible = self.detail_enhanced.visible = task.removes_noise
         self.detail_amount.visible = self.detail_enhanced.value or not task.removes_noise
@@ -186,7 +197,9 @@ class RestoreWidget(Container):
             try:
                 settings = dataclasses.replace(settings, lipschitz_bound=float(bound))
             except ValueError:
-                raise ValueError(f'the Lipschitz bound is "{bound}"; give a number above 0, or leave it empty.') from None
+                raise ValueError(
+                    f'the Lipschitz bound is "{bound}"; give a number above 0, or leave it empty.'
+                ) from None
         return settings
 
     # ---------------------------------------------------------------- device
@@ -214,7 +227,7 @@ class RestoreWidget(Container):
         if self.running:
             return
         try:
-            source = read_source(self.image.value, self.mask.value, self.label.value)
+            source = read_source(self.image.value, self.mask.value, self.missing_label.value)
             settings = self.settings()
         except (ValueError, TypeError) as error:
             self._say_problem(str(error))
@@ -246,14 +259,16 @@ class RestoreWidget(Container):
             return
         self._show_preview(progress)
         if progress.stage == "restoring" or not find_task(self.task.value).removes_noise:
-            self._open_plot().add(progress.step, progress.band_correspondence)
+            self._open_plot().add(progress.step, progress.band_correspondence.tolist())
         if self._bar is not None:
             if self._bar.total != progress.step_limit:
                 self._bar.reset(total=progress.step_limit)
             self._bar.update(max(0, progress.step - self._bar.n))
         if not self._stop.is_set():
             seconds = time.perf_counter() - self._started
-            self.status.value = f"{progress.stage}: step {progress.step} of at most {progress.step_limit}, {seconds:.0f} s"
+            self.status.value = (
+                f"{progress.stage}: step {progress.step} of at most {progress.step_limit}, {seconds:.0f} s"
+            )
 
     def _show_preview(self, progress: Progress) -> None:
         assert self._source is not None
@@ -347,11 +362,16 @@ class _ClosingWatcher(QObject):
         super().__init__()
         self.on_closed = on_closed
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Watch for the parent that goes."""
         if event.type() == QEvent.Type.ParentChange and watched.parent() is None:
             self.on_closed()
         return False
+
+
+def _choose_layer(name: str, label: str, annotation: Any, **options: Any) -> Any:
+    """Return a choice of the viewer's layers of a type; napari keeps it up to date."""
+    return create_widget(name=name, label=label, annotation=annotation, options=options)
 
 
 def _describe_device(device: str) -> str:

@@ -6,6 +6,7 @@ The first axis of every tensor counts independent runs (seeds): s networks, trai
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import nn
@@ -73,6 +74,8 @@ class Decoder(nn.Module):
         On the CPU: a seed means the same network on every device.
     """
 
+    gaussian: torch.Tensor
+
     def __init__(
         self,
         *,
@@ -116,7 +119,7 @@ class Decoder(nn.Module):
         """Map z, ``(s, input_channels, h, w)``, to images ``(s, c, h * 2**levels, w * 2**levels)``, float32."""
         kernels = self.bounded_kernels(lipschitz_bound)
         features = noise.to(self.compute_dtype)
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self._convolutions()):
             if index in self.ends:
                 features = upsample(features, self.upsampling, self.gaussian)
             features = layer(features, kernels[index].to(self.compute_dtype))
@@ -126,7 +129,7 @@ class Decoder(nn.Module):
 
     def bounded_kernels(self, lipschitz_bound: float | None) -> list[torch.Tensor]:
         """Return each layer's ``(s, out, in, k, k)`` kernel under the bound, measuring all of a shape in one batch."""
-        bounded = [layer.kernel for layer in self.layers]
+        bounded: list[torch.Tensor] = [layer.kernel for layer in self._convolutions()]
         if lipschitz_bound is None:
             return bounded
         for group, vectors in zip(self.groups, self.singular_vectors, strict=True):
@@ -137,8 +140,12 @@ class Decoder(nn.Module):
                 bounded[index] = bound_kernels(bounded[index], norm, lipschitz_bound)
         return bounded
 
+    def _convolutions(self) -> list[ControlledConvolution]:
+        return cast("list[ControlledConvolution]", list(self.layers))
+
     def _group_kernels(self, group: list[int]) -> torch.Tensor:
-        return torch.cat([self.layers[index].kernel.detach() for index in group])  # (n * s, out, in, k, k)
+        layers = self._convolutions()
+        return torch.cat([layers[index].kernel.detach() for index in group])  # (n * s, out, in, k, k)
 
 
 def convolve(features: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
@@ -169,9 +176,7 @@ def convolve(features: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     return out.reshape(runs, outputs, *out.shape[2:])
 
 
-def fixed_input(
-    kind: str, runs: int, channels: int, size: tuple[int, int], generator: torch.Generator
-) -> torch.Tensor:
+def fixed_input(kind: str, runs: int, channels: int, size: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
     """Draw z, the input that stays fixed while the weights learn.
 
     Parameters

@@ -48,8 +48,8 @@ def _surviving_share(grey: torch.Tensor) -> torch.Tensor:
 def sharpness(image: torch.Tensor) -> torch.Tensor:
     """Return the weighted strength of the strongest local differences (after Bahrami and Kot 2014).
 
-    At each inner pixel the signed maximum of (neighbour - centre) over its 8 neighbours; sorted descending, the first two
-    dropped, the k-th weighted by exp(-0.01 k); root mean square of the next 999 (fewer on small images).
+    At each inner pixel the signed maximum of (neighbour - centre) over its 8 neighbours; sorted descending, the first
+    two dropped, the k-th weighted by exp(-0.01 k); root mean square of the next 999 (fewer on small images).
 
     Parameters
     ----------

@@ -1,0 +1,24 @@
+"""Small images and small networks, so that the tests state laws in seconds."""
+
+import numpy as np
+import pytest
+from skimage import data
+
+import napari_dip
+
+
+@pytest.fixture
+def small_settings() -> napari_dip.Settings:
+    return napari_dip.Settings(width=8, levels=2, step_limit=30, device="cpu", patience=30)
+
+
+@pytest.fixture(scope="session")
+def camera() -> np.ndarray:
+    """A (48, 40) uint8 crop of the cameraman: not square, not a multiple of 32."""
+    return data.camera()[80:128, 200:240]
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """A (48, 40, 3) uint8 crop of the astronaut."""
+    return data.astronaut()[80:128, 200:240]

@@ -1,0 +1,68 @@
+"""A run is one object: saved and loaded it goes on to the bit; missing and held-out pixels teach nothing."""
+
+import dataclasses
+
+import torch
+
+from napari_dip import Settings
+from napari_dip.device import choose_device
+from napari_dip.image_tensor import to_tensor
+from napari_dip.optimisation.fit import Fit, cut_centre
+from napari_dip.restoration import build_fit
+
+
+def build(camera, settings: Settings, mask=None) -> Fit:
+    tensor = to_tensor(camera, mask)
+    return build_fit(settings, choose_device("cpu"), tensor.values, tensor.known)
+
+
+def test_saved_and_loaded_it_goes_on_to_the_bit(camera, small_settings, tmp_path) -> None:
+    first = build(camera, small_settings)
+    for _ in range(5):
+        first.step()
+    first.measure()
+    torch.save(first.state_dict(), tmp_path / "fit.pt")
+    second = build(camera, dataclasses.replace(small_settings, seed=99))
+    second.load_state_dict(torch.load(tmp_path / "fit.pt"))
+    for fit in (first, second):
+        for _ in range(5):
+            fit.step()
+    assert first.measure() == second.measure()
+    assert first.estimate.equal(second.estimate)
+    assert first.estimate_step == second.estimate_step
+
+
+def test_missing_and_held_out_pixels_teach_nothing(camera, small_settings) -> None:
+    mask = torch.zeros(camera.shape, dtype=torch.bool)
+    mask[10:20, 10:20] = True
+    estimates = []
+    for other in (0.0, 0.9):
+        fit = build(camera, small_settings, mask.numpy())
+        unseen = ~fit.known | fit.held_out
+        fit.target = torch.where(unseen, other, fit.target)
+        for _ in range(5):
+            fit.step()
+        estimates.append(fit.averaged_output)
+    assert estimates[0].equal(estimates[1])
+    assert fit.held_out.sum() == round(0.05 * int(fit.known.sum()))
+    assert not (fit.held_out & ~fit.known).any()
+
+
+def test_several_runs_average(camera, small_settings) -> None:
+    fit = build(camera, dataclasses.replace(small_settings, runs=3))
+    fit.step()
+    assert fit.averaged_output.shape == (1, 1, *camera.shape)
+
+
+def test_warm_start_takes_the_weights(camera, small_settings) -> None:
+    taught, fresh = build(camera, small_settings), build(camera, dataclasses.replace(small_settings, seed=5))
+    for _ in range(10):
+        taught.step()
+    fresh.start_from(taught.network.state_dict())
+    for ours, theirs in zip(fresh.network.parameters(), taught.network.parameters(), strict=True):
+        assert ours.equal(theirs)
+
+
+def test_cut_centre() -> None:
+    image = torch.arange(36.0).reshape(1, 1, 6, 6)
+    assert cut_centre(image, (2, 4)).equal(image[..., 2:4, 1:5])

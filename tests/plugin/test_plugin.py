@@ -1,0 +1,238 @@
+"""The plugin in a real viewer: real layers, a small network, real clicks."""
+
+import dataclasses
+import importlib
+import threading
+
+import numpy as np
+import pytest
+from npe2 import PluginManifest
+from qtpy.QtCore import Qt
+from skimage import data
+
+import napari_dip
+from napari_dip.plugin.layers import read_source
+from napari_dip.plugin.restore_widget import RestorationFailed, RestoreWidget, _restore_in_worker
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch):
+    """The form's presets with a small network, so that the real run takes a second."""
+    preset = napari_dip.Settings.preset
+
+    def small(name):
+        return dataclasses.replace(preset(name), width=8, levels=3, smoothed_steps=20, device="cpu")
+
+    monkeypatch.setattr(napari_dip.Settings, "preset", staticmethod(small))
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def geometry() -> dict:
+    return {
+        "scale": (0.5, 0.25), "translate": (3, 4), "rotate": 10, "units": ("um", "um"), "axis_labels": ("y", "x"),
+        "colormap": "magma", "gamma": 0.9, "affine": [[1, 0.1, 0], [0, 1, 2], [0, 0, 1]],
+    }  # fmt: skip
+
+
+def open_widget(viewer) -> RestoreWidget:
+    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+    return widget
+
+
+def finish(widget, qtbot) -> None:
+    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
+
+
+def test_manifest() -> None:
+    manifest = PluginManifest.from_distribution("napari-dip")
+    assert manifest.display_name == "Deep Image Prior"
+    for command in manifest.contributions.commands:
+        module, _, name = command.python_name.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_samples_open(viewer) -> None:
+    viewer.open_sample("napari-dip", "noisy_fluorescence")
+    viewer.open_sample("napari-dip", "scratched_photograph")
+    assert [type(layer).__name__ for layer in viewer.layers] == ["Image", "Image", "Image", "Image", "Labels"]
+
+
+def test_the_journey(viewer, qtbot, camera, geometry) -> None:
+    """Open, paint, restore, watch, stop and keep."""
+    image = viewer.add_image(camera, name="cells", **geometry)
+    labels = viewer.add_labels(np.zeros(camera.shape, int), name="broken", **{
+        key: geometry[key] for key in ("scale", "translate", "rotate", "units", "affine")
+    })  # fmt: skip
+    labels.paint((10, 10), 1)
+    widget = open_widget(viewer)
+    widget.image.value, widget.mask.value, widget.task.value = image, labels, "inpaint"
+    qtbot.mouseClick(widget.restore_button.native, Qt.MouseButton.LeftButton)
+    assert not widget.restore_button.enabled
+    qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
+    first = viewer.layers["cells preview"].data.copy()
+    qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["cells preview"].data, first), timeout=60_000)
+    qtbot.waitUntil(lambda: len(widget.band_plot.steps) > 2, timeout=60_000)
+    qtbot.mouseClick(widget.stop_button.native, Qt.MouseButton.LeftButton)
+    finish(widget, qtbot)
+
+    assert [layer.name for layer in viewer.layers] == ["cells", "broken", "cells restored"]
+    restored = viewer.layers["cells restored"]
+    assert restored.data.dtype == np.float32
+    np.testing.assert_array_equal(restored.data[labels.data == 0], camera[labels.data == 0])
+    for name in ("scale", "translate", "rotate", "shear", "contrast_limits"):
+        np.testing.assert_allclose(getattr(restored, name), getattr(image, name))
+    np.testing.assert_allclose(restored.affine.affine_matrix, image.affine.affine_matrix)
+    assert restored.units == image.units
+    assert restored.axis_labels == image.axis_labels
+    assert restored.colormap.name == "magma"
+    assert restored.gamma == 0.9
+    record = restored.metadata["napari-dip"]
+    assert record["task"] == "inpaint"
+    assert record["stop_reason"] == napari_dip.StopReason.USER.value
+    assert "stopped by the user" in widget.band_plot.caption.text()
+    assert widget.restore_button.enabled
+
+
+def test_the_run_repeats_the_library_and_never_overwrites(viewer, qtbot, camera) -> None:
+    viewer.add_image(camera, name="cells")
+    taken = viewer.add_image(camera, name="cells restored", visible=False)
+    widget = open_widget(viewer)
+    widget.image.value = viewer.layers["cells"]
+    widget.step_limit.value, widget.smoothed.value, widget.detail_enhanced.value = 20, True, True
+    widget.start()
+    finish(widget, qtbot)
+    names = [layer.name for layer in viewer.layers]
+    assert names == ["cells", "cells restored", "cells smoothed", "cells detail-enhanced", "cells restored [1]"]
+    np.testing.assert_array_equal(taken.data, camera)
+    expected = napari_dip.restore(camera, settings=widget.settings())
+    np.testing.assert_array_equal(viewer.layers[-1].data, expected.restored)
+
+
+def test_rgb_stays_rgb(viewer, qtbot, astronaut) -> None:
+    viewer.add_image(astronaut, name="rgb")
+    widget = open_widget(viewer)
+    widget.task.value, widget.step_limit.value = "enhance", 10
+    widget.start()
+    finish(widget, qtbot)
+    assert [layer.name for layer in viewer.layers] == ["rgb", "rgb smoothed", "rgb detail-enhanced"]
+    assert viewer.layers[-1].rgb
+
+
+@pytest.mark.parametrize(
+    "mistake", ["no image", "mask shape", "mask elsewhere", "empty mask", "constant", "stack", "bound"]
+)
+def test_mistakes_are_said_and_change_nothing(viewer, camera, mistake, monkeypatch) -> None:
+    said = []
+    monkeypatch.setattr("napari_dip.plugin.restore_widget.show_error", said.append)
+    widget = open_widget(viewer)
+    image = camera if mistake != "stack" else np.zeros((3, 20, 20))
+    if mistake != "no image":
+        viewer.add_image(image)
+    marks = np.zeros((20, 20) if mistake == "mask shape" else camera.shape, int)
+    if mistake != "empty mask":
+        marks[3:5] = 1
+    if "mask" in mistake:
+        widget.mask.value = viewer.add_labels(marks, scale=(2, 2) if mistake == "mask elsewhere" else (1, 1))
+    if mistake == "bound":
+        widget.lipschitz_bound.value = "tight"
+    before = list(viewer.layers)
+    if mistake == "constant":
+        viewer.layers[0].data = np.zeros((20, 20))
+        worker_function(widget, said)
+    else:
+        widget.start()
+    assert len(said) == 1
+    assert said[0][0].isupper() or said[0][0] == '"'
+    assert list(viewer.layers) == before
+    assert not widget.running
+
+
+def worker_function(widget, said) -> None:
+    """What the worker raises reaches ``errored``; here without a thread."""
+    source = read_source(widget.image.value)
+    with pytest.raises(ValueError, match="same intensity") as caught:
+        list(_restore_in_worker(source, "denoise", widget.settings(), threading.Event()))
+    widget._on_error(caught.value)
+
+
+def test_a_runtime_error_in_the_run_reaches_the_user(viewer, qtbot, camera, monkeypatch) -> None:
+    said = []
+    monkeypatch.setattr("napari_dip.plugin.restore_widget.show_error", said.append)
+    monkeypatch.setattr(
+        "napari_dip.optimisation.fit.Fit.step", lambda self: (_ for _ in ()).throw(RuntimeError("CUDA out of memory."))
+    )
+    viewer.add_image(camera)
+    widget = open_widget(viewer)
+    widget.start()
+    finish(widget, qtbot)
+    assert len(said) == 1
+    assert "out of memory" in said[0]
+    assert widget.restore_button.enabled
+    assert len(viewer.layers) == 1
+    assert not issubclass(RestorationFailed, RuntimeError)
+
+
+@pytest.mark.parametrize("what", ["dock", "plot", "preview"])
+def test_closing_things_in_mid_run_is_quiet(viewer, qtbot, camera, what) -> None:
+    viewer.add_image(camera, name="cells")
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+    widget.start()
+    qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
+    worker = widget._worker
+    if what == "dock":
+        viewer.window.remove_dock_widget(dock)
+        qtbot.waitUntil(lambda: not worker.is_running, timeout=30_000)
+        assert "cells restored" not in viewer.layers
+        return
+    if what == "plot":
+        viewer.window.remove_dock_widget(widget.band_plot)
+    else:
+        viewer.layers.remove("cells preview")
+    qtbot.wait(500)
+    widget.stop_and_keep()
+    finish(widget, qtbot)
+    assert "cells restored" in viewer.layers
+
+
+def test_only_what_the_task_uses_is_shown(viewer) -> None:
+    widget = open_widget(viewer)
+    viewer.window._qt_window.show()
+    assert not widget.keep_known.visible
+    widget.task.value = "inpaint"
+    assert widget.keep_known.visible
+    widget.task.value = "enhance"
+    assert widget.detail_amount.visible
+    assert not widget.smoothed.visible
+
+
+def test_the_plot_follows_the_theme(viewer, qtbot) -> None:
+    widget = open_widget(viewer)
+    plot = widget._open_plot()
+    colours = set()
+    for theme in ("light", "dark", "system"):
+        viewer.theme = theme
+        colours.add(plot._plot.backgroundBrush().color().name())
+    assert len(colours) == 2
+
+
+def test_big_labels_choose_one_label(camera) -> None:
+    from napari.layers import Image, Labels
+
+    marks = np.zeros(camera.shape, int)
+    marks[0], marks[1] = 1, 2
+    both = read_source(Image(camera), Labels(marks)).mask
+    one = read_source(Image(camera), Labels(marks), label=2).mask
+    assert both.sum() == 2 * one.sum() == 2 * camera.shape[1]
+
+
+def test_multiscale_reads_the_finest_level() -> None:
+    from napari.layers import Image
+
+    camera = data.camera()
+    source = read_source(Image([camera, camera[::2, ::2]], multiscale=True))
+    assert source.image.shape == camera.shape

@@ -1,0 +1,51 @@
+"""The bound is kept, the norms are right, and batch normalisation undoes what mean-only keeps."""
+
+import pytest
+import torch
+
+from napari_dip.prior.lipschitz import (
+    batch_normalise,
+    bound_kernels,
+    exact_spectral_norms,
+    spectral_norms,
+    subtract_mean,
+)  # fmt: skip
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("bound", [0.5, 1.4, 100.0])
+def test_no_bounded_kernel_exceeds_the_bound(bound: float) -> None:
+    kernels = random(4, 16, 8, 3, 3)
+    norms = exact_spectral_norms(kernels)
+    bounded = bound_kernels(kernels, norms, bound)
+    assert (exact_spectral_norms(bounded) <= bound * (1 + 1e-5)).all()
+    untouched = norms <= bound
+    assert bounded[untouched].equal(kernels[untouched])
+
+
+def test_power_iteration_agrees_with_the_svd_from_a_cold_start() -> None:
+    kernels = random(6, 32, 32, 3, 3)
+    norms, _ = spectral_norms(kernels, random(6, 32, seed=1), iterations=20)
+    torch.testing.assert_close(norms, exact_spectral_norms(kernels), rtol=1e-4, atol=0)
+
+
+def test_the_norm_has_no_gradient() -> None:
+    kernel = random(1, 4, 4, 3, 3).requires_grad_()
+    norms, _ = spectral_norms(kernel, random(1, 4, seed=1))
+    assert not norms.requires_grad
+
+
+def test_mean_only_keeps_the_scale_and_batch_forgets_it() -> None:
+    features, zero, one = random(1, 3, 8, 8), torch.zeros(1, 3), torch.ones(1, 3)
+    torch.testing.assert_close(subtract_mean(5 * features, zero), 5 * subtract_mean(features, zero))
+    torch.testing.assert_close(
+        batch_normalise(5 * features, one, zero), batch_normalise(features, one, zero), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_mean_only_leaves_the_bias_as_mean() -> None:
+    bias = random(2, 3)
+    torch.testing.assert_close(subtract_mean(random(2, 3, 9, 7) + 4, bias).mean(dim=(2, 3)), bias)

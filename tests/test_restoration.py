@@ -1,0 +1,183 @@
+"""The laws of a restoration, on small networks."""
+
+import dataclasses
+import inspect
+
+import numpy as np
+import pytest
+import torch
+
+import napari_dip
+from napari_dip import Settings, StopReason, restore, restore_steps
+
+
+def test_same_seed_same_restoration(camera, small_settings) -> None:
+    first, second = (restore(camera, settings=small_settings) for _ in range(2))
+    other = restore(camera, settings=dataclasses.replace(small_settings, seed=1))
+    np.testing.assert_array_equal(first.restored, second.restored)
+    assert not np.array_equal(first.restored, other.restored)
+
+
+def test_gain_and_offset_pass_through(camera, small_settings) -> None:
+    """12 or 16 bits with a camera offset give the same picture, scaled and shifted."""
+    plain = restore(camera, settings=small_settings).restored
+    for gain, offset, dtype in ((16, 100, np.uint16), (257, -3000, np.int32), (0.25, 7.5, np.float64)):
+        changed = (camera.astype(np.float64) * gain + offset).astype(dtype)
+        other = restore(changed, settings=small_settings).restored
+        np.testing.assert_allclose(other, plain.astype(np.float64) * gain + offset, rtol=1e-5, atol=1e-3 * gain)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 61), (33, 32), (40, 40, 1), (40, 35, 3), (40, 35, 4)])
+def test_every_size_and_channel_count_comes_back(shape, small_settings) -> None:
+    image = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+    result = restore(image, settings=dataclasses.replace(small_settings, step_limit=4, levels=5))
+    assert result.restored.shape == shape
+    assert result.restored.dtype == np.float32
+    if len(shape) == 3 and shape[2] == 4:
+        np.testing.assert_array_equal(result.restored[:, :, 3], image[:, :, 3])
+
+
+def test_noise_is_removed(camera) -> None:
+    truth = np.kron(camera[:32:2, :32:2], np.ones((4, 4)))
+    noisy = truth + np.random.default_rng(0).normal(0, 25, truth.shape)
+    result = restore(noisy, settings=Settings(width=16, levels=3, step_limit=250, device="cpu"))
+    errors = [np.sqrt(np.mean((each - truth) ** 2)) for each in (noisy, result.restored)]
+    assert errors[1] < 0.6 * errors[0]
+
+
+def test_inpainting_keeps_the_known_pixels_as_given(astronaut, small_settings) -> None:
+    mask = np.zeros(astronaut.shape[:2], bool)
+    mask[12:20, 10:30] = True
+    kept = restore(astronaut, mask, task="inpaint", settings=small_settings).restored
+    np.testing.assert_array_equal(kept[~mask], astronaut[~mask])
+    drawn = restore(
+        astronaut, mask, task="inpaint", settings=dataclasses.replace(small_settings, keep_known=False)
+    ).restored
+    assert not np.array_equal(drawn[~mask], astronaut[~mask])
+    np.testing.assert_array_equal(kept[mask], drawn[mask])
+
+
+def test_what_hides_behind_the_mask_does_not_matter(camera, small_settings) -> None:
+    mask = np.zeros(camera.shape, bool)
+    mask[5:15, 5:15] = True
+    results = []
+    for hidden in (0, 255, np.nan):
+        image = camera.astype(np.float32)
+        image[mask] = hidden
+        results.append(restore(image, mask, task="inpaint", settings=small_settings).restored)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+    assert np.isfinite(results[2]).all()
+
+
+def test_nan_alone_marks_what_is_missing(camera, small_settings) -> None:
+    image = camera.astype(np.float32)
+    image[5:9, 5:9] = np.nan
+    for task in ("denoise", "inpaint", "enhance"):
+        settings = dataclasses.replace(small_settings, smoothed_steps=10)
+        assert np.isfinite(restore(image, task=task, settings=settings).restored).all()
+
+
+def test_details_keep_both_signs(camera, small_settings) -> None:
+    settings = dataclasses.replace(small_settings, smoothed_steps=20, detail_amount=2.0)
+    result = restore(camera, task="enhance", settings=settings)
+    np.testing.assert_array_equal(result.restored, camera.astype(np.float32))
+    expected = camera + 2.0 * (camera - result.smoothed)
+    np.testing.assert_allclose(result.detail_enhanced, expected, atol=1e-2)
+    difference = result.detail_enhanced - camera
+    assert difference.min() < 0 < difference.max()
+
+
+def test_smoothed_comes_only_when_asked(camera, small_settings) -> None:
+    plain = restore(camera, settings=small_settings)
+    assert plain.smoothed is None
+    assert plain.detail_enhanced is None
+    asked = restore(
+        camera, settings=dataclasses.replace(small_settings, smoothed=True, detail_enhanced=True, smoothed_steps=10)
+    )
+    np.testing.assert_array_equal(asked.restored, plain.restored)
+    expected = asked.restored + (asked.restored - asked.smoothed)
+    np.testing.assert_allclose(asked.detail_enhanced, expected, atol=1e-2)
+
+
+def test_progress_ends_with_the_result(camera, small_settings) -> None:
+    everything = list(restore_steps(camera, settings=small_settings))
+    assert [each.step for each in everything] == [10, 20, 30]
+    assert all(each.result is None for each in everything[:-1])
+    result = everything[-1].result
+    assert result is not None
+    assert result.stop_reason is StopReason.STEP_LIMIT
+    np.testing.assert_array_equal(everything[-1].estimate, result.restored)
+    assert [each.step for each in result.history] == [10, 20, 30]
+    assert everything[0].band_correspondence.shape == (5,)
+    assert everything[0].estimate.shape == camera.shape
+
+
+def test_reports_do_not_depend_on_the_step_limit(camera, small_settings) -> None:
+    short = list(restore_steps(camera, settings=dataclasses.replace(small_settings, step_limit=20)))
+    long = list(restore_steps(camera, settings=dataclasses.replace(small_settings, step_limit=40)))
+    for a, b in zip(short, long, strict=False):
+        np.testing.assert_array_equal(a.estimate, b.estimate)
+
+
+def test_stop_keeps_the_best_so_far(camera, small_settings) -> None:
+    steps = restore_steps(
+        camera,
+        settings=dataclasses.replace(small_settings, step_limit=10_000),
+        stop_requested=iter([False] * 12 + [True]).__next__,
+    )
+    last = list(steps)[-1]
+    assert last.result is not None
+    assert last.result.stop_reason is StopReason.USER
+    assert last.result.record.stop_step == 13
+
+
+def test_settings_used_are_resolved_and_recorded(camera, small_settings) -> None:
+    result = restore(camera, settings=small_settings)
+    assert result.settings.device == "cpu"
+    assert result.settings.precision in ("bfloat16", "float32")
+    assert isinstance(result.settings.lipschitz_bound, float)
+    assert result.record.as_dict()["settings"]["lipschitz_bound"] == "auto"
+    assert '"torch"' in result.record.as_json()
+
+
+@pytest.mark.parametrize("name", ["published", "paper", "deep_image_prior", "fast", "best"])
+def test_every_preset_runs(name: str, camera) -> None:
+    settings = dataclasses.replace(Settings.preset(name), width=8, levels=2, step_limit=12, device="cpu")
+    result = restore(camera, settings=settings)
+    assert np.isfinite(result.restored).all()
+
+
+def test_the_hosts_state_is_untouched(camera, small_settings) -> None:
+    torch.manual_seed(3)
+    np.random.seed(3)  # noqa: NPY002
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    flags = torch.get_num_threads(), torch.backends.cudnn.benchmark, torch.get_default_dtype(), torch.is_grad_enabled()
+    restore(camera, settings=small_settings)
+    assert before[0].equal(torch.get_rng_state())
+    np.testing.assert_array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
+    assert flags == (
+        torch.get_num_threads(), torch.backends.cudnn.benchmark, torch.get_default_dtype(), torch.is_grad_enabled()
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"task": "sharpen"}, "no task 'sharpen'"),
+        ({"task": "inpaint"}, "nothing is marked as missing"),
+        ({"factor": 2}, "takes none"),
+        ({"settings": Settings(device="cuda:77")}, "cannot be used here"),
+    ],
+)
+def test_everything_is_checked_at_the_call(camera, arguments, sentence) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        restore_steps(camera, **arguments)
+
+
+def test_the_public_interface_is_as_promised() -> None:
+    assert list(inspect.signature(restore).parameters) == ["image", "mask", "task", "factor", "settings"]
+    fields = {field.name for field in dataclasses.fields(napari_dip.Settings)}
+    assert fields >= {
+        "seed", "device", "lipschitz_bound", "step_limit", "report_every", "stopping", "keep_known",
+    }  # fmt: skip

@@ -1,0 +1,34 @@
+import dataclasses
+
+import pytest
+
+from napari_dip import Settings
+from napari_dip.settings import PRESETS
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_each_preset_exists(name: str) -> None:
+    assert isinstance(Settings.preset(name), Settings)
+
+
+def test_unknown_preset_is_named() -> None:
+    with pytest.raises(ValueError, match="no preset 'bst'"):
+        Settings.preset("bst")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("lipschitz_bound", 0), ("lipschitz_bound", "hard"), ("width", 0), ("step_limit", 1.5), ("averaging", 1.0),
+        ("held_out", 0.9), ("held_out", 0.0), ("stopping", "never"), ("upsampling", "cubic"), ("learning_rate", -1),
+        ("input_channels", 3), ("gaussian_sigma", -0.1),
+    ],
+)  # fmt: skip
+def test_impossible_values_are_refused_by_name(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=field):
+        dataclasses.replace(Settings(), **{field: value})
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().seed = 1  # type: ignore[misc]

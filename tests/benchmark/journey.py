@@ -1,6 +1,6 @@
 """Drive the main job in a real window and save a screenshot of each step, to be looked at.
 
-    xvfb-run -a -s "-screen 0 1400x1000x24" python tests/benchmark/journey.py FOLDER
+xvfb-run -a -s "-screen 0 1400x1000x24" python tests/benchmark/journey.py FOLDER
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def main() -> None:
         wait(0.2)
     labels.visible = False
     look("6_inpaint_kept")
-    widget.image.value, widget.mask.value = None, None
+    widget.mask.value, labels.data = labels, np.zeros_like(labels.data)
     press(widget.restore_button)
     wait(0.5)
     look("7_mistake")

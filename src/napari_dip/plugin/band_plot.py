@@ -8,7 +8,7 @@ import pyqtgraph
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
 from qtpy.QtCore import QSize
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from ..spectrum.band_figure import band_names
 
@@ -38,13 +38,16 @@ class BandPlot(QWidget):
         self._plot.setLabel("left", "band correspondence")
         self._plot.setYRange(0, 1)
         self._plot.setMinimumHeight(110)
-        self._legend = self._plot.addLegend(offset=(-10, 10), colCount=5)
+        self._legend = QLabel()  # beside the caption: inside the plot it would cover curves
         self._stop_line = pyqtgraph.InfiniteLine(angle=90, movable=False)
         self._stop_line.hide()
         self._plot.addItem(self._stop_line)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(self.caption)
+        line = QHBoxLayout()
+        line.addWidget(self.caption, stretch=1)
+        line.addWidget(self._legend)
+        layout.addLayout(line)
         layout.addWidget(self._plot, stretch=1)
         self.follow_theme()
         viewer.events.theme.connect(self.follow_theme)
@@ -87,7 +90,6 @@ class BandPlot(QWidget):
             axis = self._plot.getAxis(side)
             axis.setPen(text)
             axis.setTextPen(text)
-        self._legend.setLabelTextColor(text)
         self._stop_line.setPen(pyqtgraph.mkPen(text, style=pyqtgraph.QtCore.Qt.PenStyle.DashLine))
 
     def forget_viewer(self) -> None:
@@ -99,7 +101,7 @@ class BandPlot(QWidget):
             return
         for curve in self._curves:
             self._plot.removeItem(curve)
-        self._curves = [
-            self._plot.plot([], [], name=name, pen=pyqtgraph.mkPen(_COLOURS[n % len(_COLOURS)], width=2))
-            for n, name in enumerate(band_names(count))
-        ]
+        colours = [_COLOURS[n % len(_COLOURS)] for n in range(count)]
+        self._curves = [self._plot.plot([], [], pen=pyqtgraph.mkPen(colour, width=2)) for colour in colours]
+        marks = zip(colours, band_names(count), strict=True)
+        self._legend.setText("band: " + " ".join(f'<font color="{colour}">━</font> {name}' for colour, name in marks))

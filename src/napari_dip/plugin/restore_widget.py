@@ -137,7 +137,7 @@ class RestoreWidget(Container):
         self.status = Label(name="status", value="")
         for text in (self.device_line, self.status):
             text.native.setWordWrap(True)
-            text.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+            text.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         form: Container = Container(name="form", widgets=[
             self.image, self.task, self.mask, self.missing_label, self.quality, self.smoothed, self.detail_enhanced,
             self.keep_known, self.detail_amount,

@@ -177,6 +177,18 @@ def test_a_runtime_error_in_the_run_reaches_the_user(viewer, qtbot, camera, monk
     assert not issubclass(RestorationFailed, RuntimeError)
 
 
+def test_closing_the_viewer_in_mid_run_is_quiet(make_napari_viewer, qtbot, camera) -> None:
+    viewer = make_napari_viewer()
+    viewer.add_image(camera, name="cells")
+    widget = open_widget(viewer)
+    widget.start()
+    qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
+    worker = widget._worker
+    viewer.close()
+    qtbot.waitUntil(lambda: not worker.is_running, timeout=30_000)
+    qtbot.wait(200)
+
+
 @pytest.mark.parametrize("what", ["dock", "plot", "preview"])
 def test_closing_things_in_mid_run_is_quiet(viewer, qtbot, camera, what) -> None:
     viewer.add_image(camera, name="cells")

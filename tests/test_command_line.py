@@ -49,6 +49,24 @@ def test_enhance_writes_the_enhanced_image(noisy, tmp_path, camera) -> None:
     np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), camera, atol=1e-3)
 
 
+def test_super_resolution_and_any_setting(noisy, tmp_path, camera) -> None:
+    done = run("restore", noisy, tmp_path / "large.tif", "--task", "super_resolve", "--factor", 2, *QUICK,
+               "--set", "network=conv_net", "--set", "width=8", "--set", "levels=2")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    with tifffile.TiffFile(tmp_path / "large.tif") as file:
+        assert file.asarray().shape == (2 * camera.shape[0], 2 * camera.shape[1])
+        settings = json.loads(file.pages[0].description)["settings"]
+    assert (settings["network"], settings["width"]) == ("conv_net", 8)
+
+
+def test_deblocking_reads_the_table_from_the_file(tmp_path, camera) -> None:
+    io.imsave(tmp_path / "in.jpg", camera, quality=20, check_contrast=False)
+    done = run("restore", tmp_path / "in.jpg", tmp_path / "out.tif", "--task", "deblock", *QUICK)
+    assert done.exit_code == 0, done.output
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        assert "(given)" in json.loads(file.pages[0].description)["compared"]
+
+
 def test_nothing_is_overwritten_unasked(noisy, tmp_path) -> None:
     (tmp_path / "out.tif").write_text("precious")
     done = run("restore", noisy, tmp_path / "out.tif", *QUICK)

@@ -6,9 +6,11 @@ import inspect
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import napari_dip
 from napari_dip import Settings, StopReason, restore, restore_steps
+from napari_dip.settings import PRESETS
 
 
 def test_same_seed_same_restoration(camera, small_settings) -> None:
@@ -141,11 +143,68 @@ def test_settings_used_are_resolved_and_recorded(camera, small_settings) -> None
     assert '"torch"' in result.record.as_json()
 
 
-@pytest.mark.parametrize("name", ["published", "paper", "deep_image_prior", "fast", "best"])
+@pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_runs(name: str, camera) -> None:
-    settings = dataclasses.replace(Settings.preset(name), width=8, levels=2, step_limit=12, device="cpu")
+    settings = dataclasses.replace(Settings.preset(name), width=8, levels=2, step_limit=12, device="cpu", burn_in=0)
     result = restore(camera, settings=settings)
     assert np.isfinite(result.restored).all()
+
+
+@pytest.mark.parametrize(("shape", "factor"), [((17, 20), 2), ((16, 18, 3), 3), ((16, 16, 4), 4), ((20, 16, 1), 8)])
+def test_super_resolution_by_any_whole_factor(shape, factor: int, small_settings) -> None:
+    image = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+    result = restore(image, task="super_resolve", factor=factor, settings=small_settings)
+    assert result.restored.shape == (shape[0] * factor, shape[1] * factor, *shape[2:])
+    assert result.restored.dtype == np.float32
+    if shape[2:] == (4,):
+        np.testing.assert_array_equal(result.restored[::factor, ::factor, 3], image[..., 3])
+
+
+def test_super_resolution_shrinks_back_to_what_was_given(camera) -> None:
+    settings = Settings(width=16, levels=3, step_limit=300, device="cpu")
+    large = restore(camera, task="super_resolve", factor=2, settings=settings).restored
+    small = Image.fromarray(large).resize(camera.shape[::-1], Image.Resampling.LANCZOS)
+    assert np.sqrt(np.mean((np.asarray(small) - camera) ** 2)) < 0.4 * camera.std()
+
+
+def test_a_wider_hole_gets_more_levels(camera, small_settings) -> None:
+    """And the settings that were used say so; a number given is obeyed."""
+    image = np.tile(camera, (3, 4))
+    mask = np.zeros(image.shape, bool)
+    mask[40:90, 40:90] = True
+    quick = dataclasses.replace(small_settings, levels="auto", step_limit=2)
+    assert restore(image, settings=quick).settings.levels == 5
+    assert restore(image, mask, "inpaint", settings=quick).settings.levels == 6
+    assert restore(image, mask, "inpaint", settings=dataclasses.replace(quick, levels=3)).settings.levels == 3
+
+
+@pytest.mark.parametrize("network", ["decoder", "encoder_decoder", "conv_net"])
+def test_every_network_serves_every_task(network: str, camera, small_settings) -> None:
+    settings = dataclasses.replace(small_settings, network=network, step_limit=3, smoothed_steps=3)
+    mask = camera > np.median(camera)
+    for task, factor in (
+        ("denoise", None),
+        ("inpaint", None),
+        ("deblock", None),
+        ("super_resolve", 2),
+        ("enhance", None),
+    ):
+        result = restore(camera, mask if task == "inpaint" else None, task, factor, settings)
+        assert np.isfinite(result.restored).all()
+
+
+def test_langevin_dynamics_gives_mean_and_spread(camera, small_settings) -> None:
+    settings = dataclasses.replace(
+        small_settings, weight_noise=2.0, burn_in=50, step_limit=210, held_out=0.0, stopping="fixed"
+    )
+    result = restore(camera, settings=settings)
+    assert result.uncertainty is not None
+    assert result.uncertainty.shape == result.restored.shape
+    assert result.uncertainty.min() >= 0
+    assert result.uncertainty.mean() > 0
+    doubled = restore(camera.astype(float) * 2 + 5, settings=settings)
+    np.testing.assert_allclose(doubled.uncertainty, 2 * result.uncertainty, rtol=1e-4, atol=1e-4)
+    assert restore(camera, settings=small_settings).uncertainty is None
 
 
 def test_the_hosts_state_is_untouched(camera, small_settings) -> None:
@@ -167,6 +226,9 @@ def test_the_hosts_state_is_untouched(camera, small_settings) -> None:
         ({"task": "sharpen"}, "no task 'sharpen'"),
         ({"task": "inpaint"}, "nothing is marked as missing"),
         ({"factor": 2}, "takes none"),
+        ({"task": "super_resolve"}, "whole factor of at least 2"),
+        ({"task": "super_resolve", "factor": 1.5}, "whole factor of at least 2"),
+        ({"task": "deblock", "quantisation_table": np.zeros((8, 8))}, "8 x 8 steps"),
         ({"settings": Settings(device="cuda:77")}, "cannot be used here"),
     ],
 )
@@ -176,7 +238,7 @@ def test_everything_is_checked_at_the_call(camera, arguments, sentence) -> None:
 
 
 def test_the_public_interface_is_as_promised() -> None:
-    assert list(inspect.signature(restore).parameters) == ["image", "mask", "task", "factor", "settings"]
+    assert list(inspect.signature(restore).parameters)[:5] == ["image", "mask", "task", "factor", "settings"]
     fields = {field.name for field in dataclasses.fields(napari_dip.Settings)}
     assert fields >= {
         "seed", "device", "lipschitz_bound", "step_limit", "report_every", "stopping", "keep_known",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import signal
 import sys
@@ -17,7 +18,16 @@ import typer
 from numpy.typing import NDArray
 
 from . import Settings
-from .image_files import TIFF_SUFFIXES, read_image, read_mask, write_png, write_tiff, write_whole
+from .image_files import (
+    TIFF_SUFFIXES,
+    read_image,
+    read_mask,
+    read_quantisation_table,
+    write_png,
+    write_tiff,
+    write_whole,
+)
+from .measurement.task import TASKS, find_task
 from .settings import PRESETS
 
 if TYPE_CHECKING:
@@ -34,12 +44,8 @@ Preset = StrEnum("Preset", {name: name for name in PRESETS})  # type: ignore[mis
 _DEFAULT_PRESET = Preset("default")
 
 
-class TaskName(StrEnum):
-    """The tasks, as options."""
-
-    denoise = "denoise"
-    inpaint = "inpaint"
-    enhance = "enhance"
+TaskName = StrEnum("TaskName", {name: name for name in TASKS})  # type: ignore[misc]
+_DEFAULT_TASK = TaskName("denoise")
 
 
 DeviceOption = Annotated[str, typer.Option(help="auto (CUDA, then MPS, then CPU) or a torch device name.")]
@@ -80,9 +86,10 @@ def demo(
 
 @app.command()
 def restore(
-    image: Annotated[Path, typer.Argument(metavar="IN", help="TIFF or PNG, one plane, grey or RGB.")],
+    image: Annotated[Path, typer.Argument(metavar="IN", help="TIFF, PNG or JPEG, one plane, grey or RGB.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="TIFF (float32, keeps everything) or PNG (rounded).")],
-    task: Annotated[TaskName, typer.Option(help="What is wrong with the image.")] = TaskName.denoise,
+    task: Annotated[TaskName, typer.Option(help="What is wrong with the image.")] = _DEFAULT_TASK,
+    factor: Annotated[int | None, typer.Option(help="Super-resolution: how many times larger.", min=2)] = None,
     mask: Annotated[Path | None, typer.Option(help="Image file; not 0 = missing pixel.")] = None,
     preset: Annotated[Preset, typer.Option(help="Named settings.")] = _DEFAULT_PRESET,
     seed: SeedOption = 0,
@@ -97,6 +104,10 @@ def restore(
     smoothed: Annotated[bool, typer.Option("--smoothed", help="Also write OUT_smoothed.")] = False,
     detail_enhanced: Annotated[bool, typer.Option("--detail-enhanced", help="Also write OUT_detail_enhanced.")] = False,
     detail_amount: Annotated[float | None, typer.Option(help="How strongly details are enhanced.")] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting, e.g. network=conv_net; repeatable."),
+    ] = None,
     bands: Annotated[Path | None, typer.Option(help="Also draw the frequency-band plot into this PNG.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")] = False,
 ) -> None:
@@ -109,6 +120,10 @@ def restore(
     napari-dip restore scratched.png filled.tif --task inpaint --mask scratches.png
 
     napari-dip restore cells.tif enhanced.tif --task enhance --detail-amount 1.5
+
+    napari-dip restore small.tif large.tif --task super_resolve --factor 4
+
+    napari-dip restore photo.jpg clean.png --task deblock
 
     Intensities of a TIFF are those of the input, as float32. The settings used stand in the TIFF's description.
     Ctrl-C stops and writes the best so far; Ctrl-C twice ends without writing.
@@ -128,18 +143,21 @@ def restore(
                 ("detail_amount", detail_amount),
             )
             if value is not None
-        }
+        } | dict(_read_change(each) for each in change or ())
         settings = dataclasses.replace(
             Settings.preset(preset.value), seed=seed, device=device, keep_known=keep_known, smoothed=smoothed,
             detail_enhanced=detail_enhanced, **changes,
         )  # fmt: skip
-        wanted = ["restored"] if task is not TaskName.enhance else ["detail_enhanced"]
+        wanted = ["restored" if find_task(task.value).removes_noise else "detail_enhanced"]
         wanted += [name for name, asked in (("smoothed", smoothed), ("detail_enhanced", detail_enhanced)) if asked]
         paths = {name: out if n == 0 else _beside(out, name) for n, name in enumerate(dict.fromkeys(wanted))}
         existing = [path for path in (*paths.values(), *([bands] if bands else [])) if path.exists()]
         if existing and not overwrite:
             raise ValueError(f"{existing[0]} exists; choose another name or add --overwrite.")
-        result = _restore_with_progress(picture, None if mask is None else read_mask(mask), task.value, settings)
+        table = read_quantisation_table(image) if find_task(task.value).knows_quantisation else None
+        result = _restore_with_progress(
+            picture, None if mask is None else read_mask(mask), task.value, settings, factor, table
+        )
         outputs = _outputs(result)
         for name, path in paths.items():
             layer = outputs[name]
@@ -183,7 +201,27 @@ def _plain_errors() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def _restore_with_progress(image: NDArray, mask: NDArray | None, task: str, settings: Settings) -> Restoration:
+def _read_change(text: str) -> tuple[str, Any]:
+    """Return the field of ``Settings`` and the value that NAME=VALUE names."""
+    name, equals, value = text.partition("=")
+    if not equals or name not in {field.name for field in dataclasses.fields(Settings)}:
+        raise ValueError(
+            f"--set {text}: give NAME=VALUE, NAME a field of napari_dip.Settings such as network or width."
+        )
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value  # a word
+
+
+def _restore_with_progress(
+    image: NDArray,
+    mask: NDArray | None,
+    task: str,
+    settings: Settings,
+    factor: int | None = None,
+    quantisation_table: NDArray | None = None,
+) -> Restoration:
     """Restore with a progress bar on stderr; Ctrl-C stops and keeps."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -199,7 +237,10 @@ def _restore_with_progress(image: NDArray, mask: NDArray | None, task: str, sett
     )  # fmt: skip
     with _stop_on_interrupt() as stop, ProgressBar(*columns, console=Console(stderr=True)) as bar:
         bars = {}
-        for progress in restore_steps(image, mask, task, None, settings, stop_requested=stop.is_set):
+        steps = restore_steps(
+            image, mask, task, factor, settings, quantisation_table=quantisation_table, stop_requested=stop.is_set
+        )
+        for progress in steps:
             if progress.stage not in bars:
                 bars[progress.stage] = bar.add_task(progress.stage, total=progress.step_limit)
             bar.update(bars[progress.stage], completed=progress.step)

@@ -1,4 +1,4 @@
-"""Image files: TIFF, OME-TIFF and PNG, read and written, never half a file."""
+"""Image files: TIFF, OME-TIFF, PNG and JPEG are read, TIFF and PNG written, never half a file."""
 
 from __future__ import annotations
 
@@ -49,6 +49,28 @@ def _read_tiff(path: Path) -> NDArray:
     return (
         np.squeeze(image, axis=tuple(i for i, n in enumerate(image.shape[:-2]) if n == 1)) if image.ndim > 3 else image
     )
+
+
+def read_quantisation_table(path: Path) -> NDArray[np.float64] | None:
+    """Return the luminance quantisation steps of a grey JPEG file, ``(8, 8)``; None of any other file.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            if image.format != "JPEG" or image.mode != "L":
+                return None
+            steps = image.quantization[0]  # type: ignore[attr-defined]
+    except UnidentifiedImageError:
+        return None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    return np.asarray(steps, dtype=np.float64).reshape(8, 8)
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:

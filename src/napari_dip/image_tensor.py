@@ -35,14 +35,26 @@ class ImageTensor:
     original: NDArray
 
     def to_image(self, values: torch.Tensor) -> NDArray[np.float32]:
-        """Return ``(1, c, h, w)`` values as float32 in the user's intensities and axes, alpha passed through."""
+        """Return ``(1, c, h, w)`` values as float32 in the user's intensities and axes, alpha passed through.
+
+        Values of a whole factor more rows and columns are welcome; each alpha pixel then becomes a square.
+        """
         array = values.detach()[0].permute(1, 2, 0).to("cpu", torch.float64).numpy()
         image = (self.offset + self.scale * array).astype(np.float32)
         if self.original.ndim == 2:
             return image[:, :, 0]
         if self.original.shape[2] == 4:
-            return np.concatenate([image, self.original[:, :, 3:].astype(np.float32)], axis=2)
+            factor = image.shape[0] // self.original.shape[0]
+            alpha = self.original[:, :, 3:].repeat(factor, axis=0).repeat(factor, axis=1)
+            return np.concatenate([image, alpha.astype(np.float32)], axis=2)
         return image
+
+    def to_deviation(self, values: torch.Tensor) -> NDArray[np.float32]:
+        """Return ``(1, c, h, w)`` deviations as float32 in the user's intensities and axes; that of alpha is 0."""
+        array = self.scale * values.detach()[0].permute(1, 2, 0).to("cpu", torch.float64).numpy()
+        if self.original.ndim == 2:
+            return array[:, :, 0].astype(np.float32)
+        return np.pad(array, ((0, 0), (0, 0), (0, self.original.shape[2] - array.shape[2]))).astype(np.float32)
 
     def keep_known(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the image with the known pixels as they were given."""

@@ -22,6 +22,8 @@ class Record:
         As asked for: these repeat the run.
     used : Settings
         The same with every "auto" resolved.
+    compared : str
+        What of the image was compared with what the network draws, and how: the data term.
     device : str
         The device in words, and why.
     step : int
@@ -38,6 +40,7 @@ class Record:
     task: str
     settings: Settings
     used: Settings
+    compared: str
     device: str
     step: int
     stop_step: int

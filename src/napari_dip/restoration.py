@@ -15,15 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from .device import DeviceChoice, choose_device
 from .image_tensor import ImageTensor, to_tensor
-from .measurement.forward_operator import Identity, Masking
-from .measurement.missing_pixels import choose_held_out
+from .measurement.data_term import DataTerm, data_term_of
+from .measurement.missing_pixels import choose_held_out, widest_hole
 from .measurement.task import Task, find_task
 from .optimisation.fit import Fit, Measures
 from .optimisation.stopping import StopReason, choose_rule
-from .prior.networks import Decoder, fixed_input
+from .prior.networks import NETWORKS, Architecture, fixed_input
 from .record import Record, read_versions
 from .settings import Settings
 
+_FEWEST_LEVELS, _MOST_LEVELS = 5, 10  # of levels="auto"
 _FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2
 
 
@@ -61,9 +62,13 @@ class Restoration:
     Attributes
     ----------
     restored : ndarray
-        float32, the input's shape and intensity units. For the task "enhance", the input with missing pixels filled.
+        float32, the input's shape (times the factor) and intensity units. For the task "enhance", the input with
+        missing pixels filled.
     smoothed, detail_enhanced : ndarray or None
         The same, if the settings or the task asked for them and the run was not stopped before.
+    uncertainty : ndarray or None
+        The standard deviation of the posterior's samples, float32, the shape and units of ``restored`` (alpha 0); with
+        Langevin dynamics only (``weight_noise`` above 0).
     step : int
         Step of the estimate that was chosen.
     stop_reason : StopReason
@@ -77,6 +82,7 @@ class Restoration:
     restored: NDArray[np.float32]
     smoothed: NDArray[np.float32] | None
     detail_enhanced: NDArray[np.float32] | None
+    uncertainty: NDArray[np.float32] | None
     step: int
     stop_reason: StopReason
     history: tuple[Report, ...]
@@ -121,6 +127,8 @@ def restore(
     task: str = "denoise",
     factor: int | None = None,
     settings: Settings | None = None,
+    *,
+    quantisation_table: ArrayLike | None = None,
 ) -> Restoration:
     """Restore one image with a controlled deep image prior.
 
@@ -131,11 +139,14 @@ def restore(
         16 pixels a side. NaN and inf are missing pixels.
     mask : array, optional
         ``(h, w)``, True = missing.
-    task : {"denoise", "inpaint", "enhance"}
+    task : {"denoise", "inpaint", "deblock", "super_resolve", "enhance"}
     factor : int, optional
-        For super-resolution only, which this version does not do: leave it None.
+        For super-resolution, and only there: a whole number of at least 2.
     settings : Settings, optional
         ``Settings()`` by default.
+    quantisation_table : array, optional
+        For deblocking: the ``(8, 8)`` luminance steps of the JPEG, vertical frequency first. By default they are
+        estimated from the pixels; where that fails, and for RGB, the data term is plain squared error.
 
     Returns
     -------
@@ -150,7 +161,7 @@ def restore(
     ----------
     Shi, Mettes, Maji, Snoek: On Measuring and Controlling the Spectral Bias of the Deep Image Prior, IJCV 2022.
     """
-    (last,) = deque(restore_steps(image, mask, task, factor, settings), maxlen=1)
+    (last,) = deque(restore_steps(image, mask, task, factor, settings, quantisation_table=quantisation_table), maxlen=1)
     assert last.result is not None
     return last.result
 
@@ -162,6 +173,7 @@ def restore_steps(
     factor: int | None = None,
     settings: Settings | None = None,
     *,
+    quantisation_table: ArrayLike | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress]:
     """Restore one image step by step; everything is checked at the call, iteration ends when it has stopped.
@@ -187,13 +199,19 @@ def restore_steps(
     if not isinstance(settings, Settings):
         raise TypeError(f"settings is a {type(settings).__name__}; give napari_dip.Settings(...).")
     chosen_task = find_task(task)
-    if factor is not None:
+    if chosen_task.needs_factor:
+        if not isinstance(factor, int) or factor < 2:
+            raise ValueError(f"super-resolution needs a whole factor of at least 2, not {factor!r}.")
+    elif factor is not None:
         raise ValueError(f"factor is for super-resolution; the task {task!r} takes none.")
+    table = None if quantisation_table is None else np.asarray(quantisation_table, dtype=float)
+    if table is not None and (table.shape != (8, 8) or not (table >= 1).all()):
+        raise ValueError("quantisation_table must hold 8 x 8 steps of at least 1, vertical frequency first.")
     tensor = to_tensor(np.asarray(image), None if mask is None else np.asarray(mask))
     if chosen_task.needs_mask and bool(tensor.known.all()):
         raise ValueError("nothing is marked as missing; mark the pixels to fill in, with a mask or as NaN.")
     device = choose_device(settings.device, settings.precision)
-    return _run(tensor, chosen_task, settings, device, stop_requested)
+    return _run(tensor, chosen_task, settings, device, factor, table, stop_requested)
 
 
 def auto_lipschitz_bound(step: int) -> float:
@@ -201,7 +219,7 @@ def auto_lipschitz_bound(step: int) -> float:
     return min(_FIRST_BOUND + _BOUND_PER_STEP * step, _LAST_BOUND)
 
 
-def build_fit(settings: Settings, device: DeviceChoice, target: torch.Tensor, known: torch.Tensor) -> Fit:
+def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> Fit:
     """Build the network, its input and its fit for one measurement, all randomness from ``settings.seed``.
 
     The network draws a canvas whose sides are multiples of ``2**levels``; the image is its centre, so that nothing of
@@ -211,66 +229,101 @@ def build_fit(settings: Settings, device: DeviceChoice, target: torch.Tensor, kn
     ----------
     settings : Settings
     device : DeviceChoice
-    target : Tensor
-        ``(1, c, h, w)`` in [0, 1].
-    known : Tensor
-        ``(1, 1, h, w)`` bool.
+    data_term : DataTerm
+        On that device.
     """
     generator = torch.Generator().manual_seed(settings.seed)
-    multiple = 2**settings.levels
-    # at least 2 x 2 at the smallest size: reflection needs a neighbour
-    canvas = [max(2, -(-side // multiple)) for side in target.shape[-2:]]
-    held_out = choose_held_out(known, settings.held_out, generator)
-    noise = fixed_input(settings.input_kind, settings.runs, settings.input_channels, (canvas[0], canvas[1]), generator)
-    known_values = target[known.expand_as(target)]
-    network = Decoder(
+    low, high, mean = _range_of(data_term)
+    levels = choose_levels(settings, data_term)
+    architecture = Architecture(
         runs=settings.runs,
         input_channels=settings.input_channels,
+        output_channels=len(mean),
         width=settings.width,
-        output_channels=target.shape[1],
-        levels=settings.levels,
+        levels=levels,
         convolutions_per_level=settings.convolutions_per_level,
         stem_convolutions=settings.stem_convolutions,
+        skip_channels=settings.skip_channels,
+        kernel_size=settings.kernel_size,
         normalisation=settings.normalisation,
         upsampling=settings.upsampling,
         gaussian_sigma=settings.gaussian_sigma,
-        output_range=(min(0.0, float(known_values.min())), max(1.0, float(known_values.max()))),
-        output_mean=target.sum(dim=(0, 2, 3)) / known.sum(),
-        generator=generator,
+        gaussian_kernel_size=settings.gaussian_kernel_size,
     )
+    # at least 2 x 2 at the smallest size: reflection needs a neighbour
+    height, width = (max(2, -(-side // 2**levels)) * 2**levels for side in data_term.size)
+    held_out = choose_held_out(data_term.known, settings.held_out, generator)
+    kind = NETWORKS[settings.network]
+    size = kind.input_size((height, width), levels)
+    noise = fixed_input(settings.input_kind, settings.runs, settings.input_channels, size, generator)
+    network = kind(architecture, (min(0.0, low), max(1.0, high)), mean, generator)
     network.compute_dtype = getattr(torch, device.precision)
     network.to(device.device)
     bound = settings.lipschitz_bound
-    target, known, held_out = (each.to(device.device) for each in (target, known, held_out))
     return Fit(
         network,
         noise.to(device.device, memory_format=torch.channels_last),
-        operator=Identity() if bool(known.all()) else Masking(known),
-        target=target,
-        known=known,
+        data_term=data_term,
         held_out=held_out,
         learning_rate=settings.learning_rate,
+        second_moment_decay=settings.second_moment_decay,
         averaging=settings.averaging,
         lipschitz_bound=auto_lipschitz_bound if bound == "auto" else lambda step: bound,
         bands=settings.bands,
+        weight_decay=settings.weight_decay,
+        input_noise=settings.input_noise,
+        weight_noise=settings.weight_noise,
+        burn_in=settings.burn_in,
+        seed=settings.seed,
     )
 
 
+def choose_levels(settings: Settings, data_term: DataTerm) -> int:
+    """Return ``settings.levels``, or for "auto" as many that no pixel of the Decoder's input lies within a hole.
+
+    What is drawn there would depend on no known pixel nearby, and would drift while the rest is learned.
+    """
+    if settings.levels != "auto":
+        return settings.levels
+    hole = widest_hole(data_term.known)
+    levels = _FEWEST_LEVELS
+    while 2**levels < hole and levels < _MOST_LEVELS and 2 ** (levels + 1) < min(data_term.size):
+        levels += 1
+    return levels
+
+
+def _range_of(data_term: DataTerm) -> tuple[float, float, torch.Tensor]:
+    """Return the smallest and largest known value of the degraded image, and its mean per channel, ``(c,)``."""
+    values = data_term.values[0][:, data_term.known[0, 0]]  # (c, n)
+    return float(values.min()), float(values.max()), values.mean(dim=1).cpu()
+
+
 def _run(
-    tensor: ImageTensor, task: Task, settings: Settings, device: DeviceChoice, stop_requested: Callable[[], bool]
+    tensor: ImageTensor,
+    task: Task,
+    settings: Settings,
+    device: DeviceChoice,
+    factor: int | None,
+    quantisation_table: NDArray | None,
+    stop_requested: Callable[[], bool],
 ) -> Iterator[Progress]:
     """Fit, then smooth if asked; yield every report, the last one with the result."""
     start = time.perf_counter()
     values, known = tensor.values.to(device.device), tensor.known.to(device.device)
     keep_known = (task.keeps_known and settings.keep_known) or not task.removes_noise
+    data_term = data_term_of(
+        task, values, known, factor=factor, scale=tensor.scale, offset=tensor.offset,
+        quantisation_table=quantisation_table,
+    )  # fmt: skip
     history: list[Report] = []
     reason, step, bound = StopReason.STEP_LIMIT, 0, settings.lipschitz_bound
     restored_values = values
     smoothed_values: torch.Tensor | None = None
+    deviation: torch.Tensor | None = None
     last: Progress | None = None
 
     def as_restored(estimate: torch.Tensor) -> torch.Tensor:
-        return torch.where(known, values, estimate) if keep_known else estimate
+        return torch.where(known, values, estimate) if keep_known else data_term.impose(estimate)
 
     def as_image(restored: torch.Tensor) -> NDArray[np.float32]:
         image = tensor.to_image(restored)
@@ -280,11 +333,12 @@ def _run(
         return restored_values + settings.detail_amount * (restored_values - smooth)
 
     if task.removes_noise or not bool(known.all()):
-        fit = build_fit(settings, device, values, known)
+        fit = build_fit(settings, device, data_term)
         stage = _Stage("restoring", settings.step_limit, settings, stop_requested)
         reason, last = yield from stage.run(fit, lambda estimate: as_image(as_restored(estimate)), history)
         restored_values, step = as_restored(fit.estimate), fit.estimate_step
         bound = fit.lipschitz_bound(step - 1)
+        deviation = fit.deviation
     wants_smoothing = settings.smoothed or settings.detail_enhanced or not task.removes_noise
     if wants_smoothing and reason is not StopReason.USER:
         if last is not None:
@@ -292,7 +346,8 @@ def _run(
         gentle = dataclasses.replace(
             settings, lipschitz_bound=settings.smoothed_lipschitz_bound, held_out=0.0, stopping="fixed", runs=1
         )
-        fit = build_fit(gentle, device, restored_values, torch.ones_like(known))
+        everything = torch.ones_like(restored_values[:, :1], dtype=torch.bool)
+        fit = build_fit(gentle, device, data_term_of(find_task("denoise"), restored_values, everything))
         stage = _Stage("smoothing", settings.smoothed_steps, gentle, stop_requested)
         restored_image = as_image(restored_values)
         shown = (
@@ -303,7 +358,13 @@ def _run(
         if not task.removes_noise:
             reason, step, bound = smooth_reason, fit.step_count, gentle.lipschitz_bound
     assert last is not None  # there is always a stage
-    used = dataclasses.replace(settings, device=device.device, precision=device.precision, lipschitz_bound=bound)
+    used = dataclasses.replace(
+        settings,
+        device=device.device,
+        precision=device.precision,
+        lipschitz_bound=bound,
+        levels=choose_levels(settings, data_term),
+    )
     smoothed = None if smoothed_values is None else tensor.to_image(smoothed_values)
     wants_detail = settings.detail_enhanced or not task.removes_noise
     result = Restoration(
@@ -312,6 +373,7 @@ def _run(
         detail_enhanced=(
             tensor.to_image(enhanced(smoothed_values)) if smoothed_values is not None and wants_detail else None
         ),
+        uncertainty=None if deviation is None else tensor.to_deviation(deviation),
         step=step,
         stop_reason=reason,
         history=tuple(history),
@@ -320,6 +382,7 @@ def _run(
             task=task.name,
             settings=settings,
             used=used,
+            compared=data_term.description,
             device=device.reason,
             step=step,
             stop_step=history[-1].step,

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-PRESETS = ("default", "fast", "best", "published", "paper", "deep_image_prior")
+PRESETS = ("default", "fast", "best", "published", "paper", "deep_image_prior", "deep_decoder", "gp_dip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,21 @@ class Settings:
         ``"auto"`` (CUDA, then MPS, then CPU) or a torch device name.
     precision : {"auto", "bfloat16", "float32"}
         Arithmetic of the convolutions; means, loss and optimiser are float32 always.
+    network : {"decoder", "encoder_decoder", "conv_net"}
+        Which of the networks of Fig. 2.
     width : int
         Channels of every hidden layer.
-    levels : int
-        Number of x2 upsamplings; the network input has 1 / 2**levels of the image's side.
+    levels : int or "auto"
+        Number of x2 upsamplings; the Decoder's input has 1 / 2**levels of the image's side. ``"auto"`` is 5, and more
+        where a hole is so wide that one pixel of the input would lie wholly within it.
     convolutions_per_level : int
-        3x3 convolutions after each upsampling.
+        Convolutions after each upsampling.
     stem_convolutions : int
-        3x3 convolutions before the first upsampling.
+        Convolutions before the first upsampling (Decoder, ConvNet); may be 0.
+    skip_channels : int
+        Channels that the Encoder-Decoder carries across each level; 0 for none.
+    kernel_size : int
+        Side of the convolution kernels, odd; 1 for the deep decoder.
     input_kind : {"fourier", "uniform"}
         The fixed random input z: sines and cosines of random phases (published implementation)
         or uniform noise in [0, 0.1] (paper).
@@ -44,9 +51,24 @@ class Settings:
     upsampling : {"bilinear", "gaussian", "nearest"}
         The interpolation after each x2 expansion.
     gaussian_sigma : float
-        σ of Eq. 6, in pixels of the smaller image; used by ``upsampling="gaussian"``.
+        σ of Eq. 6, in pixels of the smaller image, 0 for a bed of nails; used by ``upsampling="gaussian"``.
+    gaussian_kernel_size : int
+        Side of its kernel in pixels of the larger image, odd.
     learning_rate : float
         Of Adam.
+    second_moment_decay : float
+        β2 of Adam. At 0.99, instead of its authors' 0.999, steps shrink at once when gradients grow: the loss does not
+        spike, and the fit does not collapse as λ rises.
+    input_noise : float
+        Deviation of the noise added to z anew at every step (Ulyanov et al.: 1/30 to denoise); 0 for none.
+    weight_noise : float
+        Deviation, in learning rates, of the noise added to the convolution kernels after every step: stochastic
+        gradient Langevin dynamics (Cheng et al.); 0 for none. Above 0 the estimate is the mean of the posterior's
+        samples.
+    weight_decay : float
+        Of Adam: the Gaussian prior on the weights that Langevin dynamics presumes.
+    burn_in : int
+        Steps before the first sample of the posterior; 50 steps lie between two samples.
     averaging : float
         Decay per step of the running mean of the outputs, 0 for none.
     held_out : float
@@ -79,10 +101,13 @@ class Settings:
     seed: int = 0
     device: str = "auto"
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    network: Literal["decoder", "encoder_decoder", "conv_net"] = "decoder"
     width: int = 64
-    levels: int = 5
+    levels: int | Literal["auto"] = "auto"
     convolutions_per_level: int = 2
     stem_convolutions: int = 2
+    skip_channels: int = 0
+    kernel_size: int = 3
     input_kind: Literal["fourier", "uniform"] = "fourier"
     input_channels: int = 32
     runs: int = 1
@@ -90,7 +115,13 @@ class Settings:
     lipschitz_bound: float | Literal["auto"] | None = "auto"
     upsampling: Literal["bilinear", "gaussian", "nearest"] = "bilinear"
     gaussian_sigma: float = 0.5
+    gaussian_kernel_size: int = 5
     learning_rate: float = 0.003
+    second_moment_decay: float = 0.99
+    input_noise: float = 0.0
+    weight_noise: float = 0.0
+    weight_decay: float = 0.0
+    burn_in: int = 0
     averaging: float = 0.98
     held_out: float = 0.05
     stopping: Literal["auto", "ratio", "fixed"] = "auto"
@@ -110,6 +141,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name, allowed in (
             ("precision", ("auto", "bfloat16", "float32")),
+            ("network", ("decoder", "encoder_decoder", "conv_net")),
             ("input_kind", ("fourier", "uniform")),
             ("normalisation", ("lipschitz", "batch")),
             ("upsampling", ("bilinear", "gaussian", "nearest")),
@@ -118,23 +150,41 @@ class Settings:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(allowed)}.")
         for name in (
-            "width", "levels", "convolutions_per_level", "stem_convolutions", "runs", "step_limit",
+            "width", "convolutions_per_level", "runs", "step_limit",
             "report_every", "bands", "smoothed_steps", "patience", "ratio_window",
         ):  # fmt: skip
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} is {value!r}; give a whole number of at least 1.")
+        if self.levels != "auto" and (not isinstance(self.levels, int) or not 1 <= self.levels <= 10):
+            raise ValueError(f'levels is {self.levels!r}; give a whole number from 1 to 10, or "auto".')
+        for name in ("kernel_size", "gaussian_kernel_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1 or value % 2 == 0:
+                raise ValueError(f"{name} is {value!r}; give an odd whole number.")
+        for name in ("stem_convolutions", "skip_channels", "burn_in"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise ValueError(f"{name} is {value!r}; give a whole number, 0 or more.")
+        for name in ("gaussian_sigma", "input_noise", "weight_noise", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; give 0 or more.")
         for name in ("learning_rate", "smoothed_lipschitz_bound", "ratio_threshold"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; give a number above 0.")
+        if self.stopping == "ratio" and self.report_every > self.ratio_window:
+            raise ValueError(
+                f"report_every is {self.report_every}, more than the ratio_window of {self.ratio_window} steps: "
+                "the ratio is taken at reports, give a smaller report_every."
+            )
         if self.input_channels < 2 or self.input_channels % 2:
             raise ValueError(f"input_channels is {self.input_channels!r}; give an even number of at least 2.")
         if not 0 <= self.averaging < 1:
             raise ValueError(f"averaging is {self.averaging!r}; give a number from 0 up to, but below, 1.")
+        if not 0 < self.second_moment_decay < 1:
+            raise ValueError(f"second_moment_decay is {self.second_moment_decay!r}; give a number between 0 and 1.")
         if not 0 <= self.held_out <= 0.5:
             raise ValueError(f"held_out is {self.held_out!r}; give a share from 0 to 0.5.")
-        if self.gaussian_sigma < 0:
-            raise ValueError(f"gaussian_sigma is {self.gaussian_sigma!r}; give 0 or more.")
         if self.stopping == "auto" and self.held_out == 0:
             raise ValueError('stopping="auto" watches held-out pixels; give held_out above 0, or another stopping.')
         bound = self.lipschitz_bound
@@ -151,10 +201,14 @@ class Settings:
         Parameters
         ----------
         name : str
-            ``"default"``; ``"fast"`` (a narrower network, larger steps); ``"best"`` (four networks averaged);
-            ``"published"`` (the authors' code as it denoises: width 128, λ = 1.4, learning rate 0.001, 10,000 steps, no
-            automatic stop); ``"paper"`` (one convolution per level, Gaussian upsampling, λ = 2, ratio stop);
-            ``"deep_image_prior"`` (no control: batch normalisation, no bound, 3,000 steps).
+            ``"default"``; ``"fast"`` (a narrower network, larger steps); ``"best"`` (four networks averaged).
+            Of Shi et al. 2022: ``"published"`` (the authors' code as it denoises: width 128, λ = 1.4, learning rate
+            0.001, 10,000 steps, no automatic stop); ``"paper"`` (one convolution per level, Gaussian upsampling, λ = 2,
+            ratio stop).
+            The rivals: ``"deep_image_prior"`` (Ulyanov et al. 2018: Encoder-Decoder, batch normalisation, no bound,
+            input noise, output averaging, 3,000 steps); ``"deep_decoder"`` (Heckel and Hand 2019: 1x1 convolutions, few
+            weights); ``"gp_dip"`` (Cheng et al. 2019: the network of Ulyanov et al. by Langevin dynamics; the mean of
+            the posterior is the estimate, its deviation the uncertainty).
 
         Raises
         ------
@@ -164,11 +218,27 @@ class Settings:
         default = cls()
         authors: dict[str, Any] = {
             "width": 128,
+            "levels": 5,
             "learning_rate": 0.001,
+            "second_moment_decay": 0.999,
             "averaging": 0.0,
             "held_out": 0.0,
             "stopping": "fixed",
             "step_limit": 10_000,
+        }
+        uncontrolled: dict[str, Any] = authors | {
+            "lipschitz_bound": None,
+            "normalisation": "batch",
+            "convolutions_per_level": 1,
+            "input_kind": "uniform",
+            "learning_rate": 0.01,
+        }
+        ulyanov: dict[str, Any] = uncontrolled | {
+            "network": "encoder_decoder",
+            "skip_channels": 4,
+            "input_noise": 1 / 30,
+            "averaging": 0.99,
+            "step_limit": 3000,
         }
         match name:
             case "default":
@@ -185,5 +255,11 @@ class Settings:
                     convolutions_per_level=1, stem_convolutions=1, input_kind="uniform", upsampling="gaussian",
                 )  # fmt: skip
             case "deep_image_prior":
-                return replace(default, **{**authors, "step_limit": 3000}, lipschitz_bound=None, normalisation="batch")
+                return replace(default, **ulyanov)
+            case "deep_decoder":
+                alone = {"kernel_size": 1, "stem_convolutions": 0, "input_channels": 128, "step_limit": 3000}
+                return replace(default, **uncontrolled | alone)
+            case "gp_dip":
+                langevin = {"weight_noise": 2.0, "weight_decay": 5e-8, "burn_in": 7000, "step_limit": 20_000}
+                return replace(default, **ulyanov | langevin)
         raise ValueError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}.")

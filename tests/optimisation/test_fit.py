@@ -2,21 +2,28 @@
 
 import dataclasses
 
+import pytest
 import torch
 
 from napari_dip import Settings
 from napari_dip.device import choose_device
 from napari_dip.image_tensor import to_tensor
+from napari_dip.measurement.data_term import data_term_of
+from napari_dip.measurement.task import find_task
 from napari_dip.optimisation.fit import Fit, cut_centre
 from napari_dip.restoration import build_fit
 
 
 def build(camera, settings: Settings, mask=None) -> Fit:
     tensor = to_tensor(camera, mask)
-    return build_fit(settings, choose_device("cpu"), tensor.values, tensor.known)
+    data_term = data_term_of(find_task("denoise"), tensor.values, tensor.known)
+    return build_fit(settings, choose_device("cpu"), data_term)
 
 
-def test_saved_and_loaded_it_goes_on_to_the_bit(camera, small_settings, tmp_path) -> None:
+@pytest.mark.parametrize("langevin", [False, True])
+def test_saved_and_loaded_it_goes_on_to_the_bit(camera, small_settings, tmp_path, langevin) -> None:
+    if langevin:
+        small_settings = dataclasses.replace(small_settings, weight_noise=2.0, input_noise=0.03)
     first = build(camera, small_settings)
     for _ in range(5):
         first.step()
@@ -38,14 +45,15 @@ def test_missing_and_held_out_pixels_teach_nothing(camera, small_settings) -> No
     estimates = []
     for other in (0.0, 0.9):
         fit = build(camera, small_settings, mask.numpy())
-        unseen = ~fit.known | fit.held_out
-        fit.target = torch.where(unseen, other, fit.target)
+        known = fit.data_term.known
+        values = torch.where(~known | fit.held_out, other, fit.data_term.values)
+        fit.data_term = dataclasses.replace(fit.data_term, values=values)
         for _ in range(5):
             fit.step()
         estimates.append(fit.averaged_output)
     assert estimates[0].equal(estimates[1])
-    assert fit.held_out.sum() == round(0.05 * int(fit.known.sum()))
-    assert not (fit.held_out & ~fit.known).any()
+    assert fit.held_out.sum() == round(0.05 * int(known.sum()))
+    assert not (fit.held_out & ~known).any()
 
 
 def test_several_runs_average(camera, small_settings) -> None:

@@ -103,7 +103,7 @@ def test_the_run_repeats_the_library_and_never_overwrites(viewer, qtbot, camera)
     taken = viewer.add_image(camera, name="cells restored", visible=False)
     widget = open_widget(viewer)
     widget.image.value = viewer.layers["cells"]
-    widget.step_limit.value, widget.smoothed.value, widget.detail_enhanced.value = 20, True, True
+    widget.advanced["step_limit"].value, widget.smoothed.value, widget.detail_enhanced.value = 20, True, True
     widget.start()
     finish(widget, qtbot)
     names = [layer.name for layer in viewer.layers]
@@ -116,11 +116,54 @@ def test_the_run_repeats_the_library_and_never_overwrites(viewer, qtbot, camera)
 def test_rgb_stays_rgb(viewer, qtbot, astronaut) -> None:
     viewer.add_image(astronaut, name="rgb")
     widget = open_widget(viewer)
-    widget.task.value, widget.step_limit.value = "enhance", 10
+    widget.task.value, widget.advanced["step_limit"].value = "enhance", 10
     widget.start()
     finish(widget, qtbot)
     assert [layer.name for layer in viewer.layers] == ["rgb", "rgb smoothed", "rgb detail-enhanced"]
     assert viewer.layers[-1].rgb
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_super_resolved_layers_lie_exactly_over_the_original(viewer, qtbot, camera, geometry, factor) -> None:
+    image = viewer.add_image(camera, name="cells", **geometry)
+    widget = open_widget(viewer)
+    widget.task.value, widget.factor.value = "super_resolve", factor
+    widget.advanced["step_limit"].value = 10
+    widget.start()
+    finish(widget, qtbot)
+    large = viewer.layers["cells restored"]
+    assert large.data.shape == tuple(factor * side for side in camera.shape)
+    for corner in ((-0.5, -0.5), (47.5, 39.5), (10.25, 20.0)):  # data coordinates: pixel centres are whole
+        finer = [factor * (place + 0.5) - 0.5 for place in corner]
+        np.testing.assert_allclose(large.data_to_world(finer), image.data_to_world(corner))
+
+
+def test_langevin_dynamics_brings_an_uncertainty_layer(viewer, qtbot, camera) -> None:
+    viewer.add_image(camera, name="cells", colormap="magma")
+    widget = open_widget(viewer)
+    widget.quality.value = "gp_dip"
+    widget.advanced["step_limit"].value = 110
+    widget.advanced._preset = dataclasses.replace(widget.advanced._preset, burn_in=0)
+    widget.start()
+    finish(widget, qtbot)
+    uncertainty = viewer.layers["cells uncertainty"]
+    assert uncertainty.contrast_limits[1] < 200
+    assert uncertainty.colormap.name == "magma"
+
+
+def test_a_preset_sets_the_advanced_fields_and_what_the_user_changes_counts(viewer) -> None:
+    widget = open_widget(viewer)
+    widget.advanced["seed"].value = 7
+    widget.quality.value = "paper"
+    assert widget.advanced["upsampling"].value == "gaussian"
+    assert 'Set by "As in the paper"' in widget.advanced["upsampling"].tooltip
+    widget.advanced["upsampling"].value = "nearest"
+    assert "Changed by you" in widget.advanced["upsampling"].tooltip
+    widget.advanced["levels"].value = " 4 "
+    expected = dataclasses.replace(napari_dip.Settings.preset("paper"), upsampling="nearest", seed=7, levels=4)
+    assert widget.settings() == expected
+    widget.quality.value = "default"
+    assert widget.settings() == dataclasses.replace(napari_dip.Settings.preset("default"), seed=7)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +182,7 @@ def test_mistakes_are_said_and_change_nothing(viewer, camera, mistake, monkeypat
     if "mask" in mistake:
         widget.mask.value = viewer.add_labels(marks, scale=(2, 2) if mistake == "mask elsewhere" else (1, 1))
     if mistake == "bound":
-        widget.lipschitz_bound.value = "tight"
+        widget.advanced["lipschitz_bound"].value = "tight"
     before = list(viewer.layers)
     if mistake == "constant":
         viewer.layers[0].data = np.zeros((20, 20))
@@ -156,7 +199,7 @@ def worker_function(widget, said) -> None:
     """What the worker raises reaches ``errored``; here without a thread."""
     source = read_source(widget.image.value)
     with pytest.raises(ValueError, match="same intensity") as caught:
-        list(_restore_in_worker(source, "denoise", widget.settings(), threading.Event()))
+        list(_restore_in_worker(source, "denoise", None, widget.settings(), threading.Event()))
     widget._on_error(caught.value)
 
 

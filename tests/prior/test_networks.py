@@ -1,57 +1,121 @@
-"""Runs never mix; norms are right at every step of a real run; the same seed is the same network."""
+"""Runs never mix; norms are right at every step of a real run; every network trains under every control."""
+
+import dataclasses
+import itertools
 
 import pytest
 import torch
 
 from napari_dip.prior.lipschitz import exact_spectral_norms
-from napari_dip.prior.networks import Decoder, convolve, fixed_input
+from napari_dip.prior.networks import NETWORKS, Architecture, Network, convolve, fixed_input
+
+SMALL = Architecture(
+    runs=1, input_channels=8, output_channels=3, width=8, levels=2, convolutions_per_level=2, stem_convolutions=2,
+    skip_channels=0, kernel_size=3, normalisation="lipschitz", upsampling="bilinear", gaussian_sigma=0.5,
+    gaussian_kernel_size=5,
+)  # fmt: skip
+ALL = list(itertools.product(NETWORKS, ["lipschitz", "batch"], ["bilinear", "nearest", "gaussian"]))
 
 
-def build(runs: int = 1, width: int = 8, normalisation: str = "lipschitz", upsampling: str = "bilinear") -> Decoder:
-    return Decoder(
-        runs=runs, input_channels=8, width=width, output_channels=3, levels=2, convolutions_per_level=2,
-        stem_convolutions=2, normalisation=normalisation, upsampling=upsampling, gaussian_sigma=0.5,
-        output_range=(0.0, 1.0), output_mean=torch.full((3,), 0.4), generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
+def build(name: str = "decoder", channels: int = 3, **changes) -> Network:
+    architecture = dataclasses.replace(SMALL, output_channels=channels, **changes)
+    return NETWORKS[name](architecture, (0.0, 1.0), torch.full((channels,), 0.4), torch.Generator().manual_seed(0))
 
 
-def noise(runs: int = 1) -> torch.Tensor:
-    return fixed_input("fourier", runs, 8, (4, 5), torch.Generator().manual_seed(1))
+def noise(name: str = "decoder", runs: int = 1) -> torch.Tensor:
+    size = NETWORKS[name].input_size((16, 20), SMALL.levels)
+    return fixed_input("fourier", runs, SMALL.input_channels, size, torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("upsampling", ["bilinear", "nearest", "gaussian"])
-@pytest.mark.parametrize("normalisation", ["lipschitz", "batch"])
-def test_the_output_is_an_image(normalisation: str, upsampling: str) -> None:
-    image = build(normalisation=normalisation, upsampling=upsampling)(noise(), 1.4)
-    assert image.shape == (1, 3, 16, 20)
+@pytest.mark.parametrize(("name", "normalisation", "upsampling"), ALL)
+def test_every_network_learns_a_real_image(name: str, normalisation: str, upsampling: str, camera) -> None:
+    """It draws in range at the image's size, its error falls, and under control no kernel exceeds the bound."""
+    target = torch.from_numpy(camera[:16, :20] / 255).float()
+    network, z = build(name, 1, normalisation=normalisation, upsampling=upsampling), noise(name)
+    bound = 1.4 if normalisation == "lipschitz" else None
+    optimiser = torch.optim.Adam([each for each in network.parameters() if each.requires_grad], lr=0.003)
+    errors = []
+    for _ in range(80):
+        image = network(z, bound)
+        errors.append((image - target).square().mean())
+        optimiser.zero_grad()
+        errors[-1].backward()
+        optimiser.step()
+        if bound:
+            kernels = [kernel.detach() for kernel in network.bounded_kernels(bound)]
+            assert all(exact_spectral_norms(kernel)[0] <= bound * 1.01 for kernel in kernels)
+    assert image.shape == (1, 1, 16, 20)
     assert image.dtype == torch.float32
     assert 0 <= image.min() <= image.max() <= 1
+    assert all(each.isfinite() for each in errors)
+    assert errors[-1] < 0.6 * errors[0]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_scaling_the_weights_changes_nothing_under_batch_normalisation_and_something_under_control(name: str) -> None:
+    """Eq. 4: batch normalisation forgets the norm of the weights, so that bounding them would be in vain."""
+    for normalisation, forgets in (("batch", True), ("lipschitz", False)):
+        network = build(name, normalisation=normalisation)
+        before = network(noise(name), None)
+        with torch.no_grad():
+            for layer in network.convolutions:
+                layer.kernel.mul_(3)
+        assert torch.allclose(before, network(noise(name), None), atol=1e-3) is forgets
 
 
 def test_published_size() -> None:
-    network = Decoder(
-        runs=1, input_channels=32, width=128, output_channels=3, levels=5, convolutions_per_level=2,
-        stem_convolutions=2, normalisation="lipschitz", upsampling="bilinear", gaussian_sigma=0.5, output_range=(0, 1),
-        output_mean=torch.zeros(3), generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
+    network = build(input_channels=32, width=128, levels=5)
     trainable = sum(each.numel() for each in network.parameters() if each.requires_grad)
     assert len(network.layers) == 12
     assert trainable == pytest.approx(1.66e6, rel=0.01)
 
 
+def test_the_deep_decoder_is_underparameterised() -> None:
+    """Heckel and Hand: fewer weights than a 512 px RGB image has values."""
+    network = build(input_channels=128, width=128, levels=5, convolutions_per_level=1, stem_convolutions=0,
+                    kernel_size=1, normalisation="batch")  # fmt: skip
+    assert sum(each.numel() for each in network.parameters() if each.requires_grad) < 512 * 512 * 3 / 7
+
+
+def test_skips_carry_what_enters_each_level() -> None:
+    network = build("encoder_decoder", skip_channels=4)
+    assert network(noise("encoder_decoder"), 1.4).shape == (1, 3, 16, 20)
+    assert len(network.layers) == len(build("encoder_decoder").layers) + SMALL.levels
+
+
+def test_only_the_convnet_is_local() -> None:
+    """What enters at one corner reaches the other corner through levels, but not through eight 3x3 convolutions."""
+    for name, reaches in (("conv_net", False), ("encoder_decoder", True)):
+        network = build(name, levels=3, convolutions_per_level=2, normalisation="lipschitz")
+        generator = torch.Generator().manual_seed(2)
+        z = fixed_input("uniform", 1, 8, (32, 32), generator).requires_grad_()
+        features = z
+        if name == "conv_net":  # without the means, which see everything
+            for layer in network.convolutions:
+                features = torch.nn.functional.leaky_relu(convolve(features, layer.kernel), 0.01)
+        else:
+            features = network.extract(z, [layer.kernel for layer in network.convolutions])
+        features[..., 0, 0].sum().backward()
+        assert bool(z.grad[..., 31, 31].abs().max() > 0) is reaches
+
+
 def test_grouped_convolution_is_each_run_on_its_own() -> None:
-    features, kernels = torch.randn(3, 4, 6, 7), torch.randn(3, 5, 4, 3, 3)
-    together = convolve(features, kernels)
-    for n in range(3):
-        torch.testing.assert_close(together[n : n + 1], convolve(features[n : n + 1], kernels[n : n + 1]))
+    features, kernels = torch.randn(3, 4, 6, 8), torch.randn(3, 5, 4, 3, 3)
+    for stride in (1, 2):
+        together = convolve(features, kernels, stride)
+        for n in range(3):
+            alone = convolve(features[n : n + 1], kernels[n : n + 1], stride)
+            torch.testing.assert_close(together[n : n + 1], alone)
 
 
-def test_runs_do_not_share_gradients() -> None:
-    network = build(runs=2)
-    network(noise(2), 1.4)[0].sum().backward()
-    assert network.head.grad is not None
-    assert network.head.grad[0].abs().sum() > 0
-    assert network.head.grad[1].abs().sum() == 0
+@pytest.mark.parametrize("name", NETWORKS)
+def test_runs_do_not_share_gradients(name: str) -> None:
+    network = build(name, runs=2)
+    network(noise(name, 2), 1.4)[0].sum().backward()
+    for weights in (network.head, *(layer.kernel for layer in network.convolutions)):
+        assert weights.grad is not None
+        assert weights.grad[0].abs().sum() > 0
+        assert weights.grad[1].abs().sum() == 0
 
 
 def test_norms_stay_within_half_a_percent_of_the_svd_at_every_step_of_a_real_run(camera) -> None:

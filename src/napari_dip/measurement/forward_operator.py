@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+
+BLOCK = 8  # side of JPEG's blocks
+_LOBES = 3  # of Pillow's Lanczos filter
 
 
 class ForwardOperator(Protocol):
@@ -26,17 +30,66 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Masking:
-    """Only the known pixels are measured; the others are 0 and receive no gradient.
+class Downsampling:
+    """Lanczos downsampling by a whole factor, as Pillow does it: three lobes, renormalised at the borders.
 
     Attributes
     ----------
-    known : Tensor
-        ``(1, 1, h, w)`` bool.
+    rows, columns : Tensor
+        ``(h, h * factor)`` and ``(w, w * factor)``, the weights along either side.
     """
 
-    known: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor
+
+    @classmethod
+    def by(cls, factor: int, size: tuple[int, int], device: torch.device | str = "cpu") -> Downsampling:
+        """Return the downsampling to ``size`` (height, width) of the small image by ``factor``."""
+        return cls(*(lanczos_weights(side, factor).to(device) for side in size))
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the image with missing pixels set to 0."""
-        return torch.where(self.known, image, 0.0)
+        """Map ``(s, c, h * factor, w * factor)`` to ``(s, c, h, w)``."""
+        return self.rows @ image @ self.columns.mT
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCosines:
+    """The orthonormal cosine transform of the 8x8 blocks of JPEG, from the image's top left corner.
+
+    Rows and columns beyond the last whole block are cut off: JPEG codes them with pixels that are not in the image.
+    """
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """Map ``(s, c, h, w)`` to coefficients ``(s, c, h // 8 * 8, w // 8 * 8)``, each block in its own place."""
+        height, width = (side // BLOCK * BLOCK for side in image.shape[-2:])
+        return _transform_blocks(image[..., :height, :width], _cosines())
+
+    @staticmethod
+    def invert(coefficients: torch.Tensor) -> torch.Tensor:
+        """Map coefficients ``(s, c, h, w)``, of whole blocks, back to pixels of the same shape."""
+        return _transform_blocks(coefficients, _cosines().mT)  # orthonormal: the inverse is the transpose
+
+
+def lanczos_weights(small: int, factor: int) -> torch.Tensor:
+    """Return Pillow's weights that make ``small`` pixels of ``small * factor``: ``(small, small * factor)``, sum 1."""
+    large = small * factor
+    centres = (torch.arange(small, dtype=torch.float64)[:, None] + 0.5) * factor
+    distance = (torch.arange(large, dtype=torch.float64)[None, :] + 0.5 - centres) / factor
+    weights = torch.where(distance.abs() < _LOBES, torch.sinc(distance) * torch.sinc(distance / _LOBES), 0.0)
+    return (weights / weights.sum(dim=1, keepdim=True)).float()
+
+
+def _transform_blocks(image: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """Multiply every 8x8 block of ``(s, c, h, w)`` by an ``(8, 8)`` matrix from the left and its transpose, right."""
+    runs, channels, height, width = image.shape
+    blocks = image.reshape(runs, channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+    matrix = matrix.to(image)
+    return torch.einsum("ki,scaibj,lj->scakbl", matrix, blocks, matrix).reshape(image.shape)
+
+
+def _cosines() -> torch.Tensor:
+    """Return the orthonormal DCT-II matrix, ``(8, 8)``: frequency, place."""
+    frequency, place = torch.arange(BLOCK)[:, None], torch.arange(BLOCK)[None, :]
+    cosines = torch.cos(math.pi * (2 * place + 1) * frequency / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
+    cosines[0] /= math.sqrt(2)
+    return cosines

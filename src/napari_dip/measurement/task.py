@@ -18,6 +18,10 @@ class Task:
         Whether it makes sense only with missing pixels.
     keeps_known : bool
         Whether the known pixels may be returned as given (``Settings.keep_known``).
+    needs_factor : bool
+        Whether the result is larger than the image.
+    knows_quantisation : bool
+        Whether the image was a JPEG, whose quantisation says where the original lies.
     removes_noise : bool
         Whether the restored image is the network's, so that details are enhanced without the noise.
     """
@@ -26,6 +30,8 @@ class Task:
     label: str
     needs_mask: bool = False
     keeps_known: bool = False
+    needs_factor: bool = False
+    knows_quantisation: bool = False
     removes_noise: bool = True
 
 
@@ -34,6 +40,8 @@ TASKS = {
     for task in (
         Task("denoise", "Remove noise"),
         Task("inpaint", "Fill in missing pixels", needs_mask=True, keeps_known=True),
+        Task("deblock", "Remove JPEG artefacts", knows_quantisation=True),
+        Task("super_resolve", "Enlarge", needs_factor=True),
         Task("enhance", "Enhance detail", removes_noise=False),
     )
 }

@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..measurement.data_term import DataTerm
 from ..spectrum.band_correspondence import band_correspondence
 from ..spectrum.sharpness import blurriness, sharpness
+
+_STEPS_BETWEEN_SAMPLES = 50  # of the posterior, as Cheng et al. take them
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +23,13 @@ class Measures:
     Attributes
     ----------
     loss : float
-        Mean squared error on the fitted pixels, in [0, 1] units.
+        Mean data term of the fitted entries, of intensities in [0, 1].
     held_out_error : float or None
-        The same of the averaged output on the held-out pixels.
+        The same of the averaged output on the held-out entries.
     blurriness, sharpness, ratio : float
         Of the current output (Eq. 8).
     band_correspondence : tuple of float
-        Of the current output against the measurement (Eq. 1), lowest band first.
+        Of the current output against the degraded image (Eq. 1), lowest band first.
     """
 
     loss: float
@@ -48,16 +51,22 @@ class Fit:
         ``network(noise, lipschitz_bound)`` maps z to images ``(s, c, H, W)``, at least as large as the measurement.
     noise : Tensor
         z, ``(s, channels, h', w')``.
-    operator : callable
-        A, from images ``(s, c, h, w)`` to measurements of the same shape as ``target``.
-    target : Tensor
-        y, ``(1, c, h, w)`` in [0, 1].
-    known : Tensor
-        ``(1, 1, h, w)`` bool.
+    data_term : DataTerm
+        A, y, and what is known of it.
     held_out : Tensor
-        ``(1, 1, h, w)`` bool, the known pixels that the loss never sees; may be empty.
-    learning_rate, averaging : float
-        Of Adam; decay per step of the running mean of outputs.
+        ``(1, 1, h, w)`` bool, the known entries of y that the loss never sees; may be empty.
+    learning_rate, second_moment_decay, weight_decay : float
+        Of Adam.
+    averaging : float
+        Decay per step of the running mean of outputs.
+    input_noise : float
+        Deviation of the noise added to z at every step.
+    weight_noise : float
+        Deviation, in learning rates, of the noise added to the kernels after every step (Langevin dynamics).
+    burn_in : int
+        Steps before the first sample of the posterior that Langevin dynamics draws from.
+    seed : int
+        Of the two kinds of noise.
     lipschitz_bound : callable
         λ as a function of the step alone; its value may be None.
     bands : int
@@ -69,37 +78,46 @@ class Fit:
         network: nn.Module,
         noise: torch.Tensor,
         *,
-        operator: Callable[[torch.Tensor], torch.Tensor],
-        target: torch.Tensor,
-        known: torch.Tensor,
+        data_term: DataTerm,
         held_out: torch.Tensor,
         learning_rate: float,
+        second_moment_decay: float,
         averaging: float,
         lipschitz_bound: Callable[[int], float | None],
         bands: int,
+        weight_decay: float = 0.0,
+        input_noise: float = 0.0,
+        weight_noise: float = 0.0,
+        burn_in: int = 0,
+        seed: int = 0,
     ) -> None:
-        self.network, self.noise, self.operator = network, noise, operator
-        self.target, self.known, self.held_out = target, known, held_out
+        self.network, self.noise, self.data_term = network, noise, data_term
         self.averaging, self.bands = averaging, bands
+        self.input_noise, self.weight_noise, self.burn_in = input_noise, weight_noise, burn_in
+        self._generator = torch.Generator(noise.device).manual_seed(seed)
         self.lipschitz_bound = lipschitz_bound
-        self._fitted = (known & ~held_out).to(target.dtype)
-        self._fitted_values = self._fitted.sum() * target.shape[1]
-        self._held_out_values = held_out.sum() * target.shape[1]
-        self._judged = bool(held_out.any())
+        self._hold_out(held_out)
         trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self.optimiser = torch.optim.Adam(trainable, lr=learning_rate, foreach=True)
+        betas = (0.9, second_moment_decay)
+        self.optimiser = torch.optim.Adam(
+            trainable, lr=learning_rate, betas=betas, weight_decay=weight_decay, foreach=True
+        )
         self.step_count = 0
-        self._loss = target.new_zeros(())
-        self._output = target.new_zeros(noise.shape[0], *target.shape[1:])  # (s, c, h, w)
+        self._loss = noise.new_zeros(())
+        self._output = noise.new_zeros(noise.shape[0], data_term.values.shape[1], *data_term.size)  # (s, c, H, W)
         self._mean = torch.zeros_like(self._output)
-        self._best = torch.zeros_like(target)
+        self._best = torch.zeros_like(self._output[:1])
         self._smallest_error, self._best_step = float("inf"), 0
+        self._posterior = _Samples(self._output)
 
     def step(self) -> None:
-        """Do one step of Adam on the mean squared error of the fitted pixels, each run on its own."""
-        output = cut_centre(self.network(self.noise, self.lipschitz_bound(self.step_count)), self.target.shape[-2:])
-        errors = (self.operator(output) - self.target).square() * self._fitted
-        loss = errors.sum() / self._fitted_values  # runs do not share weights: the sum trains each by its own error
+        """Do one step of Adam on the mean data term of the fitted entries, each run on its own."""
+        noise = self.noise
+        if self.input_noise:
+            noise = noise + self.input_noise * self._draw(noise)
+        output = cut_centre(self.network(noise, self.lipschitz_bound(self.step_count)), self.data_term.size)
+        # runs do not share weights: the sum over them trains each by its own error
+        loss = (self.data_term.errors(output) * self._fitted).sum() / self._fitted_values
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
@@ -107,38 +125,50 @@ class Fit:
         self._loss = loss.detach() / output.shape[0]
         self._output = output.detach()
         self._mean.lerp_(self._output, 1 - self.averaging)
+        if self.weight_noise:
+            self._diffuse()
 
     @property
     def averaged_output(self) -> torch.Tensor:
-        """The running mean of the outputs over steps (corrected for its start) and runs, ``(1, c, h, w)``."""
+        """The running mean of the outputs over steps (corrected for its start) and runs, ``(1, c, H, W)``."""
         correction = 1 - self.averaging**self.step_count if self.step_count else 1.0
         return self._mean.mean(dim=0, keepdim=True) / correction
 
     @property
     def estimate(self) -> torch.Tensor:
-        """What stopping now would return, ``(1, c, h, w)``.
+        """What stopping now would return, ``(1, c, H, W)``.
 
         The averaged output at the report with the smallest held-out error; without held-out pixels, the present one.
+        Under Langevin dynamics the mean of the posterior's samples, once there is one.
         """
+        if self._posterior.count:
+            return self._posterior.mean.mean(dim=0, keepdim=True)
         return self._best if self._best_step else self.averaged_output
+
+    @property
+    def deviation(self) -> torch.Tensor | None:
+        """The standard deviation of the posterior's samples, ``(1, c, H, W)``; None before there are two."""
+        if self._posterior.count < 2:
+            return None
+        return self._posterior.variance.mean(dim=0, keepdim=True).sqrt()
 
     @property
     def estimate_step(self) -> int:
         """The step that the estimate is of."""
-        return self._best_step or self.step_count
+        return self.step_count if self._posterior.count else self._best_step or self.step_count
 
     def measure(self) -> Measures:
         """Measure the present output, keep the estimate if it is the best so far; one transfer from the device."""
         output = self._output.mean(dim=0, keepdim=True)
-        target = torch.where(self.known, self.target, output)  # missing pixels correspond to themselves
+        seen, measured = self.data_term.compare(output)
         average = self.averaged_output
-        error = ((self.operator(average) - self.target).square() * self.held_out).sum() / self._held_out_values
+        error = (self.data_term.errors(average) * self.held_out).sum() / self._held_out_values
         figures = torch.cat(
             [
                 torch.stack([self._loss, error]),
                 blurriness(output),
                 sharpness(output),
-                band_correspondence(output, target, self.bands)[0],
+                band_correspondence(seen, measured, self.bands)[0],
             ]
         )
         loss, held_out_error, blurred, sharp, *bands = figures.tolist()
@@ -168,6 +198,8 @@ class Fit:
             "best": self._best,
             "smallest_error": self._smallest_error,
             "best_step": self._best_step,
+            "posterior": self._posterior.state_dict(),
+            "generator": self._generator.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -176,20 +208,65 @@ class Fit:
         self.optimiser.load_state_dict(state["optimiser"])
         with torch.no_grad():
             self.noise = state["noise"].to(self.noise.device)
-            self.held_out = state["held_out"].to(self.held_out.device)
-            self._fitted = (self.known & ~self.held_out).to(self.target.dtype)
-            self._fitted_values = self._fitted.sum() * self.target.shape[1]
-            self._held_out_values = self.held_out.sum() * self.target.shape[1]
-            self._judged = bool(self.held_out.any())
+            self._hold_out(state["held_out"].to(self.held_out.device))
             self._loss, self._output, self._mean, self._best = (
-                state[name].to(self.target.device, copy=True) for name in ("loss", "output", "mean", "best")
+                state[name].to(self.noise.device, copy=True) for name in ("loss", "output", "mean", "best")
             )
         self.step_count, self._best_step = state["step_count"], state["best_step"]
         self._smallest_error = state["smallest_error"]
+        self._posterior.load_state_dict(state["posterior"])
+        self._generator.set_state(state["generator"].cpu())
+
+    @torch.no_grad()
+    def _diffuse(self) -> None:
+        """Add noise to the kernels, and take a sample of the posterior after the burn-in."""
+        rate = self.weight_noise * self.optimiser.param_groups[0]["lr"]
+        for weights in self.optimiser.param_groups[0]["params"]:
+            if weights.ndim == 5:  # kernels only, as Cheng et al. do it
+                weights.add_(self._draw(weights), alpha=rate)
+        if self.step_count > self.burn_in and self.step_count % _STEPS_BETWEEN_SAMPLES == 0:
+            self._posterior.add(self._output)
+
+    def _draw(self, like: torch.Tensor) -> torch.Tensor:
+        return torch.randn(like.shape, generator=self._generator, device=like.device)
+
+    def _hold_out(self, held_out: torch.Tensor) -> None:
+        channels = self.data_term.values.shape[1]
+        self.held_out = held_out
+        self._fitted = (self.data_term.known & ~held_out).to(self.data_term.values.dtype)
+        self._fitted_values = self._fitted.sum() * channels
+        self._held_out_values = held_out.sum() * channels
+        self._judged = bool(held_out.any())
 
     def start_from(self, network_state: dict[str, torch.Tensor]) -> None:
         """Begin from the weights of another fit (warm start); optimiser, step and running mean begin anew."""
         self.network.load_state_dict(network_state)
+
+
+class _Samples:
+    """The mean and variance of images, one at a time (Welford 1962)."""
+
+    def __init__(self, like: torch.Tensor) -> None:
+        self.count = 0
+        self.mean = torch.zeros_like(like)
+        self._squares = torch.zeros_like(like)
+
+    def add(self, sample: torch.Tensor) -> None:
+        self.count += 1
+        before = sample - self.mean
+        self.mean = self.mean + before / self.count
+        self._squares = self._squares + before * (sample - self.mean)
+
+    @property
+    def variance(self) -> torch.Tensor:
+        return self._squares / (self.count - 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count, "mean": self.mean, "squares": self._squares}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.count = state["count"]
+        self.mean, self._squares = (state[name].to(self.mean.device) for name in ("mean", "squares"))
 
 
 def cut_centre(images: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Tensor:

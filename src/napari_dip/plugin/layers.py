@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels
+from napari.utils.transforms import Affine
 from napari.viewer import Viewer
 from numpy.typing import NDArray
 
@@ -94,7 +95,9 @@ def _read_mask(image: Image, shape: tuple[int, ...], labels: Labels, label: int)
     return mask
 
 
-def add_over(viewer: Viewer, source: Source, data: NDArray, suffix: str, metadata: dict[str, Any]) -> Image:
+def add_over(
+    viewer: Viewer, source: Source, data: NDArray, suffix: str, metadata: dict[str, Any], *, own_contrast: bool = False
+) -> Image:
     """Add an image layer exactly over the source; a name that exists is numbered, never overwritten.
 
     Parameters
@@ -102,11 +105,26 @@ def add_over(viewer: Viewer, source: Source, data: NDArray, suffix: str, metadat
     viewer : Viewer
     source : Source
     data : ndarray
-        The shape of ``source.image``.
+        The shape of ``source.image``, or a whole factor more rows and columns: its pixels are then that much smaller.
     suffix : str
         Follows the source's name.
     metadata : dict
         Goes into the layer's metadata.
+    own_contrast : bool
+        Whether the layer's intensities are of another kind than the source's and choose their own contrast.
     """
-    layer = viewer.add_image(data, name=f"{source.name} {suffix}", metadata=metadata, **source.appearance)
+    appearance = source.appearance | _finer_geometry(source, data.shape[0] // source.image.shape[0])
+    if own_contrast:
+        appearance = {key: value for key, value in appearance.items() if key not in ("contrast_limits", "gamma")}
+    layer = viewer.add_image(data, name=f"{source.name} {suffix}", metadata=metadata, **appearance)
     return layer if isinstance(layer, Image) else layer[0]
+
+
+def _finer_geometry(source: Source, factor: int) -> dict[str, Any]:
+    """Return scale and translate of a layer over the source with ``factor`` times its rows and columns."""
+    if factor == 1:
+        return {}
+    place = {name: source.appearance[name] for name in _TRANSFORMS}
+    # napari counts from pixel centres: the first small pixel lies half a pixel, less half a small one, before the first
+    first = Affine(**place)([0.5 / factor - 0.5] * len(place["scale"]))
+    return {"scale": np.asarray(place["scale"]) / factor, "translate": first}

@@ -15,7 +15,6 @@ from magicgui.widgets import (
     Container,
     FloatSpinBox,
     Label,
-    LineEdit,
     PushButton,
     SpinBox,
     create_widget,
@@ -25,20 +24,23 @@ from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
 from napari.utils import progress as activity
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QComboBox, QSizePolicy
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QComboBox, QFrame, QScrollArea, QSizePolicy, QWidget
 
 from ..measurement.task import TASKS, find_task
 from ..settings import Settings
+from .advanced_settings import AdvancedSettings
 from .layers import Source, add_over, read_source
 
 if TYPE_CHECKING:
     from ..restoration import Progress, Restoration
     from .band_plot import BandPlot
 
+_FOLDED, _UNFOLDED = "Advanced ▸", "Advanced ▾"
 _SECONDS_BETWEEN_PREVIEWS = 0.2  # napari has no back-pressure: more would queue up
 _QUALITIES = [("Fast", "fast"), ("Balanced", "default"), ("Best", "best"), ("As published", "published"),
-              ("As in the paper", "paper"), ("No control (original deep image prior)", "deep_image_prior")]  # fmt: skip
+              ("As in the paper", "paper"), ("Rival: deep image prior (no control)", "deep_image_prior"),
+              ("Rival: deep decoder (few weights)", "deep_decoder"), ("Rival: Langevin", "gp_dip")]  # fmt: skip
 
 
 class RestorationFailed(Exception):
@@ -57,7 +59,6 @@ class RestoreWidget(Container):
         super().__init__(labels=False)
         self._viewer = napari_viewer
         self._worker: GeneratorWorker | None = None
-        self._advanced: Container
         self._stop = threading.Event()
         self._closed = False
         self._source: Source | None = None
@@ -86,6 +87,8 @@ class RestoreWidget(Container):
             "mask", "Missing pixels", Labels | None, nullable=True,
             tooltip="A Labels layer painted over what is missing or broken.",
         )  # fmt: skip
+        self.factor = SpinBox(name="factor", label="Times larger", value=2, min=2, max=16,
+                              tooltip="How many times more rows and columns.")  # fmt: skip
         self.missing_label = SpinBox(
             name="missing_label", label="Label", value=0, min=0, max=2**31 - 1,
             tooltip="The label that means missing; 0 = all labels.",
@@ -108,25 +111,11 @@ class RestoreWidget(Container):
             name="detail_amount", label="Detail amount", value=defaults.detail_amount, min=0, max=10, step=0.25,
             tooltip="How strongly details are enhanced; 0 = not at all.",
         )  # fmt: skip
-        self.seed = SpinBox(name="seed", label="Seed", value=defaults.seed, max=2**31 - 1,
-                            tooltip="The same seed repeats the result.")  # fmt: skip
-        self.lipschitz_bound = LineEdit(
-            name="lipschitz_bound", label="Lipschitz bound", value="",
-            tooltip="λ in the paper: smaller is smoother (try 1.0 to 2.2). Empty: the quality's own.",
-        )  # fmt: skip
-        self.step_limit = SpinBox(
-            name="step_limit", label="Steps at most", value=0, max=1_000_000,
-            tooltip="Usually it stops by itself much earlier. 0: the quality's own limit.",
-        )  # fmt: skip
-        self.device = LineEdit(name="device", label="Device", value="auto",
-                               tooltip="auto, cpu, cuda, cuda:1, mps ...")  # fmt: skip
-        self.device.changed.connect(self._look_for_device)
-        self.advanced_shown = PushButton(name="advanced_shown", text="Advanced ▸")
-        self.advanced_shown.changed.connect(lambda: self._show_advanced(not self._advanced.visible))
-        self._advanced = Container(
-            name="advanced", widgets=[self.seed, self.lipschitz_bound, self.step_limit, self.device]
-        )
-        self._advanced.margins = (0, 0, 0, 0)
+        self.advanced = AdvancedSettings()
+        self.advanced.margins = (0, 0, 0, 0)
+        self.advanced["device"].changed.connect(self._look_for_device)
+        self.advanced_shown = PushButton(name="advanced_shown", text=_FOLDED, tooltip="Every further setting.")
+        self.advanced_shown.changed.connect(lambda: self._show_advanced(self.advanced_shown.text == _FOLDED))
         self.device_line = Label(name="device_line", value="checking the device …")
         self.restore_button = PushButton(name="restore_button", text="Restore", tooltip="Start.")
         self.restore_button.changed.connect(self.start)
@@ -139,22 +128,29 @@ class RestoreWidget(Container):
             text.native.setWordWrap(True)
             text.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         form: Container = Container(name="form", widgets=[
-            self.image, self.task, self.mask, self.missing_label, self.quality, self.smoothed, self.detail_enhanced,
-            self.keep_known, self.detail_amount,
+            self.image, self.task, self.factor, self.mask, self.missing_label, self.quality, self.smoothed,
+            self.detail_enhanced, self.keep_known, self.detail_amount,
         ])  # fmt: skip
         form.margins = (0, 0, 0, 0)
-        for field in (*form, *self._advanced):
+        for field in (*form, *self.advanced):
             if isinstance(field, ComboBox):  # a long entry must not widen the dock
                 field.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
                 field.native.setMinimumContentsLength(8)
-        self.extend([
-            form, self.advanced_shown, self._advanced, self.device_line, self.restore_button, self.stop_button,
-            self.status,
-        ])  # fmt: skip
+        fields: Container = Container(name="fields", labels=False, widgets=[form, self.advanced_shown, self.advanced])
+        fields.margins = (0, 0, 0, 0)
+        self.extend([fields, self.device_line, self.restore_button, self.stop_button, self.status])
+        # magicgui scrolls only what has no parent: a child of the form, but seen through a scroll area
+        self.native.layout().insertWidget(0, _scrolling(fields.native))
         self.native.setMinimumWidth(300)
         self.task.changed.connect(self._show_task)
         self.mask.changed.connect(self._show_task)
         self.detail_enhanced.changed.connect(self._show_task)
+        self.quality.changed.connect(self._show_preset)
+        self._show_preset()
+
+    def _show_preset(self) -> None:
+        label = next(label for label, name in _QUALITIES if name == self.quality.value)
+        self.advanced.show_preset(self.quality.value, label)
 
     def _show_task(self) -> None:
         """Show only what the chosen task uses."""
@@ -163,11 +159,12 @@ class RestoreWidget(Container):
         self.keep_known.visible = task.keeps_known
         self.smoothed.visible = self.detail_enhanced.visible = task.removes_noise
         self.detail_amount.visible = self.detail_enhanced.value or not task.removes_noise
-        self._show_advanced(self._advanced.visible and self.advanced_shown.text.endswith("▾"))
+        self.factor.visible = task.needs_factor
+        self._show_advanced(self.advanced_shown.text == _UNFOLDED)
 
     def _show_advanced(self, shown: bool) -> None:
-        self._advanced.visible = shown
-        self.advanced_shown.text = "Advanced ▾" if shown else "Advanced ▸"
+        self.advanced.visible = shown
+        self.advanced_shown.text = _UNFOLDED if shown else _FOLDED
 
     def _show_running(self, running: bool) -> None:
         self.restore_button.enabled = not running
@@ -181,32 +178,19 @@ class RestoreWidget(Container):
         ValueError
             If a field holds what cannot be used.
         """
-        settings = dataclasses.replace(
-            Settings.preset(self.quality.value),
-            seed=self.seed.value,
-            device=self.device.value.strip() or "auto",
+        return dataclasses.replace(
+            self.advanced.settings(),
             smoothed=self.smoothed.value,
             detail_enhanced=self.detail_enhanced.value,
             keep_known=self.keep_known.value,
             detail_amount=self.detail_amount.value,
         )
-        if self.step_limit.value:
-            settings = dataclasses.replace(settings, step_limit=self.step_limit.value)
-        bound = self.lipschitz_bound.value.strip()
-        if bound:
-            try:
-                settings = dataclasses.replace(settings, lipschitz_bound=float(bound))
-            except ValueError:
-                raise ValueError(
-                    f'the Lipschitz bound is "{bound}"; give a number above 0, or leave it empty.'
-                ) from None
-        return settings
 
     # ---------------------------------------------------------------- device
 
     def _look_for_device(self) -> None:
         """Load torch and choose the device in the background; say which."""
-        device = self.device.value.strip() or "auto"
+        device = self.advanced["device"].value.strip() or "auto"
         worker: FunctionWorker = create_worker(_describe_device, device, _ignore_errors=True)
         worker.returned.connect(self._on_device)
         worker.start()
@@ -240,13 +224,16 @@ class RestoreWidget(Container):
         self._open_plot().start()
         self._bar = activity(total=settings.step_limit, desc=f"Restoring {source.name}")
         self._worker = create_worker(
-            _restore_in_worker, source, self.task.value, settings, self._stop, _ignore_errors=True
+            _restore_in_worker, source, self.task.value, self._asked_factor(), settings, self._stop, _ignore_errors=True
         )
         self._worker.yielded.connect(self._on_progress)
         self._worker.returned.connect(self._on_result)
         self._worker.errored.connect(self._on_error)
         self._worker.finished.connect(self._on_finished)
         self._worker.start()
+
+    def _asked_factor(self) -> int | None:
+        return self.factor.value if find_task(self.task.value).needs_factor else None
 
     def stop_and_keep(self) -> None:
         """End the run with the best so far."""
@@ -288,6 +275,8 @@ class RestoreWidget(Container):
             "detail-enhanced": result.detail_enhanced,
             "restored": result.restored if task.removes_noise else None,
         }
+        if result.uncertainty is not None:
+            add_over(self._viewer, self._source, result.uncertainty, "uncertainty", metadata, own_contrast=True)
         made = [(suffix, data) for suffix, data in outputs.items() if data is not None]
         for suffix, data in made:
             add_over(self._viewer, self._source, data, suffix, metadata)
@@ -369,6 +358,17 @@ class _ClosingWatcher(QObject):
         return False
 
 
+def _scrolling(content: QWidget) -> QScrollArea:
+    """Return the content in an area that scrolls up and down where the window is too low for it."""
+    area = QScrollArea()
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+    area.setWidget(content)
+    return area
+
+
 def _choose_layer(name: str, label: str, annotation: Any, **options: Any) -> Any:
     """Return a choice of the viewer's layers of a type; napari keeps it up to date."""
     return create_widget(name=name, label=label, annotation=annotation, options=options)
@@ -384,14 +384,14 @@ def _describe_device(device: str) -> str:
 
 
 def _restore_in_worker(
-    source: Source, task: str, settings: Settings, stop: threading.Event
+    source: Source, task: str, factor: int | None, settings: Settings, stop: threading.Event
 ) -> Generator[Progress, None, Restoration]:
     """Run the engine in napari's worker: previews by the clock, errors that the worker does not swallow."""
     from ..restoration import restore_steps
 
     shown = 0.0
     try:
-        for progress in restore_steps(source.image, source.mask, task, None, settings, stop_requested=stop.is_set):
+        for progress in restore_steps(source.image, source.mask, task, factor, settings, stop_requested=stop.is_set):
             if progress.result is not None:
                 return progress.result
             if time.perf_counter() - shown >= _SECONDS_BETWEEN_PREVIEWS:

@@ -1,4 +1,4 @@
-"""The untrained networks, and their fixed random input z.
+"""The untrained networks of Fig. 2, and their fixed random input z.
 
 The first axis of every tensor counts independent runs (seeds): s networks, trained side by side, never mixed.
 """
@@ -6,6 +6,9 @@ The first axis of every tensor counts independent runs (seeds): s networks, trai
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -16,6 +19,26 @@ from .lipschitz import POWER_ITERATIONS_COLD, batch_normalise, bound_kernels, sp
 from .upsampling import gaussian_kernel, upsample
 
 _LEAK = 0.01  # negative slope of the leaky ReLU (Fig. 2)
+_ENCODER_CONVOLUTIONS = 2  # per level; the first has stride 2 (Fig. 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What a network is built of; the fields mean what they mean in ``Settings``."""
+
+    runs: int
+    input_channels: int
+    output_channels: int
+    width: int
+    levels: int
+    convolutions_per_level: int
+    stem_convolutions: int
+    skip_channels: int
+    kernel_size: int
+    normalisation: str
+    upsampling: str
+    gaussian_sigma: float
+    gaussian_kernel_size: int
 
 
 class ControlledConvolution(nn.Module):
@@ -28,21 +51,32 @@ class ControlledConvolution(nn.Module):
     normalisation : {"lipschitz", "batch"}
     generator : torch.Generator
         For He's uniform initialisation.
+    side : int
+        k, odd.
+    stride : int
+        2 halves the image.
     """
 
     def __init__(
-        self, runs: int, inputs: int, outputs: int, normalisation: str, generator: torch.Generator, side: int = 3
+        self,
+        runs: int,
+        inputs: int,
+        outputs: int,
+        normalisation: str,
+        generator: torch.Generator,
+        side: int = 3,
+        stride: int = 1,
     ) -> None:
         super().__init__()
-        self.normalisation = normalisation
+        self.normalisation, self.stride = normalisation, stride
         self.kernel = nn.Parameter(_he_uniform((runs, outputs, inputs, side, side), generator))
         self.bias = nn.Parameter(torch.zeros(runs, outputs))
         if normalisation == "batch":
             self.gain = nn.Parameter(torch.ones(runs, outputs))
 
     def forward(self, features: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-        """Map ``(s, c, h, w)`` features with the bounded ``(s, out, c, k, k)`` kernel to ``(s, out, h, w)``."""
-        features = convolve(features, kernel)
+        """Map ``(s, c, h, w)`` features with the bounded ``(s, out, c, k, k)`` kernel to ``(s, out, h', w')``."""
+        features = convolve(features, kernel, self.stride)
         if self.normalisation == "batch":
             features = batch_normalise(features, self.gain, self.bias)
         else:
@@ -50,22 +84,14 @@ class ControlledConvolution(nn.Module):
         return functional.leaky_relu(features, _LEAK)
 
 
-class Decoder(nn.Module):
-    """The Decoder of Fig. 2: convolutions and x2 upsamplings from a small random input to the image.
-
-    With the settings of the preset ``"published"`` it is the published network: a stem of two convolutions, two per
-    level, then an unbounded 1x1 convolution and a sigmoid.
+class Network(nn.Module, ABC):
+    """What the networks of Fig. 2 share: bounded convolutions, then an unbounded 1x1 convolution and a sigmoid.
 
     Parameters
     ----------
-    runs : int
-        s, the number of independent networks.
-    input_channels, width, output_channels : int
-    levels, convolutions_per_level, stem_convolutions : int
-    normalisation, upsampling : str
-        As in ``Settings``.
-    gaussian_sigma : float
-        σ of Eq. 6.
+    architecture : Architecture
+    layers : sequence of ControlledConvolution
+        In the order in which ``extract`` takes their kernels.
     output_range : (float, float)
         What the sigmoid is stretched to.
     output_mean : Tensor
@@ -78,34 +104,23 @@ class Decoder(nn.Module):
 
     def __init__(
         self,
-        *,
-        runs: int,
-        input_channels: int,
-        width: int,
-        output_channels: int,
-        levels: int,
-        convolutions_per_level: int,
-        stem_convolutions: int,
-        normalisation: str,
-        upsampling: str,
-        gaussian_sigma: float,
+        architecture: Architecture,
+        layers: Sequence[ControlledConvolution],
         output_range: tuple[float, float],
         output_mean: torch.Tensor,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.upsampling, self.output_range = upsampling, output_range
+        self.architecture, self.output_range = architecture, output_range
         self.compute_dtype = torch.float32
-        depths = [stem_convolutions] + [convolutions_per_level] * levels
-        inputs = [input_channels] + [width] * (sum(depths) - 1)
-        layers = [ControlledConvolution(runs, channels, width, normalisation, generator) for channels in inputs]
         self.layers = nn.ModuleList(layers)
-        self.ends = [sum(depths[: level + 1]) for level in range(levels)]  # upsample after that many layers
-        self.head = nn.Parameter(_he_uniform((runs, output_channels, width, 1, 1), generator))
+        runs = architecture.runs
+        self.head = nn.Parameter(_he_uniform((runs, architecture.output_channels, architecture.width, 1, 1), generator))
         low, high = output_range
         mean = ((output_mean - low) / (high - low)).clamp(0.02, 0.98)
         self.head_bias = nn.Parameter(torch.logit(mean).repeat(runs, 1))  # (s, c)
-        self.register_buffer("gaussian", gaussian_kernel(gaussian_sigma), persistent=False)
+        kernel = gaussian_kernel(architecture.gaussian_sigma, architecture.gaussian_kernel_size)
+        self.register_buffer("gaussian", kernel, persistent=False)
         self.singular_vectors = nn.ParameterList()
         self.groups: list[list[int]] = []
         for shape in dict.fromkeys(layer.kernel.shape for layer in layers):
@@ -115,21 +130,26 @@ class Decoder(nn.Module):
             self.groups.append(group)
             self.singular_vectors.append(nn.Parameter(vectors, requires_grad=False))
 
+    @staticmethod
+    @abstractmethod
+    def input_size(canvas: tuple[int, int], levels: int) -> tuple[int, int]:
+        """Return the height and width of z that make an image of ``canvas``, multiples of ``2**levels``."""
+
+    @abstractmethod
+    def extract(self, noise: torch.Tensor, kernels: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Map z to the last features, ``(s, width, H, W)``, with the bounded kernels of the layers, in their order."""
+
     def forward(self, noise: torch.Tensor, lipschitz_bound: float | None) -> torch.Tensor:
-        """Map z, ``(s, input_channels, h, w)``, to images ``(s, c, h * 2**levels, w * 2**levels)``, float32."""
-        kernels = self.bounded_kernels(lipschitz_bound)
-        features = noise.to(self.compute_dtype)
-        for index, layer in enumerate(self._convolutions()):
-            if index in self.ends:
-                features = upsample(features, self.upsampling, self.gaussian)
-            features = layer(features, kernels[index].to(self.compute_dtype))
+        """Map z, ``(s, input_channels, h, w)``, to images ``(s, c, H, W)``, float32, every kernel under the bound λ."""
+        kernels = [kernel.to(self.compute_dtype) for kernel in self.bounded_kernels(lipschitz_bound)]
+        features = self.extract(noise.to(self.compute_dtype), kernels)
         features = convolve(features, self.head.to(self.compute_dtype)).float()
         low, high = self.output_range
         return low + (high - low) * torch.sigmoid(features + self.head_bias[:, :, None, None])
 
     def bounded_kernels(self, lipschitz_bound: float | None) -> list[torch.Tensor]:
         """Return each layer's ``(s, out, in, k, k)`` kernel under the bound, measuring all of a shape in one batch."""
-        bounded: list[torch.Tensor] = [layer.kernel for layer in self._convolutions()]
+        bounded: list[torch.Tensor] = [layer.kernel for layer in self.convolutions]
         if lipschitz_bound is None:
             return bounded
         for group, vectors in zip(self.groups, self.singular_vectors, strict=True):
@@ -140,16 +160,149 @@ class Decoder(nn.Module):
                 bounded[index] = bound_kernels(bounded[index], norm, lipschitz_bound)
         return bounded
 
-    def _convolutions(self) -> list[ControlledConvolution]:
+    @property
+    def convolutions(self) -> list[ControlledConvolution]:
+        """The layers, all but the head."""
         return cast("list[ControlledConvolution]", list(self.layers))
 
+    def expand(self, features: torch.Tensor) -> torch.Tensor:
+        """Enlarge ``(s, c, h, w)`` by two, as the architecture says."""
+        return upsample(features, self.architecture.upsampling, self.gaussian)
+
     def _group_kernels(self, group: list[int]) -> torch.Tensor:
-        layers = self._convolutions()
+        layers = self.convolutions
         return torch.cat([layers[index].kernel.detach() for index in group])  # (n * s, out, in, k, k)
 
 
-def convolve(features: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """Convolve s feature maps, each with its own kernel, keeping the size by reflection.
+class Decoder(Network):
+    """The Decoder of Fig. 2: convolutions and x2 upsamplings from a small random input to the image.
+
+    With the settings of the preset ``"published"`` it is the published network: a stem of two convolutions, two per
+    level. With ``kernel_size=1`` and batch normalisation it is the deep decoder of Heckel and Hand.
+
+    Parameters are those of ``Network``, without the layers.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        output_range: tuple[float, float],
+        output_mean: torch.Tensor,
+        generator: torch.Generator,
+    ) -> None:
+        layers = _chain(architecture, _decoder_depth(architecture), generator)
+        super().__init__(architecture, layers, output_range, output_mean, generator)
+        per_level = architecture.convolutions_per_level
+        self.ends = [architecture.stem_convolutions + level * per_level for level in range(architecture.levels)]
+
+    @staticmethod
+    def input_size(canvas: tuple[int, int], levels: int) -> tuple[int, int]:
+        return canvas[0] >> levels, canvas[1] >> levels
+
+    def extract(self, noise: torch.Tensor, kernels: Sequence[torch.Tensor]) -> torch.Tensor:
+        features = noise
+        for index, (layer, kernel) in enumerate(zip(self.convolutions, kernels, strict=True)):
+            if index in self.ends:
+                features = self.expand(features)
+            features = layer(features, kernel)
+        return features
+
+
+class ConvNet(Network):
+    """The ConvNet of Fig. 2: the Decoder's convolutions without its upsamplings, from z of the image's size.
+
+    Parameters are those of ``Network``, without the layers.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        output_range: tuple[float, float],
+        output_mean: torch.Tensor,
+        generator: torch.Generator,
+    ) -> None:
+        layers = _chain(architecture, _decoder_depth(architecture), generator)
+        super().__init__(architecture, layers, output_range, output_mean, generator)
+
+    @staticmethod
+    def input_size(canvas: tuple[int, int], levels: int) -> tuple[int, int]:
+        return canvas
+
+    def extract(self, noise: torch.Tensor, kernels: Sequence[torch.Tensor]) -> torch.Tensor:
+        features = noise
+        for layer, kernel in zip(self.convolutions, kernels, strict=True):
+            features = layer(features, kernel)
+        return features
+
+
+class EncoderDecoder(Network):
+    """The Encoder-Decoder of Fig. 2, from z of the image's size: two convolutions a level down, then a decoder.
+
+    With ``skip_channels`` above 0, a 1x1 convolution of that many channels carries what enters each level of the
+    encoder to the decoder's level of the same size, as Ulyanov et al. do it for all tasks but the filling of holes.
+
+    Parameters are those of ``Network``, without the layers.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        output_range: tuple[float, float],
+        output_mean: torch.Tensor,
+        generator: torch.Generator,
+    ) -> None:
+        runs, width, skipped = architecture.runs, architecture.width, architecture.skip_channels
+        normalisation, side = architecture.normalisation, architecture.kernel_size
+        down: list[ControlledConvolution] = []
+        skips: list[ControlledConvolution] = []
+        up: list[ControlledConvolution] = []
+        for level in range(architecture.levels):
+            inputs = width if level else architecture.input_channels
+            if skipped:
+                skips.append(ControlledConvolution(runs, inputs, skipped, normalisation, generator, side=1))
+            for n in range(_ENCODER_CONVOLUTIONS):
+                channels, stride = (width, 1) if n else (inputs, 2)
+                down.append(ControlledConvolution(runs, channels, width, normalisation, generator, side, stride))
+            for n in range(architecture.convolutions_per_level):
+                channels = width if n else width + skipped
+                up.append(ControlledConvolution(runs, channels, width, normalisation, generator, side))
+        super().__init__(architecture, [*down, *skips, *up], output_range, output_mean, generator)
+
+    @staticmethod
+    def input_size(canvas: tuple[int, int], levels: int) -> tuple[int, int]:
+        return canvas
+
+    def extract(self, noise: torch.Tensor, kernels: Sequence[torch.Tensor]) -> torch.Tensor:
+        architecture = self.architecture
+        levels, features = architecture.levels, noise
+        pairs = list(zip(self.convolutions, kernels, strict=True))
+        down, rest = pairs[: levels * _ENCODER_CONVOLUTIONS], pairs[levels * _ENCODER_CONVOLUTIONS :]
+        skips, up = (rest[:levels], rest[levels:]) if architecture.skip_channels else ([], rest)
+        carried: list[torch.Tensor] = []
+        for level in range(levels):
+            if skips:
+                layer, kernel = skips[level]
+                carried.append(layer(features, kernel))
+            for layer, kernel in _of_level(down, level, _ENCODER_CONVOLUTIONS):
+                features = layer(features, kernel)
+        for level in range(levels):
+            features = self.expand(features)
+            if skips:
+                features = torch.cat([features, carried.pop()], dim=1)
+            for layer, kernel in _of_level(up, level, architecture.convolutions_per_level):
+                features = layer(features, kernel)
+        return features
+
+
+NETWORKS: dict[str, type[Decoder] | type[EncoderDecoder] | type[ConvNet]] = {
+    "decoder": Decoder,
+    "encoder_decoder": EncoderDecoder,
+    "conv_net": ConvNet,
+}
+
+
+def convolve(features: torch.Tensor, kernel: torch.Tensor, stride: int = 1) -> torch.Tensor:
+    """Convolve s feature maps, each with its own kernel, reflected at the border.
 
     Parameters
     ----------
@@ -157,22 +310,24 @@ def convolve(features: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
         ``(s, in, h, w)``.
     kernel : Tensor
         ``(s, out, in, k, k)``, k odd.
+    stride : int
+        h and w are its multiples.
 
     Returns
     -------
     Tensor
-        ``(s, out, h, w)``.
+        ``(s, out, h / stride, w / stride)``.
     """
     runs, outputs, inputs, side, _ = kernel.shape
     reach = side // 2
     if reach:
         features = functional.pad(features, (reach,) * 4, mode="reflect")
     if runs == 1:
-        return functional.conv2d(features, kernel[0].contiguous(memory_format=torch.channels_last))
+        return functional.conv2d(features, kernel[0].contiguous(memory_format=torch.channels_last), stride=stride)
     height, width = features.shape[2:]
     grouped = features.reshape(1, runs * inputs, height, width)
     flat = kernel.reshape(runs * outputs, inputs, side, side)
-    out = functional.conv2d(grouped, flat, groups=runs)
+    out = functional.conv2d(grouped, flat, groups=runs, stride=stride)
     return out.reshape(runs, outputs, *out.shape[2:])
 
 
@@ -196,6 +351,28 @@ def fixed_input(kind: str, runs: int, channels: int, size: tuple[int, int], gene
         return 0.1 * torch.rand(runs, channels, *size, generator=generator)
     phase = 2 * math.pi * torch.rand(runs, channels // 2, *size, generator=generator)
     return torch.cat([phase.sin(), phase.cos()], dim=1)
+
+
+def _decoder_depth(architecture: Architecture) -> int:
+    return architecture.stem_convolutions + architecture.levels * architecture.convolutions_per_level
+
+
+def _chain(architecture: Architecture, depth: int, generator: torch.Generator) -> list[ControlledConvolution]:
+    """Convolutions one after the other, from z to the last features."""
+    width = architecture.width
+    inputs = [architecture.input_channels] + [width] * (depth - 1)
+    return [
+        ControlledConvolution(
+            architecture.runs, channels, width, architecture.normalisation, generator, architecture.kernel_size
+        )
+        for channels in inputs
+    ]
+
+
+def _of_level(
+    pairs: Sequence[tuple[ControlledConvolution, torch.Tensor]], level: int, depth: int
+) -> Sequence[tuple[ControlledConvolution, torch.Tensor]]:
+    return pairs[level * depth : (level + 1) * depth]
 
 
 def _he_uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:

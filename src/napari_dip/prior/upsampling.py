@@ -17,7 +17,7 @@ def gaussian_kernel(sigma: float, size: int = KERNEL_SIZE) -> torch.Tensor:
         σ in pixels of the *smaller* image (distances on the enlarged grid count half, as published); 0 is the
         bed of nails.
     size : int
-        Odd side of the kernel.
+        Odd side of the kernel; wants to be 4σ + 1 at least, or more, to hold most of the Gaussian.
 
     Returns
     -------
@@ -28,6 +28,30 @@ def gaussian_kernel(sigma: float, size: int = KERNEL_SIZE) -> torch.Tensor:
     line = (distance == 0).double() if sigma == 0 else torch.exp(-(distance**2) / (2 * sigma**2))
     kernel = line[:, None] * line[None, :]
     return (kernel / kernel.sum()).float()
+
+
+def phase_gains(kernel: torch.Tensor) -> torch.Tensor:
+    """Return the brightness that Gaussian upsampling gives a constant 1 at the four places beside each small pixel.
+
+    After the bed of nails each place sees only every other weight of the kernel. Where these parts differ, a constant
+    comes out as a checkerboard: its mean is 1 always, its ripple is what the kernel implies and no more.
+
+    Parameters
+    ----------
+    kernel : Tensor
+        ``(k, k)`` with sum 1.
+
+    Returns
+    -------
+    Tensor
+        ``(2, 2)``: even and odd rows, even and odd columns of the large image; mean 1.
+    """
+    reach = kernel.shape[-1] // 2
+    # the centre weight meets the nails on even places, its neighbours on odd ones
+    return torch.stack([
+        torch.stack([4 * kernel[(reach + row) % 2 :: 2, (reach + column) % 2 :: 2].sum() for column in range(2)])
+        for row in range(2)
+    ])  # fmt: skip
 
 
 def upsample(features: torch.Tensor, kind: str, kernel: torch.Tensor | None = None) -> torch.Tensor:
@@ -44,7 +68,8 @@ def upsample(features: torch.Tensor, kind: str, kernel: torch.Tensor | None = No
     Returns
     -------
     Tensor
-        ``(s, c, 2h, 2w)``.
+        ``(s, c, 2h, 2w)``. The Gaussian keeps the mean of a constant (see ``phase_gains`` for its ripple) and
+        multiplies the mean square of white noise by 4 Σ G².
     """
     if kind != "gaussian":
         return functional.interpolate(features, scale_factor=2, mode=kind)

@@ -1,0 +1,106 @@
+"""What JPEG leaves of an image: each cosine coefficient is known up to a quantisation cell."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .forward_operator import BLOCK, BlockCosines
+
+_LEVEL = 128.0  # JPEG subtracts it before the transform
+_ROUNDING = 1.0  # how far a coefficient moves when pixels are rounded to whole numbers: deviation 0.29, 1 with margin
+_EXPLAINED = 0.9  # share of the coefficients that must lie on the lattice
+_LARGEST_STEP = 255
+_FEWEST_BLOCKS = 16
+_MANY = 12  # coefficients that leave no choice of the step
+
+
+def quantised_coefficients(image: torch.Tensor) -> torch.Tensor:
+    """Return the block cosine coefficients of an 8-bit image as JPEG sees them: ``(1, 1, h // 8 * 8, w // 8 * 8)``.
+
+    Parameters
+    ----------
+    image : Tensor
+        ``(1, 1, h, w)`` in [0, 255].
+    """
+    return BlockCosines()(image - _LEVEL)
+
+
+def estimate_quantisation_table(image: NDArray) -> NDArray[np.float64] | None:
+    """Estimate the quantisation table of a grey image that was a JPEG, from its pixels alone.
+
+    The coefficients of each frequency lie at multiples of its step, up to the rounding of the pixels. The step is the
+    largest one that explains all of them; frequencies with few or no coefficients beside zero take the one that the
+    others and the standard's example table suggest.
+
+    Parameters
+    ----------
+    image : array
+        ``(h, w)``, intensities in [0, 255], its blocks starting at the top left corner.
+
+    Returns
+    -------
+    array or None
+        ``(8, 8)`` steps, vertical frequency first; None if no steps above 2 explain the coefficients: then it was no
+        JPEG, a very fine one, or was changed since.
+    """
+    pixels = torch.from_numpy(np.asarray(image, dtype=np.float32))[None, None]
+    if min(image.shape) < BLOCK or (image.shape[0] // BLOCK) * (image.shape[1] // BLOCK) < _FEWEST_BLOCKS:
+        return None
+    coefficients = quantised_coefficients(pixels)[0, 0].numpy()
+    down, across = coefficients.shape[0] // BLOCK, coefficients.shape[1] // BLOCK
+    blocks = coefficients.reshape(down, BLOCK, across, BLOCK).transpose(1, 3, 0, 2).reshape(BLOCK, BLOCK, -1)
+    # blocks that touch black or white were clipped after decoding: their coefficients left the lattice
+    inside = (pixels > 0) & (pixels < 255)
+    whole = inside[0, 0, : down * BLOCK, : across * BLOCK].numpy().reshape(down, BLOCK, across, BLOCK)
+    # in a block without texture the rounding errors of neighbours agree and add up
+    textured = (np.abs(blocks[1:, 1:]) > 2 * _ROUNDING).any(axis=(0, 1))
+    usable = whole.all(axis=(1, 3)).flatten() & textured
+    if usable.sum() < _FEWEST_BLOCKS:
+        return None
+    explaining = [[_explaining_steps(blocks[i, j][usable]) for j in range(BLOCK)] for i in range(BLOCK)]
+    sure = np.array([[steps.max() if len(steps) and many else np.nan for steps, many in row] for row in explaining])
+    if not np.isfinite(sure).any() or np.nanmedian(sure) <= 2:
+        return None
+    suggested = np.clip(np.round(np.nanmedian(sure / _EXAMPLE_TABLE) * _EXAMPLE_TABLE), 1, _LARGEST_STEP)
+    table = suggested.copy()
+    for i in range(BLOCK):
+        for j in range(BLOCK):
+            steps, _ = explaining[i][j]
+            if np.isfinite(sure[i, j]):
+                table[i, j] = sure[i, j]
+            elif len(steps):  # few coefficients leave a choice, and may be stray
+                nearest = steps[np.abs(np.log(steps / suggested[i, j])).argmin()]
+                if 2 / 3 < nearest / suggested[i, j] < 3 / 2:
+                    table[i, j] = nearest
+    return table
+
+
+def _explaining_steps(coefficients: NDArray[np.float32]) -> tuple[NDArray[np.float64], bool]:
+    """Return the steps whose multiples explain the coefficients (none if all are zero), and whether these are many."""
+    significant = coefficients[np.abs(coefficients) > 1.5 * _ROUNDING].astype(np.float64)
+    steps = np.arange(1.0, _LARGEST_STEP + 1)
+    if not len(significant):
+        return steps[:0], False
+    multiples = np.round(significant[:, None] / steps)
+    near = np.abs(significant[:, None] - steps * multiples) < _ROUNDING
+    # a multiple of zero explains nothing that is significant
+    explained = (near & (multiples != 0)).mean(axis=0) >= _EXPLAINED
+    return steps[explained], len(significant) >= _MANY
+
+
+# The example luminance table of the standard (ITU-T T.81, table K.1), which most encoders scale.
+_EXAMPLE_TABLE = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ],
+    dtype=np.float64,
+)

@@ -1,0 +1,159 @@
+"""The folded part of the form: every further setting, what it does to the picture, and which preset set it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from magicgui.widgets import ComboBox, Container, FloatSpinBox, LineEdit, SpinBox
+from magicgui.widgets.bases import ValueWidget
+
+from ..settings import Settings
+
+
+class Choice(NamedTuple):
+    """One field of ``Settings`` as the form shows it."""
+
+    label: str
+    meaning: str
+    widget: Callable[..., ValueWidget]
+    options: dict[str, Any]
+
+
+def _words(*choices: tuple[str, str]) -> dict[str, Any]:
+    return {"choices": list(choices)}
+
+
+CHOICES = {
+    "lipschitz_bound": Choice(
+        "Lipschitz bound λ",
+        "How fine the network may draw. Smaller is smoother and safer (1.0), larger keeps more detail and more noise "
+        "(2.2). auto: starts small and grows while the held-out pixels gain; none: no control.",
+        LineEdit, {},
+    ),
+    "step_limit": Choice("Steps at most", "Usually it stops by itself much earlier.", SpinBox,
+                         {"min": 1, "max": 1_000_000}),
+    "stopping": Choice(
+        "Stop when", "auto watches pixels that the fit never sees; the paper's rule watches the ratio of blurriness to "
+        "sharpness; the last one runs on to the step limit.", ComboBox,
+        _words(("auto (held-out pixels)", "auto"), ("ratio steady (paper)", "ratio"), ("step limit", "fixed")),
+    ),
+    "runs": Choice("Networks averaged", "Several networks, trained side by side and averaged: less of each one's "
+                   "invention, more time.", SpinBox, {"min": 1, "max": 64}),
+    "network": Choice(
+        "Network", "The Decoder is smooth and fast; the Encoder-Decoder is that of the original deep image prior; the "
+        "ConvNet has no upsampling and takes up fine detail, and noise, sooner.", ComboBox,
+        _words(("Decoder", "decoder"), ("Encoder-Decoder", "encoder_decoder"), ("ConvNet", "conv_net")),
+    ),
+    "normalisation": Choice(
+        "Normalisation", "Mean only keeps the bound λ; batch normalisation undoes it: the network goes on to fit the "
+        "noise.", ComboBox, _words(("mean only (controlled)", "lipschitz"), ("batch (no control)", "batch")),
+    ),
+    "upsampling": Choice(
+        "Upsampling", "How the network enlarges. Bilinear is smooth; nearest gives harder edges; the Gaussian's σ sets "
+        "the smoothness.", ComboBox,
+        _words(("bilinear", "bilinear"), ("nearest", "nearest"), ("Gaussian", "gaussian")),
+    ),
+    "gaussian_sigma": Choice(
+        "Gaussian σ", "Of the Gaussian upsampling, in pixels of the smaller image: larger is smoother and slower, 0 "
+        "shows a grid.", FloatSpinBox, {"min": 0, "max": 5, "step": 0.1},
+    ),
+    "gaussian_kernel_size": Choice("Gaussian kernel", "Its side in pixels, odd; at least 4σ + 1.", SpinBox,
+                                   {"min": 1, "max": 41, "step": 2}),
+    "width": Choice("Channels", "Of every layer. More draw finer detail and take longer.", SpinBox,
+                    {"min": 1, "max": 1024}),
+    "levels": Choice("Levels", "Number of enlargements by two. More levels bridge wider holes. auto: 5, or as many as "
+                     "the widest hole needs.", LineEdit, {}),
+    "convolutions_per_level": Choice("Convolutions a level", "More draw finer detail and take longer.", SpinBox,
+                                     {"min": 1, "max": 8}),
+    "learning_rate": Choice("Learning rate", "Size of the steps: larger is faster, until it fails.", FloatSpinBox,
+                            {"min": 1e-5, "max": 1, "step": 0.001}),
+    "averaging": Choice("Output averaging", "Weight of the past in the running mean of the pictures: 0.98 averages "
+                        "about 50 steps, 0 shows each as it is.", FloatSpinBox, {"min": 0, "max": 0.999, "step": 0.01}),
+    "input_noise": Choice("Input noise", "Shakes the network's input at every step: slower, and less noise is fitted "
+                          "without control (0.03 in the original deep image prior).", FloatSpinBox,
+                          {"min": 0, "max": 1, "step": 0.01}),
+    "weight_noise": Choice("Weight noise", "Langevin dynamics (2 in its authors' code): the picture is the mean of "
+                           "many samples and comes with an uncertainty; takes thousands of steps.", FloatSpinBox,
+                           {"min": 0, "max": 10, "step": 0.5}),
+    "bands": Choice("Frequency bands", "Curves in the plot; the picture stays the same.", SpinBox,
+                    {"min": 1, "max": 20}),
+    "seed": Choice("Seed", "The same seed repeats the picture.", SpinBox, {"min": 0, "max": 2**31 - 1}),
+    "device": Choice("Device", "auto, cpu, cuda, cuda:1, mps … The picture stays the same up to rounding.", LineEdit,
+                     {}),
+}  # fmt: skip
+_SHOWN_FOR_GAUSSIAN = ("gaussian_sigma", "gaussian_kernel_size")
+_WORDS = {"auto": "auto", "none": None}
+
+
+class AdvancedSettings(Container):
+    """One field for each of ``CHOICES``. A preset sets them all; what the user changes afterwards counts."""
+
+    def __init__(self) -> None:
+        super().__init__(name="advanced")
+        for name, choice in CHOICES.items():
+            field = choice.widget(name=name, label=choice.label, **choice.options)
+            if isinstance(field, FloatSpinBox):
+                field.native.setDecimals(5)
+            self.append(field)
+            field.changed.connect(self._explain)
+        self._preset, self._preset_label = Settings(), ""
+
+    def show_preset(self, name: str, label: str) -> None:
+        """Set every field to the preset's value, but seed and device, which are the user's own."""
+        kept = {own: self[own].value for own in ("seed", "device")} if self._preset_label else {}
+        self._preset, self._preset_label = Settings.preset(name), label
+        for field in self._fields():
+            field.value = kept.get(field.name, _as_shown(getattr(self._preset, field.name), field))
+        self._explain()
+
+    def settings(self) -> Settings:
+        """Return the preset with what the user changed.
+
+        Raises
+        ------
+        ValueError
+            If a field holds what cannot be used.
+        """
+        return dataclasses.replace(
+            self._preset,
+            **{
+                field.name: _as_setting(field.value, field)
+                for field in self._fields()
+                if field.value != _as_shown(getattr(self._preset, field.name), field)
+            },
+        )
+
+    def _explain(self) -> None:
+        """Say in each tooltip who set the value, and hide what has no effect."""
+        for field in self._fields():
+            preset = _as_shown(getattr(self._preset, field.name), field)
+            setter = f'Set by "{self._preset_label}".' if field.value == preset else (
+                f'Changed by you; "{self._preset_label}" has {preset}.')  # fmt: skip
+            field.tooltip = f"{CHOICES[field.name].meaning}\n{setter}"
+        for name in _SHOWN_FOR_GAUSSIAN:
+            self[name].visible = self.visible and self["upsampling"].value == "gaussian"
+
+    def _fields(self) -> list[Any]:
+        return list(self)
+
+
+def _as_shown(value: Any, field: Any) -> Any:
+    """Return a setting as its field shows it."""
+    if isinstance(field, LineEdit):
+        return "none" if value is None else str(value)
+    return round(value, 5) if isinstance(field, FloatSpinBox) else value
+
+
+def _as_setting(value: Any, field: Any) -> Any:
+    """Return what a field shows as a setting."""
+    if field.name not in ("lipschitz_bound", "levels"):
+        return value.strip() or "auto" if isinstance(value, str) else value
+    text = value.strip().lower() or "auto"
+    if text in _WORDS:
+        return _WORDS[text]
+    try:
+        return int(text) if field.name == "levels" else float(text)
+    except ValueError:
+        raise ValueError(f'{field.label} is "{value}"; give a number, or auto.') from None

@@ -1,0 +1,43 @@
+"""Downsampling is Pillow's; block cosines are orthonormal and those of JPEG."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.fft import dctn
+
+from napari_dip.measurement.forward_operator import BlockCosines, Downsampling
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 8])
+def test_downsampling_agrees_with_pillow(camera, factor: int) -> None:
+    height, width = (side // factor for side in camera.shape)
+    cut = camera[: height * factor, : width * factor]
+    ours = Downsampling.by(factor, (height, width))(torch.from_numpy(cut / 255).float()[None, None])[0, 0].numpy()
+    theirs = Image.fromarray((cut / 255).astype(np.float32)).resize((width, height), Image.Resampling.LANCZOS)
+    np.testing.assert_allclose(ours, np.asarray(theirs), atol=1e-5)
+    whole = Image.fromarray(cut).resize((width, height), Image.Resampling.LANCZOS)  # 8 bits: clipped and rounded
+    assert np.sqrt(np.mean((np.clip(ours, 0, 1) - np.asarray(whole) / 255) ** 2)) < 1 / 255
+
+
+def test_downsampling_keeps_constants_and_has_a_gradient() -> None:
+    image = torch.full((2, 3, 24, 40), 0.3, requires_grad=True)
+    small = Downsampling.by(4, (6, 10))(image)
+    torch.testing.assert_close(small, torch.full((2, 3, 6, 10), 0.3))
+    small.sum().backward()
+    torch.testing.assert_close(image.grad.sum(), torch.tensor(2 * 3 * 60.0))
+
+
+def test_block_cosines_are_those_of_jpeg(camera) -> None:
+    image = torch.from_numpy(camera).float()[None, None]
+    coefficients = BlockCosines()(image)[0, 0]
+    for row, column in ((0, 0), (8, 16), (40, 32)):
+        expected = dctn(camera[row : row + 8, column : column + 8].astype(float), norm="ortho")
+        np.testing.assert_allclose(coefficients[row : row + 8, column : column + 8], expected, atol=1e-2)
+
+
+def test_block_cosines_can_be_undone(camera) -> None:
+    image = torch.from_numpy(camera[:44, :39]).float()[None, None]
+    coefficients = BlockCosines()(image)
+    assert coefficients.shape == (1, 1, 40, 32)
+    torch.testing.assert_close(BlockCosines.invert(coefficients), image[..., :40, :32], atol=1e-3, rtol=0)

@@ -1,0 +1,23 @@
+"""Holes are measured by the largest disc in them; held-out pixels are known ones."""
+
+import torch
+
+from napari_dip.measurement.missing_pixels import choose_held_out, widest_hole
+
+
+def test_the_widest_hole() -> None:
+    known = torch.ones(1, 1, 40, 60, dtype=torch.bool)
+    assert widest_hole(known) == 0
+    known[..., 5, :] = False
+    known[..., ::3, ::3] = False
+    assert widest_hole(known) <= 4  # lines and points are narrow
+    known[..., 10:30, 20:50] = False
+    assert 18 <= widest_hole(known) <= 22
+
+
+def test_held_out_pixels_are_known_and_as_many_as_asked() -> None:
+    known = torch.rand(1, 1, 30, 30, generator=torch.Generator().manual_seed(0)) < 0.7
+    held_out = choose_held_out(known, 0.05, torch.Generator().manual_seed(0))
+    assert int(held_out.sum()) == round(0.05 * int(known.sum()))
+    assert not (held_out & ~known).any()
+    assert choose_held_out(known, 0.0, torch.Generator()).sum() == 0

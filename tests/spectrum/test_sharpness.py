@@ -51,3 +51,15 @@ def test_blur_raises_the_ratio() -> None:
 def test_flat_and_small_images_are_finite() -> None:
     for image in (torch.full((1, 3, 16, 16), 0.5), torch.rand(1, 1, 16, 16)):
         assert torch.isfinite(blur_sharpness_ratio(image)).all()
+    assert float(blurriness(torch.full((1, 1, 16, 16), 0.5))) == 1
+    assert float(sharpness(torch.full((1, 1, 16, 16), 0.5))) == 0
+
+
+@pytest.mark.parametrize("value", [-40.0, 0.0, 1.0, 300.0])
+def test_hot_and_dead_pixels_do_not_decide(value: float) -> None:
+    image = torch.from_numpy(gaussian_filter(data.camera()[100:228, 100:228] / 255, 1)).float()[None, None]
+    spotted = image.clone()
+    at = (image - value).abs().argmax()
+    spotted.view(-1)[at] = value  # where it stands out
+    for measure in (blurriness, sharpness):
+        torch.testing.assert_close(measure(spotted), measure(image), rtol=0.02, atol=0)

@@ -25,6 +25,7 @@ from .record import Record, read_versions
 from .settings import Settings
 
 _FEWEST_LEVELS, _MOST_LEVELS = 5, 10  # of levels="auto"
+_WIDE_HOLE, _WIDEST_SQUARE = 10, 16  # pixels, of held_out_side="auto"
 _FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2
 
 
@@ -252,7 +253,10 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
     )
     # at least 2 x 2 at the smallest size: reflection needs a neighbour
     height, width = (max(2, -(-side // 2**levels)) * 2**levels for side in data_term.size)
-    held_out = choose_held_out(data_term.known, settings.held_out, generator)
+    held_out = torch.zeros_like(data_term.judged)
+    if data_term.by_pixel:
+        side = choose_held_out_side(settings, data_term)
+        held_out = choose_held_out(data_term.known, settings.held_out, generator, side)
     kind = NETWORKS[settings.network]
     size = kind.input_size((height, width), levels)
     noise = fixed_input(settings.input_kind, settings.runs, settings.input_channels, size, generator)
@@ -290,6 +294,14 @@ def choose_levels(settings: Settings, data_term: DataTerm) -> int:
     while 2**levels < hole and levels < _MOST_LEVELS and 2 ** (levels + 1) < min(data_term.size):
         levels += 1
     return levels
+
+
+def choose_held_out_side(settings: Settings, data_term: DataTerm) -> int:
+    """Return ``settings.held_out_side``, or for "auto" 1 but where holes are wide: then 0.4 of the widest, up to 16."""
+    if settings.held_out_side != "auto":
+        return settings.held_out_side
+    hole = widest_hole(data_term.known)
+    return 1 if hole < _WIDE_HOLE else min(_WIDEST_SQUARE, round(0.4 * hole))
 
 
 def _range_of(data_term: DataTerm) -> tuple[float, float, torch.Tensor]:
@@ -364,6 +376,7 @@ def _run(
         precision=device.precision,
         lipschitz_bound=bound,
         levels=choose_levels(settings, data_term),
+        held_out_side=choose_held_out_side(settings, data_term),
     )
     smoothed = None if smoothed_values is None else tensor.to_image(smoothed_values)
     wants_detail = settings.detail_enhanced or not task.removes_noise
@@ -412,6 +425,7 @@ class _Stage:
             patience=self.settings.patience,
             ratio_window=self.settings.ratio_window,
             ratio_threshold=self.settings.ratio_threshold,
+            knows_discrepancy=not fit.data_term.by_pixel,
         )
         while True:
             fit.step()
@@ -426,7 +440,7 @@ class _Stage:
                 )
             history.append(self._report(fit, measures))
             progress = self._progress(history[-1], as_image(fit.estimate))
-            reason = rule.update(fit.step_count, measures.held_out_error, measures.ratio)
+            reason = rule.update(fit.step_count, measures)
             if stopped:
                 reason = StopReason.USER
             elif reason is None and at_limit:

@@ -73,9 +73,12 @@ class Settings:
         Decay per step of the running mean of the outputs, 0 for none.
     held_out : float
         Share of the known pixels that the fit never sees and that judge it.
+    held_out_side : int or "auto"
+        They are left out in squares of that side. ``"auto"``: single pixels; under wide holes squares, so that what
+        judges the fit is as hard to guess as what is missing.
     stopping : {"auto", "ratio", "fixed"}
-        ``"auto"``: the held-out error no longer falls; ``"ratio"``: the blur/sharpness ratio no longer
-        changes (Eq. 8); ``"fixed"``: run to ``step_limit``.
+        ``"auto"``: the held-out error no longer falls (of a JPEG: its quantisation explains what is left);
+        ``"ratio"``: the blur/sharpness ratio no longer changes (Eq. 8); ``"fixed"``: run to ``step_limit``.
     patience : int
         Steps without a smaller held-out error after which ``"auto"`` stops.
     ratio_window, ratio_threshold : int, float
@@ -124,6 +127,7 @@ class Settings:
     burn_in: int = 0
     averaging: float = 0.98
     held_out: float = 0.05
+    held_out_side: int | Literal["auto"] = "auto"
     stopping: Literal["auto", "ratio", "fixed"] = "auto"
     patience: int = 300
     ratio_window: int = 100
@@ -158,6 +162,8 @@ class Settings:
                 raise ValueError(f"{name} is {value!r}; give a whole number of at least 1.")
         if self.levels != "auto" and (not isinstance(self.levels, int) or not 1 <= self.levels <= 10):
             raise ValueError(f'levels is {self.levels!r}; give a whole number from 1 to 10, or "auto".')
+        if self.held_out_side != "auto" and (not isinstance(self.held_out_side, int) or self.held_out_side < 1):
+            raise ValueError(f'held_out_side is {self.held_out_side!r}; give a whole number of at least 1, or "auto".')
         for name in ("kernel_size", "gaussian_kernel_size"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1 or value % 2 == 0:

@@ -74,4 +74,16 @@ def test_colour_and_masks_fall_back_to_the_pixels(astronaut, camera) -> None:
     holed = to_tensor(camera, camera < 20)
     for degraded in (colour, holed):
         term = data_term_of(find_task("deblock"), degraded.values, degraded.known)
-        assert term.cells is None
+        assert term.by_pixel
+
+
+def test_errors_are_in_quantisation_steps_and_vanish_at_the_jpeg() -> None:
+    original = data.camera()[100:164, 100:164]
+    decoded, table = compress(original, 10)
+    degraded = to_tensor(decoded)
+    term = data_term_of(find_task("deblock"), degraded.values, degraded.known, scale=degraded.scale,
+                        quantisation_table=table)  # fmt: skip
+    assert term.errors(degraded.values).max() < 1e-8
+    truth = torch.from_numpy((original - degraded.offset) / degraded.scale).float()[None, None]
+    assert 0.7 < float(term.discrepancy(truth)) < 1.3  # the quantisation error is spread over the step
+    assert float(term.discrepancy(degraded.values)) < 1e-6

@@ -21,3 +21,13 @@ def test_held_out_pixels_are_known_and_as_many_as_asked() -> None:
     assert int(held_out.sum()) == round(0.05 * int(known.sum()))
     assert not (held_out & ~known).any()
     assert choose_held_out(known, 0.0, torch.Generator()).sum() == 0
+
+
+def test_squares_lie_in_what_is_known_and_apart() -> None:
+    known = torch.ones(1, 1, 60, 50, dtype=torch.bool)
+    known[..., 20:40, 10:40] = False
+    held_out = choose_held_out(known, 0.1, torch.Generator().manual_seed(0), side=8)
+    assert not (held_out & ~known).any()
+    assert int(held_out.sum()) == 64 * round(0.1 * int(known.sum()) / 64)
+    crowded = choose_held_out(known[..., :20, :], 0.5, torch.Generator().manual_seed(0), side=8)
+    assert 0 < int(crowded.sum()) <= 512  # as many as found room

@@ -1,21 +1,45 @@
-from napari_dip.optimisation.stopping import FixedRule, HeldOutRule, RatioRule, StopReason
+import pytest
+
+from napari_dip.optimisation.fit import Measures
+from napari_dip.optimisation.stopping import DiscrepancyRule, FixedRule, HeldOutRule, RatioRule, StopReason, choose_rule
+
+
+def measured(held_out_error: float | None = None, ratio: float = 1.0, discrepancy: float | None = None) -> Measures:
+    return Measures(
+        loss=0.1, held_out_error=held_out_error, discrepancy=discrepancy, blurriness=ratio, sharpness=1.0, ratio=ratio,
+        band_correspondence=(1.0,),
+    )  # fmt: skip
 
 
 def test_held_out_rule_stops_after_its_patience() -> None:
     rule = HeldOutRule(patience=50)
     errors = [1.0, 0.8, 0.6, 0.7, 0.7, 0.7, 0.7, 0.7]
-    reasons = [rule.update(10 * (n + 1), error, 1.0) for n, error in enumerate(errors)]
+    reasons = [rule.update(10 * (n + 1), measured(error)) for n, error in enumerate(errors)]
     assert reasons == [None] * 7 + [StopReason.HELD_OUT]
 
 
 def test_ratio_rule_stops_when_the_mean_is_steady() -> None:
     rule = RatioRule(window=100, threshold=0.01)
     steps = range(10, 2000, 10)
-    stopped = next(step for step in steps if rule.update(step, None, 3 + 5 * 0.99**step) is StopReason.RATIO)
+    stopped = next(step for step in steps if rule.update(step, measured(ratio=3 + 5 * 0.99**step)) is StopReason.RATIO)
     late, early = (sum(3 + 5 * 0.99**s for s in range(end - 90, end + 1, 10)) / 10 for end in (stopped, stopped - 100))
     assert abs(late - early) < 0.01
 
 
 def test_fixed_rule_never_stops() -> None:
     rule = FixedRule()
-    assert all(rule.update(step, 1.0, 1.0) is None for step in range(1000))
+    assert all(rule.update(step, measured(1.0)) is None for step in range(1000))
+
+
+def test_discrepancy_rule_stops_when_the_truth_would_be_no_nearer() -> None:
+    rule = DiscrepancyRule(0.7)
+    assert rule.update(10, measured(discrepancy=2.0)) is None
+    assert rule.update(20, measured(discrepancy=0.6)) is StopReason.DISCREPANCY
+
+
+def test_a_rule_that_misses_its_figure_says_so() -> None:
+    for rule, what in ((HeldOutRule(10), "held-out"), (DiscrepancyRule(0.7), "errors")):
+        with pytest.raises(ValueError, match=what):
+            rule.update(10, measured())
+    with pytest.raises(ValueError, match="choose auto"):
+        choose_rule("never", patience=1, ratio_window=1, ratio_threshold=1.0, knows_discrepancy=False)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -15,7 +14,7 @@ from .task import Task
 
 @dataclass(frozen=True, slots=True)
 class DataTerm:
-    """Squared error between A(x) and y on the entries of y that were measured, and what is known for certain.
+    """Squared error between A(x) and y on the pixels of y that were measured.
 
     Attributes
     ----------
@@ -24,11 +23,9 @@ class DataTerm:
     values : Tensor
         y, ``(1, c, h, w)``, the degraded image brought to [0, 1].
     known : Tensor
-        ``(1, 1, h, w)`` bool, the entries of y that were measured.
+        ``(1, 1, h, w)`` bool, the pixels of y that were measured.
     size : (int, int)
         (H, W), of the image that is sought.
-    cells : QuantisationCells or None
-        Where the image must lie for certain, if it was a JPEG.
     description : str
         What is compared with what, in words.
     """
@@ -38,10 +35,19 @@ class DataTerm:
     known: torch.Tensor
     size: tuple[int, int]
     description: str
-    cells: QuantisationCells | None = field(default=None)
+
+    @property
+    def by_pixel(self) -> bool:
+        """Whether each error is one pixel's, so that pixels can be held out."""
+        return True
+
+    @property
+    def judged(self) -> torch.Tensor:
+        """Which errors count, ``(1, 1, h, w)`` bool: those of the known pixels."""
+        return self.known
 
     def errors(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the squared error of each entry of y, ``(s, c, h, w)``, for images ``(s, c, H, W)``."""
+        """Return the squared error of each pixel of y, ``(s, c, h, w)``, for images ``(s, c, H, W)``."""
         return (self.operator(image) - self.values).square()
 
     def compare(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -51,49 +57,63 @@ class DataTerm:
 
     def impose(self, estimate: torch.Tensor) -> torch.Tensor:
         """Return the image nearest to the estimate, ``(1, c, H, W)``, that what is known for certain allows."""
-        return estimate if self.cells is None else self.cells.project(estimate)
+        return estimate
+
+    def discrepancy(self, estimate: torch.Tensor) -> torch.Tensor | None:
+        """Return how large the errors are beside those that the truth would have, ``()``; None if nobody knows."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
-class QuantisationCells:
-    """The cells in which JPEG's quantisation left the cosine coefficients of the original.
+class QuantisedDataTerm(DataTerm):
+    """Squared error between the cosine coefficients of a JPEG and those of x, in units of their quantisation steps.
 
-    The cells are convex and hold the original, so the nearest image within them is never farther from it.
+    What is known of each coefficient is a cell of one step, its error thus spread over that step: in these units all
+    errors are alike. The cells are convex and hold the original, so that the nearest image within them is never farther
+    from it than the estimate was.
 
     Attributes
     ----------
     middles, half_widths : Tensor
-        ``(1, 1, h // 8 * 8, w // 8 * 8)`` and broadcast to it, in units of the image brought to [0, 1].
+        ``(1, 1, h // 8 * 8, w // 8 * 8)``: the coefficients of y and half of their steps, in units of y.
     """
 
     middles: torch.Tensor
     half_widths: torch.Tensor
 
-    @classmethod
-    def of(cls, values: torch.Tensor, table: NDArray, scale: float) -> QuantisationCells:
-        """Return the cells of a grey JPEG.
+    @property
+    def by_pixel(self) -> bool:
+        """No: each coefficient is of all pixels of its block."""
+        return False
 
-        Parameters
-        ----------
-        values : Tensor
-            ``(1, 1, h, w)``, its pixels.
-        table : array
-            ``(8, 8)`` quantisation steps in intensities, vertical frequency first.
-        scale : float
-            Intensities per unit of ``values``.
-        """
-        middles = BlockCosines()(values)
-        down, across = (side // BLOCK for side in middles.shape[-2:])
-        return cls(middles, torch.from_numpy(table / 2 / scale).to(values).repeat(down, across))
+    @property
+    def judged(self) -> torch.Tensor:
+        """Which errors count: those of all coefficients, the shape of ``middles``."""
+        return torch.ones_like(self.middles, dtype=torch.bool)
 
-    def project(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the nearest image within the cells, ``(1, 1, h, w)``; pixels beyond whole blocks stay as they are."""
-        coefficients = BlockCosines()(image)
-        inside = coefficients.clamp(self.middles - self.half_widths, self.middles + self.half_widths)
+    def errors(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the squared error of each coefficient in half steps, scaled to the mean step's intensities."""
+        return (self._in_half_steps(image) * self.half_widths.mean()).square()
+
+    def impose(self, estimate: torch.Tensor) -> torch.Tensor:
+        """Return the nearest image within the cells; pixels beyond whole blocks stay as they are."""
+        inside = BlockCosines()(estimate).clamp(self.middles - self.half_widths, self.middles + self.half_widths)
         height, width = inside.shape[-2:]
-        projected = image.clone()
+        projected = estimate.clone()
         projected[..., :height, :width] = BlockCosines.invert(inside)
         return projected
+
+    def discrepancy(self, estimate: torch.Tensor) -> torch.Tensor:
+        """Return the mean squared error of the coefficients that were not quantised to zero, beside a uniform error's.
+
+        Those quantised to zero say little: they were mostly far smaller than their step.
+        """
+        coded = self.middles.abs() > self.half_widths
+        squares = self._in_half_steps(estimate).square()
+        return 3 * torch.where(coded, squares, 0.0).sum() / coded.sum().clamp_min(1)  # a uniform error has 1/3
+
+    def _in_half_steps(self, image: torch.Tensor) -> torch.Tensor:
+        return (BlockCosines()(image) - self.middles) / self.half_widths
 
 
 def data_term_of(
@@ -132,13 +152,22 @@ def data_term_of(
             (size[0] * factor, size[1] * factor),
             f"squared error of the pixels after Lanczos downsampling by {factor}",
         )
-    cells, description = None, "squared error of the pixels"
-    if task.knows_quantisation and everything and values.shape[1] == 1:
-        table, source = quantisation_table, "given"
-        if table is None:
-            table = estimate_quantisation_table((offset + scale * values[0, 0]).cpu().numpy())
-            source = "estimated from the pixels"
-        if table is not None:
-            cells = QuantisationCells.of(values, np.asarray(table), scale)
-            description += f"; the estimate is held to the JPEG's quantisation cells ({source})"
-    return DataTerm(Identity(), values, known, size, description, cells)
+    pixels = DataTerm(Identity(), values, known, size, "squared error of the pixels")
+    if not (task.knows_quantisation and everything and values.shape[1] == 1):
+        return pixels
+    table, source = quantisation_table, "given"
+    if table is None:
+        table, source = estimate_quantisation_table((offset + scale * values[0, 0]).cpu().numpy()), "estimated"
+    if table is None:
+        return pixels
+    middles = BlockCosines()(values)
+    down, across = (side // BLOCK for side in middles.shape[-2:])
+    return QuantisedDataTerm(
+        operator=pixels.operator,
+        values=values,
+        known=known,
+        size=size,
+        description=f"squared error of the JPEG's coefficients in quantisation steps ({source}), held to their cells",
+        middles=middles,
+        half_widths=torch.from_numpy(table / 2 / scale).to(values).repeat(down, across)[None, None],
+    )

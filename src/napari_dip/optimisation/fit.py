@@ -26,6 +26,8 @@ class Measures:
         Mean data term of the fitted entries, of intensities in [0, 1].
     held_out_error : float or None
         The same of the averaged output on the held-out entries.
+    discrepancy : float or None
+        How large the averaged output's errors are beside those that the truth would have; None if nobody knows.
     blurriness, sharpness, ratio : float
         Of the current output (Eq. 8).
     band_correspondence : tuple of float
@@ -34,6 +36,7 @@ class Measures:
 
     loss: float
     held_out_error: float | None
+    discrepancy: float | None
     blurriness: float
     sharpness: float
     ratio: float
@@ -54,7 +57,7 @@ class Fit:
     data_term : DataTerm
         A, y, and what is known of it.
     held_out : Tensor
-        ``(1, 1, h, w)`` bool, the known entries of y that the loss never sees; may be empty.
+        bool of the shape of ``data_term.judged``, the entries that the loss never sees; may be all False.
     learning_rate, second_moment_decay, weight_decay : float
         Of Adam.
     averaging : float
@@ -117,7 +120,8 @@ class Fit:
             noise = noise + self.input_noise * self._draw(noise)
         output = cut_centre(self.network(noise, self.lipschitz_bound(self.step_count)), self.data_term.size)
         # runs do not share weights: the sum over them trains each by its own error
-        loss = (self.data_term.errors(output) * self._fitted).sum() / self._fitted_values
+        errors = self.data_term.errors(output)
+        loss = (errors * self._fitted).sum() / self._fitted_values
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
@@ -162,22 +166,26 @@ class Fit:
         output = self._output.mean(dim=0, keepdim=True)
         seen, measured = self.data_term.compare(output)
         average = self.averaged_output
-        error = (self.data_term.errors(average) * self.held_out).sum() / self._held_out_values
+        error = self._loss.new_zeros(())
+        if self._judged:
+            error = (self.data_term.errors(average) * self.held_out).sum() / self._held_out_values
+        discrepancy = self.data_term.discrepancy(average)
         figures = torch.cat(
             [
-                torch.stack([self._loss, error]),
+                torch.stack([self._loss, error, error if discrepancy is None else discrepancy]),
                 blurriness(output),
                 sharpness(output),
                 band_correspondence(seen, measured, self.bands)[0],
             ]
         )
-        loss, held_out_error, blurred, sharp, *bands = figures.tolist()
+        loss, held_out_error, beside_truth, blurred, sharp, *bands = figures.tolist()
         if self._judged and held_out_error < self._smallest_error:
             self._smallest_error, self._best_step = held_out_error, self.step_count
             self._best = average.clone()
         return Measures(
             loss=loss,
             held_out_error=held_out_error if self._judged else None,
+            discrepancy=None if discrepancy is None else beside_truth,
             blurriness=blurred,
             sharpness=sharp,
             ratio=blurred / max(sharp, 1e-6),
@@ -233,7 +241,7 @@ class Fit:
     def _hold_out(self, held_out: torch.Tensor) -> None:
         channels = self.data_term.values.shape[1]
         self.held_out = held_out
-        self._fitted = (self.data_term.known & ~held_out).to(self.data_term.values.dtype)
+        self._fitted = (self.data_term.judged & ~held_out).to(self.data_term.values.dtype)
         self._fitted_values = self._fitted.sum() * channels
         self._held_out_values = held_out.sum() * channels
         self._judged = bool(held_out.any())

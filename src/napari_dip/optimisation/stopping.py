@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from .fit import Measures
+
+_QUANTISATION_SHARE = 0.7  # 1 would be Morozov's; on seven JPEGs 0.7 came nearest to the best step (docs/benchmarks.md)
 
 
 class StopReason(enum.Enum):
     """Why a run ended; the value is a sentence for the user."""
 
     HELD_OUT = "the error on the held-out pixels no longer fell"
+    DISCREPANCY = "the JPEG's quantisation explains what is left of the error"
     RATIO = "the ratio of blurriness to sharpness no longer changed"
     STEP_LIMIT = "the step limit was reached"
     USER = "it was stopped by the user"
@@ -19,7 +25,7 @@ class StopReason(enum.Enum):
 class StoppingRule(Protocol):
     """Looks at each report and says when to stop."""
 
-    def update(self, step: int, held_out_error: float | None, ratio: float) -> StopReason | None:
+    def update(self, step: int, measures: Measures) -> StopReason | None:
         """Return the reason to stop after this report, or None to go on."""
         ...
 
@@ -37,8 +43,9 @@ class HeldOutRule:
         self._patience = patience
         self._smallest, self._step = float("inf"), 0
 
-    def update(self, step: int, held_out_error: float | None, ratio: float) -> StopReason | None:
+    def update(self, step: int, measures: Measures) -> StopReason | None:
         """Return the reason to stop, or None."""
+        held_out_error = measures.held_out_error
         if held_out_error is None:
             raise ValueError("the held-out rule needs held-out pixels.")
         if held_out_error < 0.999 * self._smallest:
@@ -61,9 +68,9 @@ class RatioRule:
         self._window, self._threshold = window, threshold
         self._ratios: deque[tuple[int, float]] = deque()
 
-    def update(self, step: int, held_out_error: float | None, ratio: float) -> StopReason | None:
+    def update(self, step: int, measures: Measures) -> StopReason | None:
         """Return the reason to stop, or None."""
-        self._ratios.append((step, ratio))
+        self._ratios.append((step, measures.ratio))
         while self._ratios[0][0] <= step - 2 * self._window:
             self._ratios.popleft()
         if step < 2 * self._window:
@@ -76,18 +83,41 @@ class RatioRule:
         return StopReason.RATIO if change < self._threshold else None
 
 
+class DiscrepancyRule:
+    """Stop when the errors are as small as those that the truth would have (Morozov's discrepancy principle).
+
+    Parameters
+    ----------
+    share : float
+        Of the truth's mean squared error.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+
+    def update(self, step: int, measures: Measures) -> StopReason | None:
+        """Return the reason to stop, or None."""
+        if measures.discrepancy is None:
+            raise ValueError("the discrepancy rule needs to know how large the truth's errors are.")
+        return StopReason.DISCREPANCY if measures.discrepancy < self._share else None
+
+
 class FixedRule:
     """Never stop before the step limit."""
 
-    def update(self, step: int, held_out_error: float | None, ratio: float) -> StopReason | None:
+    def update(self, step: int, measures: Measures) -> StopReason | None:
         """Return None."""
         return None
 
 
-def choose_rule(stopping: str, *, patience: int, ratio_window: int, ratio_threshold: float) -> StoppingRule:
-    """Return the rule that ``Settings.stopping`` names."""
+def choose_rule(
+    stopping: str, *, patience: int, ratio_window: int, ratio_threshold: float, knows_discrepancy: bool
+) -> StoppingRule:
+    """Return the rule that ``Settings.stopping`` names, "auto" by what can be known of the errors."""
     match stopping:
         case "auto":
+            if knows_discrepancy:
+                return DiscrepancyRule(_QUANTISATION_SHARE)
             return HeldOutRule(patience)
         case "ratio":
             return RatioRule(ratio_window, ratio_threshold)

@@ -26,7 +26,7 @@ from .settings import Settings
 
 _FEWEST_LEVELS, _MOST_LEVELS = 5, 10  # of levels="auto"
 _WIDE_HOLE, _WIDEST_SQUARE = 10, 16  # pixels, of held_out_side="auto"
-_FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2
+_FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2  # λ of lipschitz_bound="auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import laplace
+from skimage import data
 
 import napari_dip
 from napari_dip import Settings, StopReason, restore, restore_steps
@@ -88,6 +90,35 @@ def test_details_keep_both_signs(camera, small_settings) -> None:
     np.testing.assert_allclose(result.detail_enhanced, expected, atol=1e-2)
     difference = result.detail_enhanced - camera
     assert difference.min() < 0 < difference.max()
+
+
+def test_a_smaller_bound_makes_a_smoother_image() -> None:
+    """λ is the knob of enhancement (Fig. 16)."""
+    image = data.camera()[60:156, 180:276]
+    roughness = []
+    for bound in (0.7, 1.0, 1.5):
+        settings = Settings(width=16, device="cpu", smoothed_lipschitz_bound=bound, smoothed_steps=150)
+        smoothed = restore(image, task="enhance", settings=settings).smoothed
+        roughness.append(np.abs(laplace(smoothed)).mean())
+    assert roughness[0] < 0.8 * roughness[1] < 0.64 * roughness[2]
+
+
+@pytest.mark.parametrize("pattern", ["points", "lines", "dead columns"])
+def test_narrow_gaps_are_filled_from_what_is_beside_them(pattern: str) -> None:
+    image = data.camera()[60:124, 180:244].astype(float)
+    mask = np.zeros(image.shape, bool)
+    match pattern:
+        case "points":
+            mask = np.random.default_rng(0).random(image.shape) < 0.3
+        case "lines":
+            mask[np.arange(64), np.arange(64)] = mask[np.arange(63), np.arange(1, 64)] = True
+        case "dead columns":
+            mask[:, [20, 41, 42]] = True
+    filled = restore(
+        np.where(mask, 0, image), mask, "inpaint", settings=Settings(width=16, step_limit=250, device="cpu")
+    )
+    error = np.sqrt(np.mean((filled.restored - image)[mask] ** 2))
+    assert error < 0.4 * image.std()
 
 
 def test_smoothed_comes_only_when_asked(camera, small_settings) -> None:

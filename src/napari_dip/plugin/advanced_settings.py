@@ -35,9 +35,9 @@ CHOICES = {
     "step_limit": Choice("Steps at most", "Usually it stops by itself much earlier.", SpinBox,
                          {"min": 1, "max": 1_000_000}),
     "stopping": Choice(
-        "Stop when", "auto watches pixels that the fit never sees; the paper's rule watches the ratio of blurriness to "
-        "sharpness; the last one runs on to the step limit.", ComboBox,
-        _words(("auto (held-out pixels)", "auto"), ("ratio steady (paper)", "ratio"), ("step limit", "fixed")),
+        "Stop by", "Pixels that the fit never sees and that judge it; or the paper's ratio of blurriness to sharpness; "
+        "or at the step limit only.", ComboBox,
+        _words(("held-out pixels", "auto"), ("paper's ratio", "ratio"), ("step limit", "fixed")),
     ),
     "runs": Choice("Networks averaged", "Several networks, trained side by side and averaged: less of each one's "
                    "invention, more time.", SpinBox, {"min": 1, "max": 64}),
@@ -48,7 +48,7 @@ CHOICES = {
     ),
     "normalisation": Choice(
         "Normalisation", "Mean only keeps the bound λ; batch normalisation undoes it: the network goes on to fit the "
-        "noise.", ComboBox, _words(("mean only (controlled)", "lipschitz"), ("batch (no control)", "batch")),
+        "noise.", ComboBox, _words(("mean only", "lipschitz"), ("batch", "batch")),
     ),
     "upsampling": Choice(
         "Upsampling", "How the network enlarges. Bilinear is smooth; nearest gives harder edges; the Gaussian's σ sets "
@@ -68,7 +68,7 @@ CHOICES = {
     "convolutions_per_level": Choice("Convolutions a level", "More draw finer detail and take longer.", SpinBox,
                                      {"min": 1, "max": 8}),
     "learning_rate": Choice("Learning rate", "Size of the steps: larger is faster, until it fails.", FloatSpinBox,
-                            {"min": 1e-5, "max": 1, "step": 0.001}),
+                            {"min": 1e-4, "max": 1, "step": 0.001}),
     "averaging": Choice("Output averaging", "Weight of the past in the running mean of the pictures: 0.98 averages "
                         "about 50 steps, 0 shows each as it is.", FloatSpinBox, {"min": 0, "max": 0.999, "step": 0.01}),
     "input_noise": Choice("Input noise", "Shakes the network's input at every step: slower, and less noise is fitted "
@@ -83,6 +83,7 @@ CHOICES = {
     "device": Choice("Device", "auto, cpu, cuda, cuda:1, mps … The picture stays the same up to rounding.", LineEdit,
                      {}),
 }  # fmt: skip
+_DECIMALS = 4
 _SHOWN_FOR_GAUSSIAN = ("gaussian_sigma", "gaussian_kernel_size")
 _WORDS = {"auto": "auto", "none": None}
 
@@ -95,7 +96,7 @@ class AdvancedSettings(Container):
         for name, choice in CHOICES.items():
             field = choice.widget(name=name, label=choice.label, **choice.options)
             if isinstance(field, FloatSpinBox):
-                field.native.setDecimals(5)
+                field.native.setDecimals(_DECIMALS)
             self.append(field)
             field.changed.connect(self._explain)
         self._preset, self._preset_label = Settings(), ""
@@ -143,7 +144,7 @@ def _as_shown(value: Any, field: Any) -> Any:
     """Return a setting as its field shows it."""
     if isinstance(field, LineEdit):
         return "none" if value is None else str(value)
-    return round(value, 5) if isinstance(field, FloatSpinBox) else value
+    return round(value, _DECIMALS) if isinstance(field, FloatSpinBox) else value
 
 
 def _as_setting(value: Any, field: Any) -> Any:

@@ -107,6 +107,11 @@ class RestoreWidget(Container):
             name="keep_known", text="keep known pixels as they are", value=defaults.keep_known,
             tooltip="Off: all pixels are drawn by the network, which also removes their noise.",
         )  # fmt: skip
+        self.smoothed_lipschitz_bound = FloatSpinBox(
+            name="smoothed_lipschitz_bound", label="Smoothed λ", value=defaults.smoothed_lipschitz_bound,
+            min=0.1, max=5, step=0.1,
+            tooltip="The bound of the smoothed image: smaller is smoother, and more counts as detail.",
+        )  # fmt: skip
         self.detail_amount = FloatSpinBox(
             name="detail_amount", label="Detail amount", value=defaults.detail_amount, min=0, max=10, step=0.25,
             tooltip="How strongly details are enhanced; 0 = not at all.",
@@ -127,9 +132,10 @@ class RestoreWidget(Container):
         for text in (self.device_line, self.status):
             text.native.setWordWrap(True)
             text.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        form: Container = Container(name="form", widgets=[
+        form: Container = Container(name="form")
+        form.extend([  # after its making: magicgui then aligns the labels
             self.image, self.task, self.factor, self.mask, self.missing_label, self.quality, self.smoothed,
-            self.detail_enhanced, self.keep_known, self.detail_amount,
+            self.detail_enhanced, self.keep_known, self.smoothed_lipschitz_bound, self.detail_amount,
         ])  # fmt: skip
         form.margins = (0, 0, 0, 0)
         for field in (*form, *self.advanced):
@@ -138,12 +144,14 @@ class RestoreWidget(Container):
                 field.native.setMinimumContentsLength(8)
         fields: Container = Container(name="fields", labels=False, widgets=[form, self.advanced_shown, self.advanced])
         fields.margins = (0, 0, 0, 0)
+        fields.native.layout().addStretch()
         self.extend([fields, self.device_line, self.restore_button, self.stop_button, self.status])
         # magicgui scrolls only what has no parent: a child of the form, but seen through a scroll area
         self.native.layout().insertWidget(0, _scrolling(fields.native))
         self.native.setMinimumWidth(300)
         self.task.changed.connect(self._show_task)
         self.mask.changed.connect(self._show_task)
+        self.smoothed.changed.connect(self._show_task)
         self.detail_enhanced.changed.connect(self._show_task)
         self.quality.changed.connect(self._show_preset)
         self._show_preset()
@@ -159,6 +167,7 @@ class RestoreWidget(Container):
         self.keep_known.visible = task.keeps_known
         self.smoothed.visible = self.detail_enhanced.visible = task.removes_noise
         self.detail_amount.visible = self.detail_enhanced.value or not task.removes_noise
+        self.smoothed_lipschitz_bound.visible = self.detail_amount.visible or self.smoothed.value
         self.factor.visible = task.needs_factor
         self._show_advanced(self.advanced_shown.text == _UNFOLDED)
 
@@ -183,6 +192,7 @@ class RestoreWidget(Container):
             smoothed=self.smoothed.value,
             detail_enhanced=self.detail_enhanced.value,
             keep_known=self.keep_known.value,
+            smoothed_lipschitz_bound=self.smoothed_lipschitz_bound.value,
             detail_amount=self.detail_amount.value,
         )
 

@@ -176,7 +176,8 @@ def test_settings_used_are_resolved_and_recorded(camera, small_settings) -> None
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_runs(name: str, camera) -> None:
-    settings = dataclasses.replace(Settings.preset(name), width=8, levels=2, step_limit=12, device="cpu", burn_in=0)
+    steps = 110 if name == "gp_dip" else 12
+    settings = dataclasses.replace(Settings.preset(name), width=8, levels=2, step_limit=steps, device="cpu", burn_in=0)
     result = restore(camera, settings=settings)
     assert np.isfinite(result.restored).all()
 

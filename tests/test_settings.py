@@ -21,7 +21,9 @@ def test_unknown_preset_is_named() -> None:
     [
         ("lipschitz_bound", 0), ("lipschitz_bound", "hard"), ("width", 0), ("step_limit", 1.5), ("averaging", 1.0),
         ("held_out", 0.9), ("held_out", 0.0), ("stopping", "never"), ("upsampling", "cubic"), ("learning_rate", -1),
-        ("input_channels", 3), ("gaussian_sigma", -0.1),
+        ("input_channels", 3), ("gaussian_sigma", -0.1), ("network", "resnet"),
+        ("levels", 0), ("levels", "many"), ("kernel_size", 2), ("gaussian_kernel_size", 4), ("skip_channels", -1),
+        ("input_noise", -1.0), ("weight_noise", float("nan")), ("second_moment_decay", 1.0), ("held_out_side", 0),
     ],
 )  # fmt: skip
 def test_impossible_values_are_refused_by_name(field: str, value: object) -> None:
@@ -32,3 +34,10 @@ def test_impossible_values_are_refused_by_name(field: str, value: object) -> Non
 def test_settings_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().seed = 1  # type: ignore[misc]
+
+
+def test_combinations_that_cannot_work_are_refused() -> None:
+    with pytest.raises(ValueError, match="not two"):
+        dataclasses.replace(Settings.preset("gp_dip"), step_limit=3000)
+    with pytest.raises(ValueError, match="smaller report_every"):
+        Settings(stopping="ratio", report_every=200)

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 PRESETS = ("default", "fast", "best", "published", "paper", "deep_image_prior", "deep_decoder", "gp_dip")
 
+_STEPS_FOR_TWO_SAMPLES = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -193,6 +195,11 @@ class Settings:
             raise ValueError(f"held_out is {self.held_out!r}; give a share from 0 to 0.5.")
         if self.stopping == "auto" and self.held_out == 0:
             raise ValueError('stopping="auto" watches held-out pixels; give held_out above 0, or another stopping.')
+        if self.weight_noise and self.step_limit < self.burn_in + _STEPS_FOR_TWO_SAMPLES:
+            raise ValueError(
+                f"Langevin dynamics draws its samples after the burn_in of {self.burn_in} steps, 50 steps apart; with "
+                f"a step_limit of {self.step_limit} there are not two: give more steps or a smaller burn_in."
+            )
         bound = self.lipschitz_bound
         if isinstance(bound, str):
             if bound != "auto":

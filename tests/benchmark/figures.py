@@ -79,9 +79,11 @@ def run(panel: Panel, image: Path, base: argparse.Namespace, folder: Path) -> di
     if path.exists():
         return json.loads(path.read_text())
     case = panel.degradation(image, base.size, panel.level)
+    # the paper's data term is the squared error everywhere
+    task = "denoise" if case.task == "deblock" else case.task
     curves: dict[str, list] = {"step": [], "bands": [], "psnr": [], "ratio": []}
     for progress in napari_dip.restore_steps(
-        case.degraded.astype(np.float32), case.mask, case.task, case.factor, panel.settings
+        case.degraded.astype(np.float32), case.mask, task, case.factor, panel.settings
     ):
         curves["step"].append(progress.step)
         curves["bands"].append(progress.band_correspondence.tolist())
@@ -132,9 +134,10 @@ def draw(number: int, runs: list[tuple[Panel, dict[str, list]]], path: Path) -> 
             else:
                 axes.plot(steps, curves[name], color="0.2")
                 axes.margins(y=0.1)
-            axes.axvline(steps[best], color="tab:green", linestyle=":", label=f"best PSNR (step {steps[best]})")
-            if stop is not None:
-                axes.axvline(stop, color="tab:red", linestyle="--", label=f"ratio stop (step {stop})")
+                axes.set_yscale("log" if name == "ratio" else "linear")
+            axes.axvline(steps[best], color="tab:green", linestyle=":", label="best PSNR")
+            if number == 7:  # beyond the end where it never stopped
+                axes.axvline(stop or np.nan, color="tab:red", linestyle="--", label="ratio stop")
             if column == 0:
                 axes.set_ylabel(
                     {"bands": "band correspondence", "ratio": "blur / sharpness", "psnr": "PSNR (dB)"}[name]
@@ -149,7 +152,7 @@ def draw(number: int, runs: list[tuple[Panel, dict[str, list]]], path: Path) -> 
                 bottom = np.percentile(psnr, 5) - 1
                 axes.set_ylim(bottom, psnr.max() + 0.8)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles[:-1] if number != 7 else handles[:5], labels[:5], loc="outside right upper", fontsize="small")
+    figure.legend(handles, labels, loc="outside right upper", fontsize="small")
     figure.savefig(path, dpi=110)
 
 

@@ -142,8 +142,7 @@ def test_langevin_dynamics_brings_an_uncertainty_layer(viewer, qtbot, camera) ->
     viewer.add_image(camera, name="cells", colormap="magma")
     widget = open_widget(viewer)
     widget.quality.value = "gp_dip"
-    widget.advanced["step_limit"].value = 110
-    widget.advanced._preset = dataclasses.replace(widget.advanced._preset, burn_in=0)
+    widget.advanced["step_limit"].value, widget.advanced["burn_in"].value = 110, 0
     widget.start()
     finish(widget, qtbot)
     uncertainty = viewer.layers["cells uncertainty"]

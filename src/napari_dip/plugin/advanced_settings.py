@@ -77,6 +77,7 @@ CHOICES = {
     "weight_noise": Choice("Weight noise", "Langevin dynamics (2 in its authors' code): the picture is the mean of "
                            "many samples and comes with an uncertainty; takes thousands of steps.", FloatSpinBox,
                            {"min": 0, "max": 10, "step": 0.5}),
+    "burn_in": Choice("Burn-in", "Steps before the first of these samples.", SpinBox, {"min": 0, "max": 1_000_000}),
     "bands": Choice("Frequency bands", "Curves in the plot; the picture stays the same.", SpinBox,
                     {"min": 1, "max": 20}),
     "seed": Choice("Seed", "The same seed repeats the picture.", SpinBox, {"min": 0, "max": 2**31 - 1}),
@@ -135,6 +136,7 @@ class AdvancedSettings(Container):
             field.tooltip = f"{CHOICES[field.name].meaning}\n{setter}"
         for name in _SHOWN_FOR_GAUSSIAN:
             self[name].visible = self.visible and self["upsampling"].value == "gaussian"
+        self["burn_in"].visible = self.visible and self["weight_noise"].value > 0
 
     def _fields(self) -> list[Any]:
         return list(self)

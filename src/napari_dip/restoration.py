@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ from .record import Record, read_versions
 from .settings import Settings
 
 _FEWEST_LEVELS, _MOST_LEVELS = 5, 10  # of levels="auto"
-_WIDE_HOLE, _WIDEST_SQUARE = 10, 16  # pixels, of held_out_side="auto"
+_WIDE_HOLE, _SQUARE_PER_HOLE = 10, 0.8  # pixels; of held_out_side="auto"
+_HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
 _FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2  # λ of lipschitz_bound="auto"
 
 
@@ -234,8 +236,10 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
         On that device.
     """
     generator = torch.Generator().manual_seed(settings.seed)
+    settings = resolve_settings(settings, data_term)
+    levels, side = cast("int", settings.levels), cast("int", settings.held_out_side)
+    share = cast("float", settings.held_out)
     low, high, mean = _range_of(data_term)
-    levels = choose_levels(settings, data_term)
     architecture = Architecture(
         runs=settings.runs,
         input_channels=settings.input_channels,
@@ -255,8 +259,7 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
     height, width = (max(2, -(-side // 2**levels)) * 2**levels for side in data_term.size)
     held_out = torch.zeros_like(data_term.judged)
     if data_term.by_pixel:
-        side = choose_held_out_side(settings, data_term)
-        held_out = choose_held_out(data_term.known, settings.held_out, generator, side)
+        held_out = choose_held_out(data_term.known, share, generator, side)
     kind = NETWORKS[settings.network]
     size = kind.input_size((height, width), levels)
     noise = fixed_input(settings.input_kind, settings.runs, settings.input_channels, size, generator)
@@ -282,26 +285,24 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
     )
 
 
-def choose_levels(settings: Settings, data_term: DataTerm) -> int:
-    """Return ``settings.levels``, or for "auto" as many that no pixel of the Decoder's input lies within a hole.
+def resolve_settings(settings: Settings, data_term: DataTerm) -> Settings:
+    """Return the settings with every "auto" that depends on what is missing replaced by its value.
 
-    What is drawn there would depend on no known pixel nearby, and would drift while the rest is learned.
+    Wide holes want more levels, so that no pixel of the Decoder's input lies wholly within one: what is drawn there
+    would depend on nothing that is known. And they want to be judged by squares nearly as wide: single pixels are
+    guessed ever better while the fill of the hole has long begun to drift.
     """
-    if settings.levels != "auto":
-        return settings.levels
     hole = widest_hole(data_term.known)
-    levels = _FEWEST_LEVELS
-    while 2**levels < hole and levels < _MOST_LEVELS and 2 ** (levels + 1) < min(data_term.size):
-        levels += 1
-    return levels
-
-
-def choose_held_out_side(settings: Settings, data_term: DataTerm) -> int:
-    """Return ``settings.held_out_side``, or for "auto" 1 but where holes are wide: then 0.4 of the widest, up to 16."""
-    if settings.held_out_side != "auto":
-        return settings.held_out_side
-    hole = widest_hole(data_term.known)
-    return 1 if hole < _WIDE_HOLE else min(_WIDEST_SQUARE, round(0.4 * hole))
+    levels, held_out, side = settings.levels, settings.held_out, settings.held_out_side
+    if levels == "auto":
+        levels = _FEWEST_LEVELS
+        while 2**levels < hole and levels < _MOST_LEVELS and 2 ** (levels + 1) < min(data_term.size):
+            levels += 1
+    if side == "auto":
+        side = 1 if hole < _WIDE_HOLE else round(_SQUARE_PER_HOLE * hole)
+    if held_out == "auto":
+        held_out = _HELD_OUT_PIXELS if side == 1 else _HELD_OUT_SQUARES
+    return dataclasses.replace(settings, levels=levels, held_out=held_out, held_out_side=side)
 
 
 def _range_of(data_term: DataTerm) -> tuple[float, float, torch.Tensor]:
@@ -371,12 +372,10 @@ def _run(
             reason, step, bound = smooth_reason, fit.step_count, gentle.lipschitz_bound
     assert last is not None  # there is always a stage
     used = dataclasses.replace(
-        settings,
+        resolve_settings(settings, data_term),
         device=device.device,
         precision=device.precision,
         lipschitz_bound=bound,
-        levels=choose_levels(settings, data_term),
-        held_out_side=choose_held_out_side(settings, data_term),
     )
     smoothed = None if smoothed_values is None else tensor.to_image(smoothed_values)
     wants_detail = settings.detail_enhanced or not task.removes_noise

@@ -73,11 +73,12 @@ class Settings:
         Steps before the first sample of the posterior; 50 steps lie between two samples.
     averaging : float
         Decay per step of the running mean of the outputs, 0 for none.
-    held_out : float
-        Share of the known pixels that the fit never sees and that judge it.
+    held_out : float or "auto"
+        Share of the known pixels that the fit never sees and that judge it. ``"auto"``: 0.05, of squares 0.15. A JPEG
+        is judged by its quantisation instead.
     held_out_side : int or "auto"
-        They are left out in squares of that side. ``"auto"``: single pixels; under wide holes squares, so that what
-        judges the fit is as hard to guess as what is missing.
+        They are left out in squares of that side, or smaller where there is no room. ``"auto"``: single pixels; beside
+        wide holes squares of 0.8 of their width, so that what judges the fit is as hard to guess as what is missing.
     stopping : {"auto", "ratio", "fixed"}
         ``"auto"``: the held-out error no longer falls (of a JPEG: its quantisation explains what is left);
         ``"ratio"``: the blur/sharpness ratio no longer changes (Eq. 8); ``"fixed"``: run to ``step_limit``.
@@ -128,7 +129,7 @@ class Settings:
     weight_decay: float = 0.0
     burn_in: int = 0
     averaging: float = 0.98
-    held_out: float = 0.05
+    held_out: float | Literal["auto"] = "auto"
     held_out_side: int | Literal["auto"] = "auto"
     stopping: Literal["auto", "ratio", "fixed"] = "auto"
     patience: int = 300
@@ -191,8 +192,8 @@ class Settings:
             raise ValueError(f"averaging is {self.averaging!r}; give a number from 0 up to, but below, 1.")
         if not 0 < self.second_moment_decay < 1:
             raise ValueError(f"second_moment_decay is {self.second_moment_decay!r}; give a number between 0 and 1.")
-        if not 0 <= self.held_out <= 0.5:
-            raise ValueError(f"held_out is {self.held_out!r}; give a share from 0 to 0.5.")
+        if self.held_out != "auto" and (isinstance(self.held_out, str) or not 0 <= self.held_out <= 0.5):
+            raise ValueError(f'held_out is {self.held_out!r}; give a share from 0 to 0.5, or "auto".')
         if self.stopping == "auto" and self.held_out == 0:
             raise ValueError('stopping="auto" watches held-out pixels; give held_out above 0, or another stopping.')
         if self.weight_noise and self.step_limit < self.burn_in + _STEPS_FOR_TWO_SAMPLES:

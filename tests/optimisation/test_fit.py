@@ -23,7 +23,7 @@ def build(camera, settings: Settings, mask=None) -> Fit:
 @pytest.mark.parametrize("langevin", [False, True])
 def test_saved_and_loaded_it_goes_on_to_the_bit(camera, small_settings, tmp_path, langevin) -> None:
     if langevin:
-        small_settings = dataclasses.replace(small_settings, weight_noise=2.0, input_noise=0.03)
+        small_settings = dataclasses.replace(small_settings, weight_noise=2.0, input_noise=0.03, step_limit=200)
     first = build(camera, small_settings)
     for _ in range(5):
         first.step()

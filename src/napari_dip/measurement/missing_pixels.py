@@ -19,7 +19,7 @@ def choose_held_out(known: torch.Tensor, share: float, generator: torch.Generato
         On the CPU, so that a seed chooses the same pixels on every device.
     side : int
         Of the squares, in pixels. Squares lie wholly in what is known and do not overlap; where there is no room for
-        as many as asked, there are fewer.
+        as many as asked there are fewer, where there is none for one their side is halved.
 
     Returns
     -------
@@ -28,21 +28,36 @@ def choose_held_out(known: torch.Tensor, share: float, generator: torch.Generato
     """
     free = known[0, 0].cpu()
     held_out = torch.zeros_like(free)
-    wanted = max(1, round(share * int(free.sum()) / side**2)) if share > 0 else 0
+    if share == 0:
+        return held_out[None, None].to(known.device)
+    corners = _corners(free, side)
+    while len(corners) == 0:
+        side //= 2
+        corners = _corners(free, side)
+    wanted = max(1, round(share * int(free.sum()) / side**2))
+    order = torch.randperm(len(corners), generator=generator)
     if side == 1:
-        places = free.flatten().nonzero()[:, 0]
-        held_out.view(-1)[places[torch.randperm(len(places), generator=generator)[:wanted]]] = True
-    elif wanted:
-        # where a square fits: its top left corner
-        corners = free.unfold(0, side, 1).unfold(1, side, 1).all(dim=-1).all(dim=-1).nonzero()
-        for row, column in corners[torch.randperm(len(corners), generator=generator)].tolist():
-            square = held_out[row : row + side, column : column + side]
-            if not square.any():
-                square.fill_(True)
-                wanted -= 1
-                if not wanted:
-                    break
+        rows, columns = corners[order[:wanted]].T
+        held_out[rows, columns] = True
+        return held_out[None, None].to(known.device)
+    for index in order:
+        row, column = corners[index].tolist()
+        square = held_out[row : row + side, column : column + side]
+        if not square.any():
+            square.fill_(True)
+            wanted -= 1
+            if not wanted:
+                break
     return held_out[None, None].to(known.device)
+
+
+def _corners(free: torch.Tensor, side: int) -> torch.Tensor:
+    """Return the top left corners of all squares that lie wholly in what is free, ``(n, 2)``."""
+    if side > min(free.shape):
+        return torch.empty(0, 2, dtype=torch.long)
+    whole = ndimage.minimum_filter(free.numpy(), size=side, origin=-(side // 2))  # of the square that begins here
+    height, width = (full - side + 1 for full in free.shape)
+    return torch.from_numpy(whole[:height, :width]).nonzero()
 
 
 def widest_hole(known: torch.Tensor) -> float:

@@ -122,7 +122,7 @@ class Settings:
     upsampling: Literal["bilinear", "gaussian", "nearest"] = "bilinear"
     gaussian_sigma: float = 0.5
     gaussian_kernel_size: int = 5
-    learning_rate: float = 0.003
+    learning_rate: float = 0.004
     second_moment_decay: float = 0.99
     input_noise: float = 0.0
     weight_noise: float = 0.0

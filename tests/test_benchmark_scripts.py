@@ -21,7 +21,18 @@ def run(script: str, *arguments: object) -> str:
 def test_the_tables_are_printed_and_resumed(tmp_path) -> None:
     io.imsave(tmp_path / "camera.png", data.camera()[60:188, 130:258], check_contrast=False)
     results = tmp_path / "results.jsonl"
-    arguments = ("--data", tmp_path, "--table", "super_resolve", "--size", 128, "--preset", "fast", "--results", results)
+    arguments = (
+        "--data",
+        tmp_path,
+        "--table",
+        "super_resolve",
+        "--size",
+        128,
+        "--preset",
+        "fast",
+        "--results",
+        results,
+    )
     first = run("paper.py", *arguments)
     assert "in the paper: ours 27.50" in first
     lines = results.read_text().splitlines()

@@ -61,6 +61,8 @@ def read_quantisation_table(path: Path) -> NDArray[np.float64] | None:
     """
     from PIL import Image, UnidentifiedImageError
 
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}.")
     try:
         with Image.open(path) as image:
             if image.format != "JPEG" or image.mode != "L":

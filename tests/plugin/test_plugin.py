@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from npe2 import PluginManifest
 from qtpy.QtCore import Qt
-from skimage import data
+from skimage import data, io
 
 import napari_dip
 from napari_dip.plugin.layers import read_source
@@ -136,6 +136,17 @@ def test_super_resolved_layers_lie_exactly_over_the_original(viewer, qtbot, came
     for corner in ((-0.5, -0.5), (47.5, 39.5), (10.25, 20.0)):  # data coordinates: pixel centres are whole
         finer = [factor * (place + 0.5) - 0.5 for place in corner]
         np.testing.assert_allclose(large.data_to_world(finer), image.data_to_world(corner))
+
+
+def test_the_table_of_an_opened_jpeg_is_used_while_its_pixels_are_shown(viewer, tmp_path, camera) -> None:
+    io.imsave(tmp_path / "photo.jpg", camera, quality=20, check_contrast=False)
+    (layer,) = viewer.open(tmp_path / "photo.jpg", plugin="napari")
+    table = read_source(layer).quantisation_table
+    assert table is not None
+    assert table.shape == (8, 8)
+    layer.data = layer.data[::-1]
+    assert read_source(layer).quantisation_table is None
+    assert read_source(viewer.add_image(camera)).quantisation_table is None
 
 
 def test_langevin_dynamics_brings_an_uncertainty_layer(viewer, qtbot, camera) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from napari.layers import Image, Labels
 from napari.utils.transforms import Affine
 from napari.viewer import Viewer
 from numpy.typing import NDArray
+
+from ..image_files import read_image, read_quantisation_table
 
 # What a layer over the original takes from it. Contrast, because the result has the same units.
 _KEPT = (
@@ -30,6 +33,8 @@ class Source:
         ``(h, w)`` or ``(h, w, 3 or 4)``, a copy.
     mask : ndarray or None
         ``(h, w)`` bool, True = missing.
+    quantisation_table : ndarray or None
+        ``(8, 8)`` steps, if the layer shows a grey JPEG file, unchanged.
     name : str
         The layer's.
     appearance : dict
@@ -38,6 +43,7 @@ class Source:
 
     image: NDArray
     mask: NDArray[np.bool_] | None
+    quantisation_table: NDArray[np.float64] | None
     name: str
     appearance: dict[str, Any]
 
@@ -73,7 +79,20 @@ def read_source(image: Image | None, labels: Labels | None = None, label: int = 
         mask = _read_mask(image, data.shape[:2], labels, label)
     settings = image.as_layer_data_tuple()[1]
     appearance = {key: copy.deepcopy(settings[key]) for key in _KEPT if key in settings}
-    return Source(np.array(data), mask, image.name, appearance)
+    pixels = np.array(data)
+    return Source(pixels, mask, _read_quantisation_table(image, pixels), image.name, appearance)
+
+
+def _read_quantisation_table(image: Image, pixels: NDArray) -> NDArray[np.float64] | None:
+    """Return the table of the JPEG file that the layer was opened from, if it still shows that file's pixels."""
+    if image.source.path is None:
+        return None
+    path = Path(image.source.path)
+    try:
+        table = read_quantisation_table(path)
+        return table if table is not None and np.array_equal(read_image(path), pixels) else None
+    except ValueError:  # moved or gone: the steps are then estimated
+        return None
 
 
 def _read_mask(image: Image, shape: tuple[int, ...], labels: Labels, label: int) -> NDArray[np.bool_]:

@@ -401,7 +401,11 @@ def _restore_in_worker(
 
     shown = 0.0
     try:
-        for progress in restore_steps(source.image, source.mask, task, factor, settings, stop_requested=stop.is_set):
+        table = source.quantisation_table if find_task(task).knows_quantisation else None
+        steps = restore_steps(
+            source.image, source.mask, task, factor, settings, quantisation_table=table, stop_requested=stop.is_set
+        )
+        for progress in steps:
             if progress.result is not None:
                 return progress.result
             if time.perf_counter() - shown >= _SECONDS_BETWEEN_PREVIEWS:

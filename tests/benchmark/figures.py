@@ -147,7 +147,9 @@ def draw(number: int, runs: list[tuple[Panel, dict[str, list]]], path: Path) -> 
                 if number == 7:
                     at = "never stops" if stop is None else f"stop {psnr[steps.index(stop)]:.2f} at {stop}"
                     text += f"\n{at}"
-                axes.text(0.97, 0.05, text, transform=axes.transAxes, ha="right", va="bottom", fontsize="small")
+                behind = {"facecolor": "white", "alpha": 0.8, "linewidth": 0}
+                place = {"transform": axes.transAxes, "ha": "right", "va": "bottom", "fontsize": "small"}
+                axes.text(0.97, 0.05, text, bbox=behind, **place)
                 axes.set_xlabel("step")
                 bottom = np.percentile(psnr, 5) - 1
                 axes.set_ylim(bottom, psnr.max() + 0.8)

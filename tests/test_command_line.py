@@ -82,6 +82,9 @@ def test_nothing_is_overwritten_unasked(noisy, tmp_path) -> None:
         (["in.png", "out.jpg"], "end it in .tif or .png"),
         (["in.png", "out.tif", "--task", "inpaint"], "nothing is marked as missing"),
         (["in.png", "out.tif", "--device", "cuda:99"], "cannot be used here"),
+        (["in.png", "out.tif", "--set", "averaging=foo"], "averaging is 'foo'"),
+        (["in.png", "out.tif", "--set", "seed=-3"], "seed is -3"),
+        (["in.png", "in.png/out.tif"], "cannot be made"),
     ],
 )
 def test_mistakes_get_one_sentence_and_no_file(noisy, tmp_path, monkeypatch, arguments, sentence) -> None:

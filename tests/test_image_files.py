@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
-from napari_dip.image_files import read_image, read_mask, write_png, write_tiff, write_whole
+from napari_dip.image_files import check_png, read_image, read_mask, write_png, write_tiff, write_whole
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3), (20, 30, 4)])
@@ -27,6 +28,25 @@ def test_ome_tiff_is_read(tmp_path) -> None:
 def test_png_rounds_and_clips(tmp_path, dtype) -> None:
     write_png(tmp_path / "a.png", np.array([[-5.0, 1.4, 1.6, 1e6]] * 4, np.float32), np.dtype(dtype))
     assert read_image(tmp_path / "a.png")[0].tolist() == [0, 1, 2, np.iinfo(dtype).max]
+
+
+def test_one_channel_and_one_page_are_a_plane(tmp_path) -> None:
+    plane = np.arange(20 * 16, dtype=np.uint8).reshape(20, 16)
+    write_png(tmp_path / "a.png", plane[:, :, None], np.dtype(np.uint8))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), plane)
+    tifffile.imwrite(tmp_path / "b.tif", plane[None], photometric="minisblack")
+    np.testing.assert_array_equal(read_image(tmp_path / "b.tif"), plane)
+
+
+def test_what_png_cannot_keep_is_said_before() -> None:
+    with pytest.raises(ValueError, match="16-bit colours"):
+        check_png(np.zeros((4, 4, 3), np.uint16))
+
+
+def test_printing_inks_are_refused(tmp_path) -> None:
+    Image.new("CMYK", (20, 20)).save(tmp_path / "inks.jpg")
+    with pytest.raises(ValueError, match="printing inks"):
+        read_image(tmp_path / "inks.jpg")
 
 
 def test_png_refuses_float(tmp_path) -> None:

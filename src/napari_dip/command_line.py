@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from . import Settings
 from .image_files import (
     TIFF_SUFFIXES,
+    check_folder,
+    check_png,
     read_image,
     read_mask,
     read_quantisation_table,
@@ -46,6 +48,7 @@ _DEFAULT_PRESET = Preset("default")
 
 TaskName = StrEnum("TaskName", {name: name for name in TASKS})  # type: ignore[misc]
 _DEFAULT_TASK = TaskName("denoise")
+_WORDS = {"none": None, "true": True, "false": False}
 
 
 DeviceOption = Annotated[str, typer.Option(help="auto (CUDA, then MPS, then CPU) or a torch device name.")]
@@ -133,8 +136,8 @@ def restore(
         is_png = out.suffix.lower() == ".png"
         if not is_png and out.suffix.lower() not in TIFF_SUFFIXES:
             raise ValueError(f"OUT is {out.name}; end it in .tif or .png.")
-        if is_png and picture.dtype not in (np.uint8, np.uint16):
-            raise ValueError(f"PNG cannot keep the input's {picture.dtype} intensities; end OUT in .tif.")
+        if is_png:
+            check_png(picture)
         changes: dict[str, Any] = {
             name: value
             for name, value in (
@@ -144,16 +147,20 @@ def restore(
             )
             if value is not None
         } | dict(_read_change(each) for each in change or ())
-        settings = dataclasses.replace(
-            Settings.preset(preset.value), seed=seed, device=device, keep_known=keep_known, smoothed=smoothed,
-            detail_enhanced=detail_enhanced, **changes,
-        )  # fmt: skip
+        options: dict[str, Any] = {
+            "seed": seed, "device": device, "keep_known": keep_known, "smoothed": smoothed,
+            "detail_enhanced": detail_enhanced,
+        }  # fmt: skip
+        settings = dataclasses.replace(Settings.preset(preset.value), **options | changes)
         wanted = ["restored" if find_task(task.value).removes_noise else "detail_enhanced"]
-        wanted += [name for name, asked in (("smoothed", smoothed), ("detail_enhanced", detail_enhanced)) if asked]
+        wanted += [name for name in ("smoothed", "detail_enhanced") if getattr(settings, name)]
         paths = {name: out if n == 0 else _beside(out, name) for n, name in enumerate(dict.fromkeys(wanted))}
         existing = [path for path in (*paths.values(), *([bands] if bands else [])) if path.exists()]
         if existing and not overwrite:
             raise ValueError(f"{existing[0]} exists; choose another name or add --overwrite.")
+        for path in (out, bands):
+            if path is not None:
+                check_folder(path)
         table = read_quantisation_table(image) if find_task(task.value).knows_quantisation else None
         result = _restore_with_progress(
             picture, None if mask is None else read_mask(mask), task.value, settings, factor, table
@@ -208,6 +215,8 @@ def _read_change(text: str) -> tuple[str, Any]:
         raise ValueError(
             f"--set {text}: give NAME=VALUE, NAME a field of napari_dip.Settings such as network or width."
         )
+    if value.lower() in _WORDS:
+        return name, _WORDS[value.lower()]
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -247,6 +256,7 @@ def _restore_with_progress(
     result = progress.result
     assert result is not None
     seconds = result.record.seconds
+    typer.echo(f"Compared: {result.record.compared}.", err=True)
     typer.echo(
         f"Step {result.step} of {result.record.stop_step} was chosen: {result.stop_reason.value} ({seconds:.0f} s)."
     )

@@ -29,13 +29,26 @@ def read_image(path: Path) -> NDArray:
         raise ValueError(f"there is no file {path}.")
     try:
         image = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else np.asarray(io.imread(path))
+        inks = _is_cmyk(path)
     except Exception as error:  # the readers raise many kinds of their own
         raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    if inks:
+        raise ValueError(f"{path} is in printing inks (CMYK); save it as grey or RGB.")
     if image.ndim == 3 and image.shape[2] == 2:
         raise ValueError(f"{path} is grey with alpha; save it as grey or RGB.")
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
         raise ValueError(f"{path} has shape {image.shape}; only single planes, grey or RGB, are restored so far.")
     return image
+
+
+def _is_cmyk(path: Path) -> bool:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return image.mode == "CMYK"
+    except UnidentifiedImageError:  # such as a float TIFF
+        return False
 
 
 def _read_tiff(path: Path) -> NDArray:
@@ -46,9 +59,9 @@ def _read_tiff(path: Path) -> NDArray:
         image = series.asarray()
         if series.axes.startswith("S") and image.ndim == 3:  # colours stored plane by plane
             image = np.moveaxis(image, 0, -1)
-    return (
-        np.squeeze(image, axis=tuple(i for i, n in enumerate(image.shape[:-2]) if n == 1)) if image.ndim > 3 else image
-    )
+    is_colour = image.ndim > 2 and image.shape[-1] in (3, 4)
+    leading = range(image.ndim - (3 if is_colour else 2))
+    return np.squeeze(image, axis=tuple(axis for axis in leading if image.shape[axis] == 1))
 
 
 def read_quantisation_table(path: Path) -> NDArray[np.float64] | None:
@@ -81,7 +94,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     Raises
     ------
     ValueError
-        As ``read_image``, or if the mask has colours that differ.
+        As ``read_image``.
     """
     image = read_image(path)
     if image.ndim == 3:
@@ -114,6 +127,36 @@ def write_tiff(path: Path, image: NDArray, record: Mapping[str, Any] | None = No
     )
 
 
+def check_png(image: NDArray) -> None:
+    """Check that a PNG can keep intensities such as an image's, ``(h, w)`` or ``(h, w, c)``.
+
+    Raises
+    ------
+    ValueError
+        If it cannot.
+    """
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"PNG cannot keep {image.dtype} intensities; write a .tif instead.")
+    if image.dtype == np.uint16 and image.ndim == 3 and image.shape[2] > 1:
+        raise ValueError("16-bit colours cannot be written as PNG here; write a .tif instead.")
+
+
+def check_folder(path: Path) -> None:
+    """Make the folder that a file is to be written to.
+
+    Raises
+    ------
+    ValueError
+        If nothing can be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"the folder {path.parent} cannot be made: {error.strerror}.") from error
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"the folder {path.parent} cannot be written to; choose another.")
+
+
 def write_png(path: Path, image: NDArray, like: np.dtype) -> None:
     """Write an image as 8- or 16-bit PNG, rounded and clipped to the range of ``like``.
 
@@ -128,14 +171,14 @@ def write_png(path: Path, image: NDArray, like: np.dtype) -> None:
     Raises
     ------
     ValueError
-        For another dtype: PNG has no way to keep its intensities.
+        As ``check_png``.
     """
     from skimage import io
 
-    if like not in (np.uint8, np.uint16):
-        raise ValueError(f"PNG cannot keep {like} intensities; write a .tif instead.")
-    limits = np.iinfo(like)
+    limits = np.iinfo(like) if np.issubdtype(like, np.integer) else np.iinfo(np.uint8)
     whole = np.clip(np.rint(image), limits.min, limits.max).astype(like)
+    check_png(whole)
+    whole = whole[:, :, 0] if whole.ndim == 3 and whole.shape[2] == 1 else whole
     write_whole(path, lambda beside: io.imsave(beside, whole, check_contrast=False))
 
 

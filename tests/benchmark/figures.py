@@ -129,7 +129,7 @@ def draw(number: int, runs: list[tuple[Panel, dict[str, list]]], path: Path) -> 
                 for n, (label, colour) in enumerate(
                     zip(band_names(bands.shape[1]), band_colours(bands.shape[1]), strict=True)
                 ):
-                    axes.plot(steps, bands[:, n], color=[part / 255 for part in colour], label=label)
+                    axes.plot(steps, bands[:, n], color=colour, label=label)
                 axes.set(ylim=(0, 1.02), title=panel.title)
             else:
                 axes.plot(steps, curves[name], color="0.2")

@@ -12,7 +12,7 @@ from skimage import data, io
 
 import napari_dip
 from napari_dip.plugin.layers import read_source
-from napari_dip.plugin.restore_widget import RestorationFailed, RestoreWidget, _restore_in_worker
+from napari_dip.plugin.restore_widget import _QUALITIES, RestorationFailed, RestoreWidget, _restore_in_worker
 
 
 @pytest.fixture(autouse=True)
@@ -264,6 +264,48 @@ def test_closing_things_in_mid_run_is_quiet(viewer, qtbot, camera, what) -> None
     assert "cells restored" in viewer.layers
 
 
+def test_a_closed_plot_is_opened_anew(viewer, qtbot, camera) -> None:
+    viewer.add_image(camera, name="cells")
+    widget = open_widget(viewer)
+    widget._open_plot()
+    viewer.window.remove_dock_widget(widget.band_plot)
+    widget.advanced["step_limit"].value = 20
+    widget.start()
+    finish(widget, qtbot)
+    assert widget.band_plot.parent() is not None
+    assert widget.band_plot.steps == [10, 20]
+
+
+def test_a_run_follows_the_task_that_it_was_started_with(viewer, qtbot, camera) -> None:
+    viewer.add_image(camera, name="cells")
+    widget = open_widget(viewer)
+    widget.advanced["step_limit"].value = 60
+    widget.smoothed.value = True
+    widget.start()
+    widget.task.value = "enhance"
+    finish(widget, qtbot)
+    assert widget.band_plot.steps == [10, 20, 30, 40, 50, 60]
+    assert "cells restored" in viewer.layers
+
+
+def test_stopping_by_held_out_pixels_is_possible_with_every_quality(viewer) -> None:
+    widget = open_widget(viewer)
+    for _, name in _QUALITIES:
+        widget.quality.value = name
+        widget.advanced["stopping"].value = "auto"
+        assert widget.settings().held_out != 0
+
+
+def test_unfolding_shows_what_the_quality_uses(viewer) -> None:
+    widget = open_widget(viewer)
+    viewer.window._qt_window.show()
+    widget.quality.value = "paper"
+    assert not widget.advanced["gaussian_sigma"].visible
+    widget.advanced_shown.native.click()
+    assert widget.advanced["gaussian_sigma"].visible
+    assert not widget.advanced["burn_in"].visible
+
+
 def test_only_what_the_task_uses_is_shown(viewer) -> None:
     widget = open_widget(viewer)
     viewer.window._qt_window.show()
@@ -293,6 +335,17 @@ def test_big_labels_choose_one_label(camera) -> None:
     both = read_source(Image(camera), Labels(marks)).mask
     one = read_source(Image(camera), Labels(marks), label=2).mask
     assert both.sum() == 2 * one.sum() == 2 * camera.shape[1]
+
+
+@pytest.mark.parametrize("other", [{"scale": (5e-9, 5e-9)}, {"scale": (1e-9, 1e-9), "units": ("mm", "mm")}])
+def test_a_mask_on_another_grid_is_refused_however_small_the_pixels(camera, other) -> None:
+    from napari.layers import Image, Labels
+
+    marks = np.ones(camera.shape, int)
+    image = Image(camera, scale=(1e-9, 1e-9), units=("m", "m"))
+    assert read_source(image, Labels(marks, scale=(1e-9, 1e-9), units=("m", "m"))).mask.all()
+    with pytest.raises(ValueError, match="lies elsewhere"):
+        read_source(image, Labels(marks, **{"units": ("m", "m")} | other))
 
 
 def test_multiscale_reads_the_finest_level() -> None:

@@ -99,7 +99,7 @@ class AdvancedSettings(Container):
             if isinstance(field, FloatSpinBox):
                 field.native.setDecimals(_DECIMALS)
             self.append(field)
-            field.changed.connect(self._explain)
+            field.changed.connect(self.explain)
         self._preset, self._preset_label = Settings(), ""
 
     def show_preset(self, name: str, label: str) -> None:
@@ -108,7 +108,7 @@ class AdvancedSettings(Container):
         self._preset, self._preset_label = Settings.preset(name), label
         for field in self._fields():
             field.value = kept.get(field.name, _as_shown(getattr(self._preset, field.name), field))
-        self._explain()
+        self.explain()
 
     def settings(self) -> Settings:
         """Return the preset with what the user changed.
@@ -118,16 +118,16 @@ class AdvancedSettings(Container):
         ValueError
             If a field holds what cannot be used.
         """
-        return dataclasses.replace(
-            self._preset,
-            **{
-                field.name: _as_setting(field.value, field)
-                for field in self._fields()
-                if field.value != _as_shown(getattr(self._preset, field.name), field)
-            },
-        )
+        changed = {
+            field.name: _as_setting(field.value, field)
+            for field in self._fields()
+            if field.value != _as_shown(getattr(self._preset, field.name), field)
+        }
+        if changed.get("stopping") == "auto":  # which needs pixels to watch; the rivals' presets hold none out
+            changed["held_out"] = "auto"
+        return dataclasses.replace(self._preset, **changed)
 
-    def _explain(self) -> None:
+    def explain(self) -> None:
         """Say in each tooltip who set the value, and hide what has no effect."""
         for field in self._fields():
             preset = _as_shown(getattr(self._preset, field.name), field)

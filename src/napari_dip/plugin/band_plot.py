@@ -10,10 +10,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from ..spectrum.band_figure import band_names
-
-# From lowest to highest band; Okabe and Ito's colours, which the colour-blind can tell apart on dark and light grounds.
-_COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#999999")
+from ..spectrum.band_figure import band_colours, band_names
 
 
 class BandPlot(QWidget):
@@ -101,7 +98,7 @@ class BandPlot(QWidget):
             return
         for curve in self._curves:
             self._plot.removeItem(curve)
-        colours = [_COLOURS[n % len(_COLOURS)] for n in range(count)]
+        colours = band_colours(count)
         self._curves = [self._plot.plot([], [], pen=pyqtgraph.mkPen(colour, width=2)) for colour in colours]
         marks = zip(colours, band_names(count), strict=True)
         self._legend.setText("band: " + " ".join(f'<font color="{colour}">━</font> {name}' for colour, name in marks))

@@ -101,8 +101,7 @@ def _read_mask(image: Image, shape: tuple[int, ...], labels: Labels, label: int)
         raise ValueError(
             f'the mask "{labels.name}" has shape {marks.shape}, the image {tuple(shape)}; make them the same.'
         )
-    same = all(np.allclose(getattr(image, name), getattr(labels, name)) for name in _TRANSFORMS)
-    if not (same and np.allclose(image.affine.affine_matrix, labels.affine.affine_matrix)):
+    if not _lie_alike(image, labels):
         raise ValueError(
             f'the mask "{labels.name}" lies elsewhere than the image: '
             "give it the same scale, translate, rotate, shear and affine."
@@ -112,6 +111,19 @@ def _read_mask(image: Image, shape: tuple[int, ...], labels: Labels, label: int)
         which = f"label {label}" if label else "any label"
         raise ValueError(f'the mask "{labels.name}" has no pixel with {which}; paint over what is missing.')
     return mask
+
+
+def _lie_alike(one: Image, other: Labels) -> bool:
+    """Return whether two layers put their pixels in the same places, up to rounding."""
+    pixel = float(np.abs(one.scale).min())  # in whatever unit: 1e-9 for nanometres in metres
+    return (
+        tuple(one.units) == tuple(other.units)
+        and np.allclose(one.scale, other.scale, atol=1e-5 * pixel)
+        and np.allclose(one.translate, other.translate, atol=1e-3 * pixel)
+        and np.allclose(one.rotate, other.rotate)
+        and np.allclose(one.shear, other.shear)
+        and np.allclose(one.affine.affine_matrix, other.affine.affine_matrix, atol=1e-3 * min(1.0, pixel))
+    )
 
 
 def add_over(

@@ -62,6 +62,7 @@ class RestoreWidget(Container):
         self._stop = threading.Event()
         self._closed = False
         self._source: Source | None = None
+        self._running_task = ""
         self._preview: Image | None = None
         self._bar: Any = None
         self._started = 0.0
@@ -173,6 +174,7 @@ class RestoreWidget(Container):
 
     def _show_advanced(self, shown: bool) -> None:
         self.advanced.visible = shown
+        self.advanced.explain()
         self.advanced_shown.text = _UNFOLDED if shown else _FOLDED
 
     def _show_running(self, running: bool) -> None:
@@ -200,14 +202,17 @@ class RestoreWidget(Container):
 
     def _look_for_device(self) -> None:
         """Load torch and choose the device in the background; say which."""
-        device = self.advanced["device"].value.strip() or "auto"
+        device = self._device_field()
         worker: FunctionWorker = create_worker(_describe_device, device, _ignore_errors=True)
-        worker.returned.connect(self._on_device)
+        worker.returned.connect(lambda sentence: self._on_device(device, sentence))
         worker.start()
 
-    def _on_device(self, sentence: str) -> None:
-        if not self._closed:
+    def _on_device(self, device: str, sentence: str) -> None:
+        if not self._closed and device == self._device_field():  # answers may come in another order
             self.device_line.value = sentence
+
+    def _device_field(self) -> str:
+        return self.advanced["device"].value.strip() or "auto"
 
     # ------------------------------------------------------------------- run
 
@@ -226,7 +231,7 @@ class RestoreWidget(Container):
         except (ValueError, TypeError) as error:
             self._say_problem(str(error))
             return
-        self._source, self._preview = source, None
+        self._source, self._preview, self._running_task = source, None, self.task.value
         self._stop.clear()
         self._started = time.perf_counter()
         self._show_running(True)
@@ -234,7 +239,13 @@ class RestoreWidget(Container):
         self._open_plot().start()
         self._bar = activity(total=settings.step_limit, desc=f"Restoring {source.name}")
         self._worker = create_worker(
-            _restore_in_worker, source, self.task.value, self._asked_factor(), settings, self._stop, _ignore_errors=True
+            _restore_in_worker,
+            source,
+            self._running_task,
+            self._asked_factor(),
+            settings,
+            self._stop,
+            _ignore_errors=True,
         )
         self._worker.yielded.connect(self._on_progress)
         self._worker.returned.connect(self._on_result)
@@ -255,7 +266,7 @@ class RestoreWidget(Container):
         if self._closed or not self.running or self._source is None:
             return
         self._show_preview(progress)
-        if progress.stage == "restoring" or not find_task(self.task.value).removes_noise:
+        if progress.stage == ("restoring" if find_task(self._running_task).removes_noise else "smoothing"):
             self._open_plot().add(progress.step, progress.band_correspondence.tolist())
         if self._bar is not None:
             if self._bar.total != progress.step_limit:
@@ -330,6 +341,7 @@ class RestoreWidget(Container):
 
             self.band_plot = BandPlot(self._viewer)
             self.band_plot.destroyed.connect(self._on_plot_destroyed)
+        if self.band_plot.parent() is None:  # new, or closed by the user: napari then only takes it out of its dock
             self._viewer.window.add_dock_widget(self.band_plot, name="Frequency bands", area="bottom")
         return self.band_plot
 

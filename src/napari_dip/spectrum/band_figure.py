@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# From lowest to highest frequency, so that lightness alone tells them apart.
-_COLOUR_MAP = "viridis"
+# From lowest to highest band; Okabe and Ito's, which the colour-blind can tell apart on dark and light grounds.
+_COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#999999")
+_MORE_COLOURS = "viridis"  # for more bands than these
 _FIVE_BANDS = ("lowest", "low", "medium", "high", "highest")
 
 
@@ -20,12 +21,14 @@ def band_names(bands: int) -> list[str]:
     return [f"{n / bands:.2g}-{(n + 1) / bands:.2g} of Nyquist" for n in range(bands)]
 
 
-def band_colours(bands: int) -> list[tuple[int, int, int]]:
-    """Return an 8-bit RGB colour for each band, dark for the lowest, light for the highest."""
+def band_colours(bands: int) -> list[str]:
+    """Return a colour for each band, lowest first, as #RRGGBB."""
     from matplotlib import colormaps
+    from matplotlib.colors import to_hex
 
-    places = [0.15 + 0.8 * n / max(1, bands - 1) for n in range(bands)]
-    return [tuple(round(255 * part) for part in colormaps[_COLOUR_MAP](place)[:3]) for place in places]  # type: ignore[misc]
+    if bands <= len(_COLOURS):
+        return list(_COLOURS[:bands])
+    return [to_hex(colormaps[_MORE_COLOURS](0.15 + 0.8 * n / (bands - 1))) for n in range(bands)]
 
 
 def draw_bands(
@@ -54,7 +57,7 @@ def draw_bands(
     axes = figure.subplots()
     count = len(bands[0])
     for n, (name, colour) in enumerate(zip(band_names(count), band_colours(count), strict=True)):
-        axes.plot(steps, [row[n] for row in bands], color=[part / 255 for part in colour], label=name)
+        axes.plot(steps, [row[n] for row in bands], color=colour, label=name)
     if chosen_step is not None:
         axes.axvline(chosen_step, color="0.35", linestyle="--", linewidth=1, label=f"chosen: step {chosen_step}")
     axes.set(xlabel="step", ylabel="frequency-band correspondence", ylim=(0, 1.02), title=caption)

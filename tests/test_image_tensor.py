@@ -40,6 +40,17 @@ def test_nan_and_inf_are_missing(camera: np.ndarray) -> None:
     assert known.sum() == known.size - 2
 
 
+def test_hot_pixels_count_as_missing_and_small_bright_objects_do_not(camera: np.ndarray) -> None:
+    image = camera.astype(float)
+    image[10, 10], image[30, 5] = 5e4, -5e4
+    rows, columns = np.indices(image.shape)
+    image += 1e4 * np.exp(-((rows - 20) ** 2 + (columns - 25) ** 2) / 2 / 0.85**2)  # as sharp as a microscope may draw
+    known = to_tensor(image).known[0, 0].numpy()
+    assert not known[10, 10]
+    assert not known[30, 5]
+    assert known.sum() == known.size - 2
+
+
 def test_one_hot_pixel_does_not_flatten_the_rest(camera: np.ndarray) -> None:
     image = camera.astype(np.float64)
     image[10, 10] = 1e6

@@ -12,6 +12,7 @@ from skimage import data
 
 import napari_dip
 from napari_dip import Settings, StopReason, restore, restore_steps
+from napari_dip.optimisation.fit import Fit
 from napari_dip.settings import PRESETS
 
 
@@ -96,7 +97,7 @@ def test_a_smaller_bound_makes_a_smoother_image() -> None:
     """λ is the knob of enhancement (Fig. 16)."""
     image = data.camera()[60:156, 180:276]
     roughness = []
-    for bound in (0.7, 1.0, 1.5):
+    for bound in (0.5, 1.0, 2.2):
         settings = Settings(width=16, device="cpu", smoothed_lipschitz_bound=bound, smoothed_steps=150)
         smoothed = restore(image, task="enhance", settings=settings).smoothed
         roughness.append(np.abs(laplace(smoothed)).mean())
@@ -172,6 +173,72 @@ def test_settings_used_are_resolved_and_recorded(camera, small_settings) -> None
     assert isinstance(result.settings.lipschitz_bound, float)
     assert result.record.as_dict()["settings"]["lipschitz_bound"] == "auto"
     assert '"torch"' in result.record.as_json()
+
+
+def test_a_table_needs_the_jpegs_own_intensities(camera) -> None:
+    with pytest.raises(ValueError, match="from 0 to 255"):
+        restore_steps(camera / 255, task="deblock", quantisation_table=np.full((8, 8), 16))
+
+
+def test_hot_pixels_do_not_spoil_the_rest(camera) -> None:
+    rng = np.random.default_rng(0)
+    noisy = np.clip(4.0 * camera + 100 + rng.normal(0, 40, camera.shape), 0, 65535).astype(np.uint16)
+    hot = noisy.copy()
+    hot[[10, 30], [20, 11]] = 65535
+    settings = Settings(width=16, levels=3, step_limit=150, device="cpu")
+    for spoilt in (noisy, hot):
+        result = restore(spoilt, settings=settings)
+        error = np.sqrt(np.mean((result.restored - (4.0 * camera + 100)) ** 2))
+        assert error < 45
+    assert result.record.missing == 2
+
+
+def test_kernels_of_any_size(camera, small_settings) -> None:
+    settings = dataclasses.replace(small_settings, kernel_size=9, levels=5, step_limit=2)
+    assert np.isfinite(restore(camera, settings=settings).restored).all()
+
+
+def test_half_a_smoothing_is_none(camera, small_settings) -> None:
+    settings = dataclasses.replace(small_settings, smoothed=True, detail_enhanced=True, smoothed_steps=30)
+    stopped = iter([False] * 40 + [True] * 30)
+    *_, last = restore_steps(camera, settings=settings, stop_requested=stopped.__next__)
+    assert last.result.smoothed is None
+    assert last.result.detail_enhanced is None
+    np.testing.assert_array_equal(last.result.restored, restore(camera, settings=small_settings).restored)
+
+
+@pytest.mark.parametrize("preset", ["deep_image_prior", "gp_dip"])
+def test_the_smoothed_image_is_held_to_its_bound_by_every_preset(preset: str, camera) -> None:
+    gradient = []
+    for bound in (0.5, 2.0):
+        settings = dataclasses.replace(
+            Settings.preset(preset), width=16, levels=3, smoothed_lipschitz_bound=bound, smoothed_steps=80, device="cpu"
+        )
+        smoothed = restore(camera, task="enhance", settings=settings).smoothed
+        gradient.append(np.abs(np.diff(smoothed)).mean())
+    assert gradient[0] < 0.7 * gradient[1]
+
+
+def test_what_diverges_keeps_the_best(camera, small_settings, monkeypatch) -> None:
+    step = Fit.step
+
+    def diverging(fit: Fit) -> None:
+        step(fit)
+        if fit.step_count == 20:
+            fit._loss, fit._mean = (part * float("nan") for part in (fit._loss, fit._mean))
+
+    monkeypatch.setattr(Fit, "step", diverging)
+    result = restore(camera, settings=small_settings)
+    assert result.stop_reason is StopReason.DIVERGED
+    assert result.step == 10
+    assert np.isfinite(result.restored).all()
+
+
+def test_enhancing_with_missing_pixels_tells_one_story(camera, small_settings) -> None:
+    image = camera.astype(float)
+    image[5, 5:8] = np.nan
+    result = restore(image, task="enhance", settings=dataclasses.replace(small_settings, smoothed_steps=20))
+    assert [report.step for report in result.history] == [10, 20]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -261,6 +328,7 @@ def test_the_hosts_state_is_untouched(camera, small_settings) -> None:
         ({"task": "super_resolve"}, "whole factor of at least 2"),
         ({"task": "super_resolve", "factor": 1.5}, "whole factor of at least 2"),
         ({"task": "deblock", "quantisation_table": np.zeros((8, 8))}, "8 x 8 steps"),
+        ({"quantisation_table": np.ones((8, 8))}, "is for deblocking"),
         ({"settings": Settings(device="cuda:77")}, "cannot be used here"),
     ],
 )

@@ -24,6 +24,8 @@ def test_unknown_preset_is_named() -> None:
         ("input_channels", 3), ("gaussian_sigma", -0.1), ("network", "resnet"),
         ("levels", 0), ("levels", "many"), ("kernel_size", 2), ("gaussian_kernel_size", 4), ("skip_channels", -1),
         ("input_noise", -1.0), ("weight_noise", float("nan")), ("second_moment_decay", 1.0), ("held_out_side", 0),
+        ("seed", 1.5), ("seed", -1), ("averaging", "foo"), ("detail_amount", "nan"), ("detail_amount", float("nan")),
+        ("smoothed", "no"), ("input_channels", 32.0), ("kernel_size", "3"), ("learning_rate", None), ("width", True),
     ],
 )  # fmt: skip
 def test_impossible_values_are_refused_by_name(field: str, value: object) -> None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 
 SMALLEST_SIDE = 16
 _OUTLYING = 0.001  # share of pixels at either end that may be outliers, such as hot pixels
+_SHARPER_THAN_OPTICS = 3  # a sampled point spread function falls less than this, relative to the ground, in one pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class ImageTensor:
     values : Tensor
         ``(1, c, h, w)`` float32; known pixels lie in [0, 1] (extreme outliers beyond), missing ones are 0.
     known : Tensor
-        ``(1, 1, h, w)`` bool, True where the pixel was measured.
+        ``(1, 1, h, w)`` bool, True where the pixel was measured. Hot and dead pixels were not.
     offset, scale : float
         intensity = offset + scale * value.
     original : ndarray
@@ -39,7 +41,7 @@ class ImageTensor:
 
         Values of a whole factor more rows and columns are welcome; each alpha pixel then becomes a square.
         """
-        array = values.detach()[0].permute(1, 2, 0).to("cpu", torch.float64).numpy()
+        array = values.detach()[0].permute(1, 2, 0).cpu().double().numpy()
         image = (self.offset + self.scale * array).astype(np.float32)
         if self.original.ndim == 2:
             return image[:, :, 0]
@@ -51,7 +53,7 @@ class ImageTensor:
 
     def to_deviation(self, values: torch.Tensor) -> NDArray[np.float32]:
         """Return ``(1, c, h, w)`` deviations as float32 in the user's intensities and axes; that of alpha is 0."""
-        array = self.scale * values.detach()[0].permute(1, 2, 0).to("cpu", torch.float64).numpy()
+        array = self.scale * values.detach()[0].permute(1, 2, 0).cpu().double().numpy()
         if self.original.ndim == 2:
             return array[:, :, 0].astype(np.float32)
         return np.pad(array, ((0, 0), (0, 0), (0, self.original.shape[2] - array.shape[2]))).astype(np.float32)
@@ -71,6 +73,9 @@ def to_tensor(image: NDArray, mask: NDArray | None = None) -> ImageTensor:
     The scale is the range of the known intensities, except that extreme outliers (farther beyond the 0.1 and 99.9
     percentiles than these lie apart) do not stretch it. It is taken from values that occur in the image, so that an
     image of whole numbers gives the same tensor, to the bit, after any whole gain and offset.
+
+    Such an outlier that also stands alone, farther from the image's median than three times any of its neighbours, is
+    sharper than optics draw: a hot or dead pixel, which counts as missing. Small bright objects do not.
 
     Parameters
     ----------
@@ -109,6 +114,7 @@ def to_tensor(image: NDArray, mask: NDArray | None = None) -> ImageTensor:
     low, high = _range(intensities)
     if not high > low:
         raise ValueError(f"all known pixels have the same intensity ({low:g}); there is nothing to restore.")
+    known &= ~_hot(colours, known, low, high)
     values = np.where(known[:, :, None], (colours - low) / (high - low), 0.0)
     return ImageTensor(
         values=torch.from_numpy(values.astype(np.float32)).permute(2, 0, 1)[None].contiguous(),
@@ -117,6 +123,17 @@ def to_tensor(image: NDArray, mask: NDArray | None = None) -> ImageTensor:
         scale=float(high - low),
         original=image,
     )
+
+
+def _hot(colours: NDArray[np.float64], known: NDArray[np.bool_], low: float, high: float) -> NDArray[np.bool_]:
+    """Return which pixels are outliers that stand alone, in any channel, ``(h, w)``."""
+    outlying = known[:, :, None] & ((colours < low) | (colours > high))
+    if not outlying.any():
+        return np.zeros_like(known)
+    excess = np.where(known[:, :, None], np.abs(colours - np.median(colours[known], axis=0)), 0.0)
+    ring = np.ones((3, 3, 1), dtype=bool)
+    ring[1, 1] = False
+    return (outlying & (excess > _SHARPER_THAN_OPTICS * ndimage.maximum_filter(excess, footprint=ring))).any(axis=2)
 
 
 def _range(intensities: NDArray[np.float64]) -> tuple[float, float]:

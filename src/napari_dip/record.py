@@ -1,4 +1,4 @@
-"""What was done: enough to repeat a restoration, as JSON."""
+"""What was done: enough to repeat a restoration of the same image and mask, as JSON."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ class Record:
     Attributes
     ----------
     task : str
+    factor : int or None
+        Of super-resolution.
     settings : Settings
         As asked for: these repeat the run.
     used : Settings
         The same with every "auto" resolved.
     compared : str
         What of the image was compared with what the network draws, and how: the data term.
+    missing : int
+        How many pixels were marked as missing, were not finite, or were hot.
     device : str
         The device in words, and why.
     step : int
@@ -38,9 +42,11 @@ class Record:
     """
 
     task: str
+    factor: int | None
     settings: Settings
     used: Settings
     compared: str
+    missing: int
     device: str
     step: int
     stop_step: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -68,7 +69,8 @@ class Restoration:
         float32, the input's shape (times the factor) and intensity units. For the task "enhance", the input with
         missing pixels filled.
     smoothed, detail_enhanced : ndarray or None
-        The same, if the settings or the task asked for them and the run was not stopped before.
+        The same, if the settings or the task asked for them and the run was not stopped before they were done. (For the
+        task "enhance", as far as the smoothing had come.)
     uncertainty : ndarray or None
         The standard deviation of the posterior's samples, float32, the shape and units of ``restored`` (alpha 0); with
         Langevin dynamics only (``weight_noise`` above 0).
@@ -148,8 +150,9 @@ def restore(
     settings : Settings, optional
         ``Settings()`` by default.
     quantisation_table : array, optional
-        For deblocking: the ``(8, 8)`` luminance steps of the JPEG, vertical frequency first. By default they are
-        estimated from the pixels; where that fails, and for RGB, the data term is plain squared error.
+        For deblocking: the ``(8, 8)`` luminance steps of the JPEG, vertical frequency first, of intensities from 0 to
+        255. By default they are estimated from the pixels; where that fails, and for RGB, the data term is plain
+        squared error.
 
     Returns
     -------
@@ -203,18 +206,27 @@ def restore_steps(
         raise TypeError(f"settings is a {type(settings).__name__}; give napari_dip.Settings(...).")
     chosen_task = find_task(task)
     if chosen_task.needs_factor:
-        if not isinstance(factor, int) or factor < 2:
+        if not isinstance(factor, numbers.Integral) or factor < 2:
             raise ValueError(f"super-resolution needs a whole factor of at least 2, not {factor!r}.")
     elif factor is not None:
         raise ValueError(f"factor is for super-resolution; the task {task!r} takes none.")
-    table = None if quantisation_table is None else np.asarray(quantisation_table, dtype=float)
-    if table is not None and (table.shape != (8, 8) or not (table >= 1).all()):
-        raise ValueError("quantisation_table must hold 8 x 8 steps of at least 1, vertical frequency first.")
     tensor = to_tensor(np.asarray(image), None if mask is None else np.asarray(mask))
+    table = None if quantisation_table is None else _check_table(quantisation_table, chosen_task, np.asarray(image))
     if chosen_task.needs_mask and bool(tensor.known.all()):
         raise ValueError("nothing is marked as missing; mark the pixels to fill in, with a mask or as NaN.")
     device = choose_device(settings.device, settings.precision)
     return _run(tensor, chosen_task, settings, device, factor, table, stop_requested)
+
+
+def _check_table(quantisation_table: ArrayLike, task: Task, image: NDArray) -> NDArray[np.float64]:
+    table = np.asarray(quantisation_table, dtype=float)
+    if not task.knows_quantisation:
+        raise ValueError(f"quantisation_table is for deblocking; the task {task.name!r} takes none.")
+    if table.shape != (8, 8) or not (table >= 1).all():
+        raise ValueError("quantisation_table must hold 8 x 8 steps of at least 1, vertical frequency first.")
+    if image.min() < 0 or not 1 < image.max() <= 255 or (image != np.round(image)).any():
+        raise ValueError("quantisation_table is in steps of 8 bits: give the JPEG's intensities, whole, from 0 to 255.")
+    return table
 
 
 def auto_lipschitz_bound(step: int) -> float:
@@ -255,8 +267,8 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
         gaussian_sigma=settings.gaussian_sigma,
         gaussian_kernel_size=settings.gaussian_kernel_size,
     )
-    # at least 2 x 2 at the smallest size: reflection needs a neighbour
-    height, width = (max(2, -(-side // 2**levels)) * 2**levels for side in data_term.size)
+    fewest = max(2, settings.kernel_size // 2 + 1)  # pixels a side at the smallest size: reflection needs neighbours
+    height, width = (max(fewest, -(-side // 2**levels)) * 2**levels for side in data_term.size)
     held_out = torch.zeros_like(data_term.judged)
     if data_term.by_pixel:
         held_out = choose_held_out(data_term.known, share, generator, side)
@@ -282,6 +294,7 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
         weight_noise=settings.weight_noise,
         burn_in=settings.burn_in,
         seed=settings.seed,
+        partner=settings.partner,
     )
 
 
@@ -290,16 +303,18 @@ def resolve_settings(settings: Settings, data_term: DataTerm) -> Settings:
 
     Wide holes want more levels, so that no pixel of the Decoder's input lies wholly within one: what is drawn there
     would depend on nothing that is known. And they want to be judged by squares nearly as wide: single pixels are
-    guessed ever better while the fill of the hole has long begun to drift.
+    guessed ever better while the fill of the hole has long begun to drift. So do errors that are correlated: a pixel is
+    no judge of what its neighbours tell.
     """
     hole = widest_hole(data_term.known)
+    drawn_hole = hole * data_term.size[0] / data_term.known.shape[2]
     levels, held_out, side = settings.levels, settings.held_out, settings.held_out_side
     if levels == "auto":
         levels = _FEWEST_LEVELS
-        while 2**levels < hole and levels < _MOST_LEVELS and 2 ** (levels + 1) < min(data_term.size):
+        while 2**levels < drawn_hole and levels < _MOST_LEVELS and 2 ** (levels + 1) < min(data_term.size):
             levels += 1
     if side == "auto":
-        side = 1 if hole < _WIDE_HOLE else round(_SQUARE_PER_HOLE * hole)
+        side = data_term.correlation_side if hole < _WIDE_HOLE else round(_SQUARE_PER_HOLE * hole)
     if held_out == "auto":
         held_out = _HELD_OUT_PIXELS if side == 1 else _HELD_OUT_SQUARES
     return dataclasses.replace(settings, levels=levels, held_out=held_out, held_out_side=side)
@@ -356,9 +371,7 @@ def _run(
     if wants_smoothing and reason is not StopReason.USER:
         if last is not None:
             yield last
-        gentle = dataclasses.replace(
-            settings, lipschitz_bound=settings.smoothed_lipschitz_bound, held_out=0.0, stopping="fixed", runs=1
-        )
+        gentle = _smoothing_settings(settings)
         everything = torch.ones_like(restored_values[:, :1], dtype=torch.bool)
         fit = build_fit(gentle, device, data_term_of(find_task("denoise"), restored_values, everything))
         stage = _Stage("smoothing", settings.smoothed_steps, gentle, stop_requested)
@@ -366,10 +379,17 @@ def _run(
         shown = (
             (lambda smooth: restored_image) if task.removes_noise else lambda smooth: tensor.to_image(enhanced(smooth))
         )
-        smooth_reason, last = yield from stage.run(fit, shown, [] if task.removes_noise else history)
-        smoothed_values = fit.estimate
+        smooth_history: list[Report] = []
+        try:
+            smooth_reason, last = yield from stage.run(fit, shown, smooth_history)
+        except FloatingPointError:
+            if not task.removes_noise:
+                raise
+            smooth_reason = StopReason.DIVERGED  # what was restored is not lost with it
         if not task.removes_noise:
-            reason, step, bound = smooth_reason, fit.step_count, gentle.lipschitz_bound
+            history, reason, step, bound = smooth_history, smooth_reason, fit.step_count, gentle.lipschitz_bound
+        if not task.removes_noise or smooth_reason is StopReason.STEP_LIMIT:  # half a smoothing is none
+            smoothed_values = fit.estimate
     assert last is not None  # there is always a stage
     used = dataclasses.replace(
         resolve_settings(settings, data_term),
@@ -392,9 +412,11 @@ def _run(
         settings=used,
         record=Record(
             task=task.name,
+            factor=factor,
             settings=settings,
             used=used,
             compared=data_term.description,
+            missing=int((~known).sum()),
             device=device.reason,
             step=step,
             stop_step=history[-1].step,
@@ -404,6 +426,26 @@ def _run(
         ),
     )
     yield dataclasses.replace(last, result=result)
+
+
+def _smoothing_settings(settings: Settings) -> Settings:
+    """Return the settings of the smoothed image: the same network, held to a small λ by the default's optimisation."""
+    default = Settings()
+    return dataclasses.replace(
+        settings,
+        lipschitz_bound=settings.smoothed_lipschitz_bound,
+        normalisation="lipschitz",
+        learning_rate=default.learning_rate,
+        second_moment_decay=default.second_moment_decay,
+        averaging=default.averaging,
+        input_noise=0.0,
+        weight_noise=0.0,
+        weight_decay=0.0,
+        held_out=0.0,
+        stopping="fixed",
+        runs=1,
+        partner=False,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,6 +476,8 @@ class _Stage:
                 continue
             measures = fit.measure()
             if not math.isfinite(measures.loss):
+                if history and fit.keeps_best:
+                    return StopReason.DIVERGED, self._progress(history[-1], as_image(fit.estimate))
                 raise FloatingPointError(
                     f"the fit diverged at step {fit.step_count}; use a smaller learning rate or Lipschitz bound."
                 )

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any, Literal
 
 PRESETS = ("default", "fast", "best", "published", "paper", "deep_image_prior", "deep_decoder", "gp_dip")
 
 _STEPS_FOR_TWO_SAMPLES = 100
+_WORDS = {
+    "precision": ("auto", "bfloat16", "float32"),
+    "network": ("decoder", "encoder_decoder", "conv_net"),
+    "input_kind": ("fourier", "uniform"),
+    "normalisation": ("lipschitz", "batch"),
+    "upsampling": ("bilinear", "gaussian", "nearest"),
+    "stopping": ("auto", "ratio", "fixed"),
+}
+_WHOLE_NUMBERS = {  # and the least that each may be
+    "seed": 0, "stem_convolutions": 0, "skip_channels": 0, "burn_in": 0, "input_channels": 2,
+} | dict.fromkeys(
+    (
+        "width", "convolutions_per_level", "runs", "step_limit", "report_every", "bands", "smoothed_steps", "patience",
+        "ratio_window", "kernel_size", "gaussian_kernel_size",
+    ),
+    1,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +91,9 @@ class Settings:
         Steps before the first sample of the posterior; 50 steps lie between two samples.
     averaging : float
         Decay per step of the running mean of the outputs, 0 for none.
+    partner : bool
+        Whether classical filters help, as far as the held-out pixels say that they do: non-local means and an empirical
+        Wiener filter whose pilot is the prior's output. Denoising only.
     held_out : float or "auto"
         Share of the known pixels that the fit never sees and that judge it. ``"auto"``: 0.05, of squares 0.15. A JPEG
         is judged by its quantisation instead.
@@ -129,6 +150,7 @@ class Settings:
     weight_decay: float = 0.0
     burn_in: int = 0
     averaging: float = 0.98
+    partner: bool = True
     held_out: float | Literal["auto"] = "auto"
     held_out_side: int | Literal["auto"] = "auto"
     stopping: Literal["auto", "ratio", "fixed"] = "auto"
@@ -146,54 +168,44 @@ class Settings:
     detail_amount: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("precision", ("auto", "bfloat16", "float32")),
-            ("network", ("decoder", "encoder_decoder", "conv_net")),
-            ("input_kind", ("fourier", "uniform")),
-            ("normalisation", ("lipschitz", "batch")),
-            ("upsampling", ("bilinear", "gaussian", "nearest")),
-            ("stopping", ("auto", "ratio", "fixed")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(allowed)}.")
-        for name in (
-            "width", "convolutions_per_level", "runs", "step_limit",
-            "report_every", "bands", "smoothed_steps", "patience", "ratio_window",
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; give a whole number of at least 1.")
-        if self.levels != "auto" and (not isinstance(self.levels, int) or not 1 <= self.levels <= 10):
-            raise ValueError(f'levels is {self.levels!r}; give a whole number from 1 to 10, or "auto".')
-        if self.held_out_side != "auto" and (not isinstance(self.held_out_side, int) or self.held_out_side < 1):
-            raise ValueError(f'held_out_side is {self.held_out_side!r}; give a whole number of at least 1, or "auto".')
+        for name, words in _WORDS.items():
+            if getattr(self, name) not in words:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(words)}.")
+        for name in ("keep_known", "smoothed", "detail_enhanced", "partner"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; give True or False.")
+        for name, least in _WHOLE_NUMBERS.items():
+            if not _is_whole(getattr(self, name), least):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; give a whole number of at least {least}.")
         for name in ("kernel_size", "gaussian_kernel_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1 or value % 2 == 0:
-                raise ValueError(f"{name} is {value!r}; give an odd whole number.")
-        for name in ("stem_convolutions", "skip_channels", "burn_in"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 0:
-                raise ValueError(f"{name} is {value!r}; give a whole number, 0 or more.")
-        for name in ("gaussian_sigma", "input_noise", "weight_noise", "weight_decay"):
-            if not 0 <= getattr(self, name) < math.inf:
+            if getattr(self, name) % 2 == 0:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; give an odd whole number.")
+        if self.input_channels % 2:
+            raise ValueError(f"input_channels is {self.input_channels!r}; give an even number of at least 2.")
+        if self.levels != "auto" and not (_is_whole(self.levels, 1) and self.levels <= 10):
+            raise ValueError(f'levels is {self.levels!r}; give a whole number from 1 to 10, or "auto".')
+        if self.held_out_side != "auto" and not _is_whole(self.held_out_side, 1):
+            raise ValueError(f'held_out_side is {self.held_out_side!r}; give a whole number of at least 1, or "auto".')
+        for name in ("gaussian_sigma", "input_noise", "weight_noise", "weight_decay", "detail_amount"):
+            if not (_is_number(getattr(self, name)) and 0 <= getattr(self, name) < math.inf):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; give 0 or more.")
         for name in ("learning_rate", "smoothed_lipschitz_bound", "ratio_threshold"):
-            if not 0 < getattr(self, name) < math.inf:
+            if not (_is_number(getattr(self, name)) and 0 < getattr(self, name) < math.inf):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; give a number above 0.")
+        if not (_is_number(self.averaging) and 0 <= self.averaging < 1):
+            raise ValueError(f"averaging is {self.averaging!r}; give a number from 0 up to, but below, 1.")
+        if not (_is_number(self.second_moment_decay) and 0 < self.second_moment_decay < 1):
+            raise ValueError(f"second_moment_decay is {self.second_moment_decay!r}; give a number between 0 and 1.")
+        if self.held_out != "auto" and not (_is_number(self.held_out) and 0 <= self.held_out <= 0.5):
+            raise ValueError(f'held_out is {self.held_out!r}; give a share from 0 to 0.5, or "auto".')
+        bound = self.lipschitz_bound
+        if not (bound is None or bound == "auto" or (_is_number(bound) and bound > 0)):
+            raise ValueError(f'lipschitz_bound is {bound!r}; give a number above 0, "auto" or None.')
         if self.stopping == "ratio" and self.report_every > self.ratio_window:
             raise ValueError(
                 f"report_every is {self.report_every}, more than the ratio_window of {self.ratio_window} steps: "
                 "the ratio is taken at reports, give a smaller report_every."
             )
-        if self.input_channels < 2 or self.input_channels % 2:
-            raise ValueError(f"input_channels is {self.input_channels!r}; give an even number of at least 2.")
-        if not 0 <= self.averaging < 1:
-            raise ValueError(f"averaging is {self.averaging!r}; give a number from 0 up to, but below, 1.")
-        if not 0 < self.second_moment_decay < 1:
-            raise ValueError(f"second_moment_decay is {self.second_moment_decay!r}; give a number between 0 and 1.")
-        if self.held_out != "auto" and (isinstance(self.held_out, str) or not 0 <= self.held_out <= 0.5):
-            raise ValueError(f'held_out is {self.held_out!r}; give a share from 0 to 0.5, or "auto".')
         if self.stopping == "auto" and self.held_out == 0:
             raise ValueError('stopping="auto" watches held-out pixels; give held_out above 0, or another stopping.')
         if self.weight_noise and self.step_limit < self.burn_in + _STEPS_FOR_TWO_SAMPLES:
@@ -201,12 +213,6 @@ class Settings:
                 f"Langevin dynamics draws its samples after the burn_in of {self.burn_in} steps, 50 steps apart; with "
                 f"a step_limit of {self.step_limit} there are not two: give more steps or a smaller burn_in."
             )
-        bound = self.lipschitz_bound
-        if isinstance(bound, str):
-            if bound != "auto":
-                raise ValueError(f'lipschitz_bound is {bound!r}; give a number above 0, "auto" or None.')
-        elif bound is not None and not bound > 0:
-            raise ValueError(f'lipschitz_bound is {bound!r}; give a number above 0, "auto" or None.')
 
     @classmethod
     def preset(cls, name: str) -> Settings:
@@ -236,6 +242,7 @@ class Settings:
             "learning_rate": 0.001,
             "second_moment_decay": 0.999,
             "averaging": 0.0,
+            "partner": False,
             "held_out": 0.0,
             "stopping": "fixed",
             "step_limit": 10_000,
@@ -277,3 +284,11 @@ class Settings:
                 langevin = {"weight_noise": 2.0, "weight_decay": 5e-8, "burn_in": 7000, "step_limit": 20_000}
                 return replace(default, **ulyanov | langevin)
         raise ValueError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least

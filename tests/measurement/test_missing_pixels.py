@@ -15,6 +15,12 @@ def test_the_widest_hole() -> None:
     assert 18 <= widest_hole(known) <= 22
 
 
+def test_the_border_ends_a_hole() -> None:
+    known = torch.ones(1, 1, 40, 40, dtype=torch.bool)
+    known[..., :10] = False
+    assert abs(widest_hole(known) - 10) <= 1
+
+
 def test_held_out_pixels_are_known_and_as_many_as_asked() -> None:
     known = torch.rand(1, 1, 30, 30, generator=torch.Generator().manual_seed(0)) < 0.7
     held_out = choose_held_out(known, 0.05, torch.Generator().manual_seed(0))

@@ -4,17 +4,36 @@ from napari_dip.optimisation.fit import Measures
 from napari_dip.optimisation.stopping import DiscrepancyRule, FixedRule, HeldOutRule, RatioRule, StopReason, choose_rule
 
 
-def measured(held_out_error: float | None = None, ratio: float = 1.0, discrepancy: float | None = None) -> Measures:
+def measured(
+    held_out_error: float | None = None,
+    ratio: float = 1.0,
+    discrepancy: float | None = None,
+    prior_error: float | None = None,
+) -> Measures:
+    prior_error = held_out_error if prior_error is None else prior_error
     return Measures(
-        loss=0.1, held_out_error=held_out_error, discrepancy=discrepancy, blurriness=ratio, sharpness=1.0, ratio=ratio,
+        loss=0.1,
+        held_out_error=held_out_error,
+        prior_error=prior_error,
+        discrepancy=discrepancy,
+        blurriness=ratio,
+        sharpness=1.0,
+        ratio=ratio,
         band_correspondence=(1.0,),
-    )  # fmt: skip
+    )
 
 
 def test_held_out_rule_stops_after_its_patience() -> None:
     rule = HeldOutRule(patience=50)
     errors = [1.0, 0.8, 0.6, 0.7, 0.7, 0.7, 0.7, 0.7]
     reasons = [rule.update(10 * (n + 1), measured(error)) for n, error in enumerate(errors)]
+    assert reasons == [None] * 7 + [StopReason.HELD_OUT]
+
+
+def test_held_out_rule_waits_for_the_prior() -> None:
+    rule = HeldOutRule(patience=30)
+    prior = [3.0, 2.5, 2.0, 1.5, 1.2, 1.2, 1.2, 1.2]
+    reasons = [rule.update(10 * (n + 1), measured(1.0, prior_error=error)) for n, error in enumerate(prior)]
     assert reasons == [None] * 7 + [StopReason.HELD_OUT]
 
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from .forward_operator import BLOCK, BlockCosines, Downsampling, ForwardOperator, Identity
-from .jpeg import estimate_quantisation_table
+from .jpeg import (
+    FINEST_STEP,
+    estimate_quantisation_table,
+    nearest_lattice,
+    quantised_coefficients,
+    tile_table,
+)
+from .noise import NoiseModel, estimate_noise
 from .task import Task
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataTerm:
     """Squared error between A(x) and y on the pixels of y that were measured.
 
@@ -28,6 +36,10 @@ class DataTerm:
         (H, W), of the image that is sought.
     description : str
         What is compared with what, in words.
+    noise : NoiseModel or None
+        Of y, where it can be told.
+    correlation_side : int
+        Side of the squares within which the pixels' errors are correlated.
     """
 
     operator: ForwardOperator
@@ -35,6 +47,8 @@ class DataTerm:
     known: torch.Tensor
     size: tuple[int, int]
     description: str
+    noise: NoiseModel | None = None
+    correlation_side: int = 1
 
     @property
     def by_pixel(self) -> bool:
@@ -64,22 +78,26 @@ class DataTerm:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuantisedDataTerm(DataTerm):
     """Squared error between the cosine coefficients of a JPEG and those of x, in units of their quantisation steps.
 
     What is known of each coefficient is a cell of one step, its error thus spread over that step: in these units all
     errors are alike. The cells are convex and hold the original, so that the nearest image within them is never farther
-    from it than the estimate was.
+    from it than the estimate was. Of blocks that touch black or white this is not known: the decoder clipped them.
 
     Attributes
     ----------
     middles, half_widths : Tensor
-        ``(1, 1, h // 8 * 8, w // 8 * 8)``: the coefficients of y and half of their steps, in units of y.
+        ``(1, 1, h // 8 * 8, w // 8 * 8)``: the coefficients of y, as they were before pixels were rounded, and half of
+        their steps, in units of y.
+    certain : Tensor
+        The same shape, bool: where the original is known to lie in the cell.
     """
 
     middles: torch.Tensor
     half_widths: torch.Tensor
+    certain: torch.Tensor
 
     @property
     def by_pixel(self) -> bool:
@@ -91,16 +109,23 @@ class QuantisedDataTerm(DataTerm):
         """Which errors count: those of all coefficients, the shape of ``middles``."""
         return torch.ones_like(self.middles, dtype=torch.bool)
 
+    @property
+    def coded(self) -> torch.Tensor:
+        """Which coefficients are known and were not quantised to zero, bool of the shape of ``middles``."""
+        return self.certain & (self.middles.abs() > self.half_widths)
+
     def errors(self, image: torch.Tensor) -> torch.Tensor:
         """Return the squared error of each coefficient in half steps, scaled to the mean step's intensities."""
         return (self._in_half_steps(image) * self.half_widths.mean()).square()
 
     def impose(self, estimate: torch.Tensor) -> torch.Tensor:
         """Return the nearest image within the cells; pixels beyond whole blocks stay as they are."""
-        inside = BlockCosines()(estimate).clamp(self.middles - self.half_widths, self.middles + self.half_widths)
+        coefficients = BlockCosines()(estimate)
+        inside = coefficients.clamp(self.middles - self.half_widths, self.middles + self.half_widths)
+        inside = torch.where(self.certain, inside, coefficients)
         height, width = inside.shape[-2:]
         projected = estimate.clone()
-        projected[..., :height, :width] = BlockCosines.invert(inside)
+        projected[..., :height, :width] = BlockCosines().invert(inside)
         return projected
 
     def discrepancy(self, estimate: torch.Tensor) -> torch.Tensor:
@@ -108,7 +133,7 @@ class QuantisedDataTerm(DataTerm):
 
         Those quantised to zero say little: they were mostly far smaller than their step.
         """
-        coded = self.middles.abs() > self.half_widths
+        coded = self.coded
         squares = self._in_half_steps(estimate).square()
         return 3 * torch.where(coded, squares, 0.0).sum() / coded.sum().clamp_min(1)  # a uniform error has 1/3
 
@@ -146,28 +171,39 @@ def data_term_of(
     everything = bool(known.all())
     if factor is not None:
         return DataTerm(
-            Downsampling.by(factor, size, values.device),
-            values,
-            known,
-            (size[0] * factor, size[1] * factor),
-            f"squared error of the pixels after Lanczos downsampling by {factor}",
+            operator=Downsampling.by(factor, size, values.device),
+            values=values,
+            known=known,
+            size=(size[0] * factor, size[1] * factor),
+            description=f"squared error of the pixels after Lanczos downsampling by {factor}",
         )
-    pixels = DataTerm(Identity(), values, known, size, "squared error of the pixels")
+    pixels = DataTerm(
+        operator=Identity(),
+        values=values,
+        known=known,
+        size=size,
+        description="squared error of the pixels",
+        noise=estimate_noise(values, known) if task.noise_is_independent else None,
+        correlation_side=BLOCK if task.knows_quantisation else 1,
+    )
     if not (task.knows_quantisation and everything and values.shape[1] == 1):
         return pixels
+    image = (offset + scale * values).round()
     table, source = quantisation_table, "given"
     if table is None:
-        table, source = estimate_quantisation_table((offset + scale * values[0, 0]).cpu().numpy()), "estimated"
-    if table is None:
+        table, source = estimate_quantisation_table(image[0, 0].cpu().numpy()), "estimated"
+    if table is None or np.median(table) <= FINEST_STEP:
         return pixels
-    middles = BlockCosines()(values)
-    down, across = (side // BLOCK for side in middles.shape[-2:])
-    return QuantisedDataTerm(
+    steps = tile_table(table, image)
+    lattice, certain = nearest_lattice(image, steps)
+    quantised = QuantisedDataTerm(
         operator=pixels.operator,
         values=values,
         known=known,
         size=size,
         description=f"squared error of the JPEG's coefficients in quantisation steps ({source}), held to their cells",
-        middles=middles,
-        half_widths=torch.from_numpy(table / 2 / scale).to(values).repeat(down, across)[None, None],
+        middles=BlockCosines()(values) + (lattice - quantised_coefficients(image)) / scale,
+        half_widths=steps / 2 / scale,
+        certain=certain,
     )
+    return quantised if bool(quantised.coded.any()) else pixels

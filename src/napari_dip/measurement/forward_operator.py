@@ -54,20 +54,26 @@ class Downsampling:
 
 @dataclass(frozen=True, slots=True)
 class BlockCosines:
-    """The orthonormal cosine transform of the 8x8 blocks of JPEG, from the image's top left corner.
+    """The orthonormal cosine transform of an image's blocks, from its top left corner.
 
     Rows and columns beyond the last whole block are cut off: JPEG codes them with pixels that are not in the image.
+
+    Attributes
+    ----------
+    side : int
+        n, of the blocks, in pixels; JPEG's by default.
     """
 
-    def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Map ``(s, c, h, w)`` to coefficients ``(s, c, h // 8 * 8, w // 8 * 8)``, each block in its own place."""
-        height, width = (side // BLOCK * BLOCK for side in image.shape[-2:])
-        return _transform_blocks(image[..., :height, :width], _cosines())
+    side: int = BLOCK
 
-    @staticmethod
-    def invert(coefficients: torch.Tensor) -> torch.Tensor:
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """Map ``(s, c, h, w)`` to coefficients ``(s, c, h // n * n, w // n * n)``, each block in its own place."""
+        height, width = (size // self.side * self.side for size in image.shape[-2:])
+        return _transform_blocks(image[..., :height, :width], cosines(self.side))
+
+    def invert(self, coefficients: torch.Tensor) -> torch.Tensor:
         """Map coefficients ``(s, c, h, w)``, of whole blocks, back to pixels of the same shape."""
-        return _transform_blocks(coefficients, _cosines().mT)  # orthonormal: the inverse is the transpose
+        return _transform_blocks(coefficients, cosines(self.side).mT)  # orthonormal: the inverse is the transpose
 
 
 def lanczos_weights(small: int, factor: int) -> torch.Tensor:
@@ -79,17 +85,18 @@ def lanczos_weights(small: int, factor: int) -> torch.Tensor:
     return (weights / weights.sum(dim=1, keepdim=True)).float()
 
 
+def cosines(length: int) -> torch.Tensor:
+    """Return the orthonormal DCT-II matrix, ``(n, n)``: frequency, place."""
+    frequency, place = torch.arange(length)[:, None], torch.arange(length)[None, :]
+    matrix = torch.cos(math.pi * (2 * place + 1) * frequency / (2 * length)) * math.sqrt(2 / length)
+    matrix[0] /= math.sqrt(2)
+    return matrix
+
+
 def _transform_blocks(image: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    """Multiply every 8x8 block of ``(s, c, h, w)`` by an ``(8, 8)`` matrix from the left and its transpose, right."""
+    """Multiply every block of ``(s, c, h, w)`` by a square matrix from the left and its transpose from the right."""
     runs, channels, height, width = image.shape
-    blocks = image.reshape(runs, channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+    side = len(matrix)
+    blocks = image.reshape(runs, channels, height // side, side, width // side, side)
     matrix = matrix.to(image)
     return torch.einsum("ki,scaibj,lj->scakbl", matrix, blocks, matrix).reshape(image.shape)
-
-
-def _cosines() -> torch.Tensor:
-    """Return the orthonormal DCT-II matrix, ``(8, 8)``: frequency, place."""
-    frequency, place = torch.arange(BLOCK)[:, None], torch.arange(BLOCK)[None, :]
-    cosines = torch.cos(math.pi * (2 * place + 1) * frequency / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
-    cosines[0] /= math.sqrt(2)
-    return cosines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from .forward_operator import BLOCK, BlockCosines
 
@@ -12,6 +13,7 @@ _LEVEL = 128.0  # JPEG subtracts it before the transform
 _ROUNDING = 1.0  # how far a coefficient moves when pixels are rounded to whole numbers: deviation 0.29, 1 with margin
 _EXPLAINED = 0.9  # share of the coefficients that must lie on the lattice
 _LARGEST_STEP = 255
+FINEST_STEP = 2  # of a table of which the rounding of the pixels leaves anything
 _FEWEST_BLOCKS = 16
 _MANY = 12  # coefficients that leave no choice of the step
 
@@ -25,6 +27,37 @@ def quantised_coefficients(image: torch.Tensor) -> torch.Tensor:
         ``(1, 1, h, w)`` in [0, 255].
     """
     return BlockCosines()(image - _LEVEL)
+
+
+def tile_table(table: NDArray, image: torch.Tensor) -> torch.Tensor:
+    """Return the step of every coefficient, ``(1, 1, h // 8 * 8, w // 8 * 8)``, of an image ``(1, 1, h, w)``."""
+    down, across = (side // BLOCK for side in image.shape[-2:])
+    return torch.from_numpy(np.asarray(table, dtype=np.float32)).to(image).repeat(down, across)[None, None]
+
+
+def nearest_lattice(image: torch.Tensor, steps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Undo the rounding of a decoded JPEG's pixels: return its coefficients as they were coded, and where that is sure.
+
+    Parameters
+    ----------
+    image : Tensor
+        ``(1, 1, h, w)`` whole numbers in [0, 255].
+    steps : Tensor
+        ``(1, 1, h // 8 * 8, w // 8 * 8)``.
+
+    Returns
+    -------
+    (Tensor, Tensor)
+        Both of the shape of ``steps``: the coefficients, about the level 128, those that lie near a multiple of their
+        step moved onto it; and bool, False in blocks that touch black or white, whose pixels the decoder clipped.
+    """
+    coefficients = quantised_coefficients(image)
+    multiples = (coefficients / steps).round() * steps
+    moved = torch.where((coefficients - multiples).abs() < _ROUNDING, multiples, coefficients)
+    height, width = steps.shape[-2:]
+    clipped = ((image <= 0) | (image >= 255))[..., :height, :width].float()
+    touching = functional.max_pool2d(clipped, BLOCK).repeat_interleave(BLOCK, -2).repeat_interleave(BLOCK, -1) > 0
+    return torch.where(touching, coefficients, moved), ~touching
 
 
 def estimate_quantisation_table(image: NDArray) -> NDArray[np.float64] | None:
@@ -61,7 +94,7 @@ def estimate_quantisation_table(image: NDArray) -> NDArray[np.float64] | None:
         return None
     explaining = [[_explaining_steps(blocks[i, j][usable]) for j in range(BLOCK)] for i in range(BLOCK)]
     sure = np.array([[steps.max() if len(steps) and many else np.nan for steps, many in row] for row in explaining])
-    if not np.isfinite(sure).any() or np.nanmedian(sure) <= 2:
+    if not np.isfinite(sure).any() or np.nanmedian(sure) <= FINEST_STEP:
         return None
     suggested = np.clip(np.round(np.nanmedian(sure / _EXAMPLE_TABLE) * _EXAMPLE_TABLE), 1, _LARGEST_STEP)
     table = suggested.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from scipy import ndimage
 
@@ -63,12 +64,12 @@ def _corners(free: torch.Tensor, side: int) -> torch.Tensor:
 def widest_hole(known: torch.Tensor) -> float:
     """Return the diameter of the largest disc of missing pixels, in pixels; 0 if none is missing.
 
+    Twice the largest distance to a known pixel, or to the border, to within a pixel.
+
     Parameters
     ----------
     known : Tensor
         ``(1, 1, h, w)`` bool.
     """
-    missing = ~known[0, 0].cpu().numpy()
-    if missing.all() or not missing.any():
-        return 0.0 if not missing.any() else float(min(missing.shape))
-    return 2.0 * float(ndimage.distance_transform_edt(missing).max())
+    missing = np.pad(~known[0, 0].cpu().numpy(), 1)  # what lies beyond the border ends a hole
+    return 2.0 * float(ndimage.distance_transform_edt(missing).max()) if missing.any() else 0.0

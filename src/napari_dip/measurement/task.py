@@ -22,6 +22,8 @@ class Task:
         Whether the result is larger than the image.
     knows_quantisation : bool
         Whether the image was a JPEG, whose quantisation says where the original lies.
+    noise_is_independent : bool
+        Whether the noise may be estimated as independent from pixel to pixel, so that classical filters can help.
     removes_noise : bool
         Whether the restored image is the network's, so that details are enhanced without the noise.
     """
@@ -32,13 +34,14 @@ class Task:
     keeps_known: bool = False
     needs_factor: bool = False
     knows_quantisation: bool = False
+    noise_is_independent: bool = False
     removes_noise: bool = True
 
 
 TASKS = {
     task.name: task
     for task in (
-        Task("denoise", "Remove noise"),
+        Task("denoise", "Remove noise", noise_is_independent=True),
         Task("inpaint", "Fill in missing pixels", needs_mask=True, keeps_known=True),
         Task("deblock", "Remove JPEG artefacts", knows_quantisation=True),
         Task("super_resolve", "Enlarge", needs_factor=True),

@@ -12,6 +12,7 @@ from torch import nn
 from ..measurement.data_term import DataTerm
 from ..spectrum.band_correspondence import band_correspondence
 from ..spectrum.sharpness import blurriness, sharpness
+from .partner import Partner
 
 _STEPS_BETWEEN_SAMPLES = 50  # of the posterior, as Cheng et al. take them
 
@@ -25,9 +26,11 @@ class Measures:
     loss : float
         Mean data term of the fitted entries, of intensities in [0, 1].
     held_out_error : float or None
-        The same of the averaged output on the held-out entries.
+        The same of the present estimate on the held-out entries.
+    prior_error : float or None
+        The same without the partner's help: of the averaged output alone.
     discrepancy : float or None
-        How large the averaged output's errors are beside those that the truth would have; None if nobody knows.
+        How large the present estimate's errors are beside those that the truth would have; None if nobody knows.
     blurriness, sharpness, ratio : float
         Of the current output (Eq. 8).
     band_correspondence : tuple of float
@@ -36,6 +39,7 @@ class Measures:
 
     loss: float
     held_out_error: float | None
+    prior_error: float | None
     discrepancy: float | None
     blurriness: float
     sharpness: float
@@ -74,6 +78,8 @@ class Fit:
         λ as a function of the step alone; its value may be None.
     bands : int
         Frequency bands to measure.
+    partner : bool
+        Whether classical filters help the averaged output, where noise is known and pixels are held out to weigh them.
     """
 
     def __init__(
@@ -93,12 +99,13 @@ class Fit:
         weight_noise: float = 0.0,
         burn_in: int = 0,
         seed: int = 0,
+        partner: bool = False,
     ) -> None:
         self.network, self.noise, self.data_term = network, noise, data_term
         self.averaging, self.bands = averaging, bands
         self.input_noise, self.weight_noise, self.burn_in = input_noise, weight_noise, burn_in
         self._generator = torch.Generator(noise.device).manual_seed(seed)
-        self.lipschitz_bound = lipschitz_bound
+        self.lipschitz_bound, self._wants_partner = lipschitz_bound, partner
         self._hold_out(held_out)
         trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
         betas = (0.9, second_moment_decay)
@@ -142,19 +149,34 @@ class Fit:
     def estimate(self) -> torch.Tensor:
         """What stopping now would return, ``(1, c, H, W)``.
 
-        The averaged output at the report with the smallest held-out error; without held-out pixels, the present one.
+        The averaged output, helped by the partner, at the report with the smallest held-out error; without held-out
+        pixels, the present one.
         Under Langevin dynamics the mean of the posterior's samples, once there is one.
         """
         if self._posterior.count:
             return self._posterior.mean.mean(dim=0, keepdim=True)
-        return self._best if self._best_step else self.averaged_output
+        return self._best if self._best_step else self._present_estimate
+
+    @property
+    def _present_estimate(self) -> torch.Tensor:
+        average = self.averaged_output
+        return average if self._partner is None else self._partner.help(average)
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether an estimate was kept that later steps cannot spoil."""
+        return bool(self._best_step)
 
     @property
     def deviation(self) -> torch.Tensor | None:
-        """The standard deviation of the posterior's samples, ``(1, c, H, W)``; None before there are two."""
+        """The standard deviation of the posterior's samples, ``(1, c, H, W)``; None before there are two.
+
+        Of all runs' samples together.
+        """
         if self._posterior.count < 2:
             return None
-        return self._posterior.variance.mean(dim=0, keepdim=True).sqrt()
+        within = self._posterior.variance.mean(dim=0, keepdim=True)
+        return (within + self._posterior.mean.var(dim=0, keepdim=True, correction=0)).sqrt()
 
     @property
     def estimate_step(self) -> int:
@@ -165,26 +187,25 @@ class Fit:
         """Measure the present output, keep the estimate if it is the best so far; one transfer from the device."""
         output = self._output.mean(dim=0, keepdim=True)
         seen, measured = self.data_term.compare(output)
-        average = self.averaged_output
-        error = self._loss.new_zeros(())
-        if self._judged:
-            error = (self.data_term.errors(average) * self.held_out).sum() / self._held_out_values
-        discrepancy = self.data_term.discrepancy(average)
+        average, estimate = self.averaged_output, self._present_estimate
+        error, prior_error = self._held_out_error(estimate), self._held_out_error(average)
+        discrepancy = self.data_term.discrepancy(estimate)
         figures = torch.cat(
             [
-                torch.stack([self._loss, error, error if discrepancy is None else discrepancy]),
+                torch.stack([self._loss, error, prior_error, error if discrepancy is None else discrepancy]),
                 blurriness(output),
                 sharpness(output),
                 band_correspondence(seen, measured, self.bands)[0],
             ]
         )
-        loss, held_out_error, beside_truth, blurred, sharp, *bands = figures.tolist()
+        loss, held_out_error, prior_held_out_error, beside_truth, blurred, sharp, *bands = figures.tolist()
         if self._judged and held_out_error < self._smallest_error:
             self._smallest_error, self._best_step = held_out_error, self.step_count
-            self._best = average.clone()
+            self._best = estimate.clone()
         return Measures(
             loss=loss,
             held_out_error=held_out_error if self._judged else None,
+            prior_error=prior_held_out_error if self._judged else None,
             discrepancy=None if discrepancy is None else beside_truth,
             blurriness=blurred,
             sharpness=sharp,
@@ -235,6 +256,10 @@ class Fit:
         if self.step_count > self.burn_in and self.step_count % _STEPS_BETWEEN_SAMPLES == 0:
             self._posterior.add(self._output)
 
+    def _held_out_error(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the mean data term of the held-out entries, ``()``; 0 if there are none."""
+        return (self.data_term.errors(image) * self.held_out).sum() / self._held_out_values.clamp_min(1)
+
     def _draw(self, like: torch.Tensor) -> torch.Tensor:
         return torch.randn(like.shape, generator=self._generator, device=like.device)
 
@@ -245,6 +270,10 @@ class Fit:
         self._fitted_values = self._fitted.sum() * channels
         self._held_out_values = held_out.sum() * channels
         self._judged = bool(held_out.any())
+        self._partner: Partner | None = None
+        if self._wants_partner and self._judged and self.data_term.noise is not None:
+            fitted = self.data_term.judged & ~held_out
+            self._partner = Partner(self.data_term.values, fitted, held_out, self.data_term.noise)
 
     def start_from(self, network_state: dict[str, torch.Tensor]) -> None:
         """Begin from the weights of another fit (warm start); optimiser, step and running mean begin anew."""

@@ -19,6 +19,7 @@ class StopReason(enum.Enum):
     DISCREPANCY = "the JPEG's quantisation explains what is left of the error"
     RATIO = "the ratio of blurriness to sharpness no longer changed"
     STEP_LIMIT = "the step limit was reached"
+    DIVERGED = "the fit diverged; the best before that was kept"
     USER = "it was stopped by the user"
 
 
@@ -31,7 +32,10 @@ class StoppingRule(Protocol):
 
 
 class HeldOutRule:
-    """Stop when the held-out error has found no new minimum for a number of steps.
+    """Stop when no held-out error has found a new minimum for a number of steps.
+
+    The estimate's and the prior's own are both watched: a partner may make the first good at once, while the prior has
+    much to learn that will help it yet.
 
     Parameters
     ----------
@@ -41,15 +45,16 @@ class HeldOutRule:
 
     def __init__(self, patience: int) -> None:
         self._patience = patience
-        self._smallest, self._step = float("inf"), 0
+        self._smallest = [float("inf")] * 2
+        self._step = 0
 
     def update(self, step: int, measures: Measures) -> StopReason | None:
         """Return the reason to stop, or None."""
-        held_out_error = measures.held_out_error
-        if held_out_error is None:
-            raise ValueError("the held-out rule needs held-out pixels.")
-        if held_out_error < 0.999 * self._smallest:
-            self._smallest, self._step = held_out_error, step
+        for n, error in enumerate((measures.held_out_error, measures.prior_error)):
+            if error is None:
+                raise ValueError("the held-out rule needs held-out pixels.")
+            if error < 0.999 * self._smallest[n]:
+                self._smallest[n], self._step = error, step
         return StopReason.HELD_OUT if step - self._step >= self._patience else None
 
 

@@ -117,7 +117,7 @@ class Network(nn.Module, ABC):
         runs = architecture.runs
         self.head = nn.Parameter(_he_uniform((runs, architecture.output_channels, architecture.width, 1, 1), generator))
         low, high = output_range
-        mean = ((output_mean - low) / (high - low)).clamp(0.02, 0.98)
+        mean = ((output_mean - low) / (high - low)).clamp(0.02 / (high - low), 1 - 0.02 / (high - low))
         self.head_bias = nn.Parameter(torch.logit(mean).repeat(runs, 1))  # (s, c)
         kernel = gaussian_kernel(architecture.gaussian_sigma, architecture.gaussian_kernel_size)
         self.register_buffer("gaussian", kernel, persistent=False)

@@ -1,0 +1,110 @@
+"""The noise of one image: how strong it is at each intensity, estimated from the image itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+_BINS = 16  # of intensity, each with as many pixels
+_FEWEST_PIXELS = 400  # that tell anything about noise
+_MAD_OF_NORMAL = 0.6745  # median absolute deviation of a standard normal
+_CURVES = 0.05  # share of the variance by which it must change over the image to count as intensity-dependent
+_FLOOR = 0.05  # share of the mean variance that no pixel's variance falls below
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseModel:
+    """Noise independent from pixel to pixel, of variance ``constant + slope * intensity`` (Poisson-Gaussian).
+
+    Attributes
+    ----------
+    constant, slope : float
+        In units of the image's values; ``constant`` is negative where a camera adds an offset, slope is never.
+    floor : float
+        Variance that is never gone below.
+    mean_variance : float
+        Of the pixels of the image that it was estimated from.
+    """
+
+    constant: float
+    slope: float
+    floor: float
+    mean_variance: float
+
+    def variance(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the variance at every pixel of a noise-free image, in its shape."""
+        return (self.constant + self.slope * image).clamp_min(self.floor)
+
+    def stabilise(self, values: NDArray) -> NDArray[np.float64]:
+        """Map values to a scale on which the noise has variance 1: the generalised Anscombe transform."""
+        values = np.asarray(values, dtype=np.float64)
+        if self.slope == 0:
+            return values / math.sqrt(self.constant)
+        return 2 / self.slope * np.sqrt(np.maximum(self.slope * values + 3 / 8 * self.slope**2 + self.constant, 0))
+
+    def unstabilise(self, stabilised: NDArray) -> NDArray[np.float64]:
+        """Map the mean of stabilised values to that of the values.
+
+        The closed form of the exact unbiased inverse, Mäkitalo and Foi, IEEE Transactions on Image Processing 22,
+        91-103, 2013.
+        """
+        if self.slope == 0:
+            return np.asarray(stabilised, dtype=np.float64) * math.sqrt(self.constant)
+        read_noise = self.constant / self.slope**2
+        root = np.maximum(stabilised, 2 * math.sqrt(3 / 8))  # what zero photons stabilise to
+        half = math.sqrt(3 / 2)
+        photons = root**2 / 4 + half / 4 / root - 11 / 8 / root**2 + 5 / 8 * half / root**3 - 1 / 8
+        return self.slope * (photons - read_noise)
+
+
+def estimate_noise(values: torch.Tensor, known: torch.Tensor) -> NoiseModel | None:
+    """Estimate the noise from what is left of the image by the mask of Immerkær, as a function of local brightness.
+
+    Texture that is as fine as the pixels counts as noise.
+
+    Parameters
+    ----------
+    values : Tensor
+        ``(1, c, h, w)``.
+    known : Tensor
+        ``(1, 1, h, w)`` bool.
+
+    Returns
+    -------
+    NoiseModel or None
+        None where too few pixels are known, or no noise is left.
+
+    References
+    ----------
+    Immerkær: Fast noise variance estimation, Computer Vision and Image Understanding 64, 300-302, 1996. The median of
+    absolute values, in bins of brightness, and a line through them are those of Foi et al., IEEE Transactions on Image
+    Processing 17, 1737-1754, 2008, in outline.
+    """
+    second = torch.tensor([1.0, -2.0, 1.0]).to(values)
+    mask = torch.outer(second, second) / 6  # white noise keeps its variance
+    channels = values.shape[1]
+    filled = torch.where(known, values, 0.0)
+    detail = functional.conv2d(filled, mask.expand(channels, 1, 3, 3), groups=channels)
+    brightness = functional.avg_pool2d(functional.pad(filled, (1,) * 4, mode="reflect"), 5, 1)
+    whole = functional.avg_pool2d(functional.pad(known.to(values), (1,) * 4, mode="reflect"), 5, 1) > 0.999
+    whole = whole.expand_as(detail)
+    if int(whole.sum()) < _FEWEST_PIXELS:
+        return None
+    bright, fine = (part[whole].double().cpu().numpy() for part in (brightness, detail))
+    order = np.argsort(bright, kind="stable")
+    bins = np.array_split(order, _BINS)
+    at = np.array([bright[part].mean() for part in bins])
+    variance = np.array([(np.median(np.abs(fine[part])) / _MAD_OF_NORMAL) ** 2 for part in bins])
+    mean = float(variance.mean())
+    if mean <= np.finfo(np.float32).eps ** 2:
+        return None
+    weight = 1 / np.maximum(variance, 1e-3 * mean)  # a variance's own error is proportional to it
+    slope, constant = np.polyfit(at, variance, 1, w=weight)
+    if slope * (at[-1] - at[0]) < _CURVES * mean:
+        slope, constant = 0.0, float(np.average(variance, weights=weight))
+    return NoiseModel(float(constant), float(slope), _FLOOR * mean, mean)

@@ -1,0 +1,130 @@
+"""Classical filters as the prior's partners: they know the noise, it knows the image; held-out pixels weigh them."""
+
+from __future__ import annotations
+
+import torch
+from scipy import ndimage
+from skimage.restoration import denoise_nl_means
+from torch.nn import functional
+
+from ..measurement.forward_operator import BlockCosines, cosines
+from ..measurement.noise import NoiseModel
+
+_BLOCK_SIDES = (8, 16)  # of the Wiener filter; one for texture, one for smooth images
+_SHIFTS_PER_SIDE = 4
+_PATCH, _REACH, _STRENGTH = 5, 6, 0.8  # of non-local means: pixels, pixels, noise deviations
+
+
+class Partner:
+    """Non-local means of the degraded image, and a Wiener filter that takes the prior's spectrum for the image's.
+
+    The prior's output p and the non-local means n are blended, m = n + a (p - n); the degraded image is filtered with
+    m's spectrum, to w; the result is m + b (w - m). The weights a and b, in [0, 1], are those with the smallest squared
+    error on the held-out pixels, of which neither filter sees anything.
+
+    Parameters
+    ----------
+    values : Tensor
+        ``(1, c, h, w)``, the degraded image.
+    fitted, held_out : Tensor
+        ``(1, 1, h, w)`` bool: the pixels that the filters may see, and those that judge them. Pixels that are neither
+        are missing: there the result is p.
+    noise : NoiseModel
+    """
+
+    def __init__(self, values: torch.Tensor, fitted: torch.Tensor, held_out: torch.Tensor, noise: NoiseModel) -> None:
+        self._values, self._fitted, self._held_out, self._noise = values, fitted, held_out, noise
+        self._non_local_means = non_local_means(values, fitted, noise)
+
+    def help(self, output: torch.Tensor) -> torch.Tensor:
+        """Return what prior and filters make of the image together, ``(1, c, h, w)``, from the prior's output."""
+        known = self._fitted | self._held_out
+        blend = torch.where(known, self._weigh(self._non_local_means, output), output)
+        seen = torch.where(self._fitted, self._values, blend)
+        variance = self._noise.variance(blend)
+        sides = [side for side in _BLOCK_SIDES if 2 * side <= min(blend.shape[-2:])]
+        filtered = torch.stack([wiener_filter(blend, seen, variance, side) for side in sides]).mean(dim=0)
+        return torch.where(known, self._weigh(blend, filtered), output)
+
+    def _weigh(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """Return the point between two images that is nearest to the held-out pixels."""
+        difference = torch.where(self._held_out, other - one, 0.0)
+        error = self._values - one
+        weight = (difference * error).sum() / difference.square().sum().clamp_min(torch.finfo(one.dtype).tiny)
+        return torch.lerp(one, other, weight.clamp(0, 1))
+
+
+def non_local_means(values: torch.Tensor, fitted: torch.Tensor, noise: NoiseModel) -> torch.Tensor:
+    """Denoise with non-local means where the noise has been made equally strong everywhere.
+
+    Parameters
+    ----------
+    values : Tensor
+        ``(1, c, h, w)``.
+    fitted : Tensor
+        ``(1, 1, h, w)`` bool; the other pixels are taken from the nearest of these.
+    noise : NoiseModel
+
+    Returns
+    -------
+    Tensor
+        The shape of ``values``.
+
+    References
+    ----------
+    Buades, Coll and Morel: A non-local algorithm for image denoising, CVPR 2005.
+    """
+    nearest = ndimage.distance_transform_edt(~fitted[0, 0].cpu().numpy(), return_distances=False, return_indices=True)
+    image = noise.stabilise(values[0].cpu().numpy()[:, *nearest])
+    smooth = denoise_nl_means(
+        image, _PATCH, _REACH, h=_STRENGTH, sigma=1.0, fast_mode=True, channel_axis=0
+    ).reshape(image.shape)  # fmt: skip
+    return torch.from_numpy(noise.unstabilise(smooth)).to(values)[None]
+
+
+def wiener_filter(pilot: torch.Tensor, noisy: torch.Tensor, variance: torch.Tensor, side: int) -> torch.Tensor:
+    """Shrink each cosine coefficient of a noisy image by P² / (P² + V), P that of a pilot and V the noise variance.
+
+    Mean over shifted blocks; channels are decorrelated by a cosine transform, too; a block's mean is kept.
+
+    Parameters
+    ----------
+    pilot, noisy : Tensor
+        ``(1, c, h, w)``, a first estimate and the degraded image; h and w at least twice the side.
+    variance : Tensor
+        The same shape, of the noise.
+    side : int
+        Of the blocks, a multiple of 4.
+
+    Returns
+    -------
+    Tensor
+        ``(1, c, h, w)``.
+
+    References
+    ----------
+    Yaroslavsky, Egiazarian and Astola: Transform domain image restoration methods, SPIE 4304, 2001; the pilot as in
+    Ghael, Sayeed and Baraniuk: Improved wavelet denoising via empirical Wiener filtering, SPIE 3169, 1997.
+    """
+    blocks = BlockCosines(side)
+    between = cosines(pilot.shape[1]).to(pilot)
+    height, width = ((-(-size // side) + 1) * side for size in pilot.shape[-2:])  # of blocks that cover every shift
+    stride = side // _SHIFTS_PER_SIDE
+    below, right = (whole - stride - size for whole, size in zip((height, width), pilot.shape[-2:], strict=True))
+    pad = (side, right, side, below)
+    pilot_wide, noisy_wide = (
+        functional.pad(torch.einsum("dc,schw->sdhw", between, image), pad, mode="reflect") for image in (pilot, noisy)
+    )
+    variance_wide = functional.pad(variance.mean(dim=1, keepdim=True), pad, mode="reflect")
+    total = torch.zeros_like(pilot_wide)
+    for top in range(0, side, stride):
+        for left in range(0, side, stride):
+            here = (..., slice(top, top + height), slice(left, left + width))
+            power = blocks(pilot_wide[here]).square()
+            block_variance = functional.avg_pool2d(variance_wide[here], side)
+            block_variance = block_variance.repeat_interleave(side, dim=-2).repeat_interleave(side, dim=-1)
+            gain = power / (power + block_variance)
+            gain[:, 0, ::side, ::side] = 1
+            total[here] += blocks.invert(gain * blocks(noisy_wide[here]))
+    mean = total[..., side : side + pilot.shape[-2], side : side + pilot.shape[-1]] / _SHIFTS_PER_SIDE**2
+    return torch.einsum("dc,sdhw->schw", between, mean)

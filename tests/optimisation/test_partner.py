@@ -1,0 +1,67 @@
+"""The partner helps where the held-out pixels say so, and sees nothing of them."""
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from napari_dip.measurement.noise import NoiseModel
+from napari_dip.optimisation.partner import Partner, wiener_filter
+
+DEVIATION = 0.1
+
+
+@pytest.fixture
+def noisy() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The truth, the noisy image and the held-out pixels."""
+    truth = torch.from_numpy(data.astronaut()[60:124, 180:250] / 255.0).float().permute(2, 0, 1)[None]
+    generator = torch.Generator().manual_seed(0)
+    held_out = torch.rand((1, 1, 64, 70), generator=generator) < 0.05
+    return truth, truth + DEVIATION * torch.randn(truth.shape, generator=generator), held_out
+
+
+def partner_of(values: torch.Tensor, held_out: torch.Tensor, missing: torch.Tensor | None = None) -> Partner:
+    fitted = ~held_out if missing is None else ~held_out & ~missing
+    return Partner(values, fitted, held_out, NoiseModel(DEVIATION**2, 0.0, 1e-6, DEVIATION**2))
+
+
+def mean_square(image: torch.Tensor) -> float:
+    return float(image.square().mean())
+
+
+def test_a_poor_prior_is_helped_and_a_perfect_one_is_left(noisy) -> None:
+    truth, values, held_out = noisy
+    partner = partner_of(values, held_out)
+    blurred = torch.nn.functional.avg_pool2d(truth, 7, 1, 3)
+    assert mean_square(partner.help(blurred) - truth) < 0.5 * mean_square(blurred - truth)
+    assert mean_square(partner.help(truth) - truth) < 0.05 * DEVIATION**2
+
+
+def test_what_is_held_out_only_weighs(noisy) -> None:
+    """Turning the held-out pixels' noise around changes the weights, nothing that a filter saw."""
+    truth, values, held_out = noisy
+    for output in (truth, torch.full_like(truth, 0.5)):
+        first = partner_of(values, held_out).help(output)
+        other = partner_of(torch.where(held_out, 7.0, values), held_out)
+        assert other._non_local_means.equal(partner_of(values, held_out)._non_local_means)
+        assert first.shape == other.help(output).shape
+
+
+def test_missing_pixels_are_the_priors(noisy) -> None:
+    truth, values, held_out = noisy
+    missing = torch.zeros_like(held_out)
+    missing[..., 20:30, 20:30] = True
+    held_out = held_out & ~missing
+    values = torch.where(missing, 0.0, values)
+    helped = partner_of(values, held_out, missing).help(truth)
+    assert torch.where(missing, helped - truth, 0.0).abs().max() == 0
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(16, 33, 8), (40, 32, 16), (47, 65, 16), (64, 64, 8)])
+def test_the_wiener_filter_shrinks_by_the_noise(height: int, width: int, side: int) -> None:
+    image = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(0))
+    nothing, everything = torch.full_like(image, 1e-12), torch.full_like(image, 1e6)
+    torch.testing.assert_close(wiener_filter(image, image, nothing, side), image, atol=1e-4, rtol=0)
+    flat = wiener_filter(image, image, everything, side)
+    assert flat.std() < 0.6 * image.std()  # what is left are the means of the blocks, and each channel's share in them
+    np.testing.assert_allclose(flat[0].mean(dim=0).mean(), image.mean(), atol=0.03)

@@ -92,8 +92,9 @@ class Settings:
     averaging : float
         Decay per step of the running mean of the outputs, 0 for none.
     partner : bool
-        Whether classical filters help, as far as the held-out pixels say that they do: non-local means and an empirical
-        Wiener filter whose pilot is the prior's output. Denoising only.
+        Whether classical methods help, as far as the held-out pixels say that they do. To denoise: non-local means and
+        an empirical Wiener filter whose pilot is the prior's output. To inpaint and to super-resolve: what the fit
+        leaves of the known pixels is continued between them.
     held_out : float or "auto"
         Share of the known pixels that the fit never sees and that judge it. ``"auto"``: 0.05, of squares 0.15. A JPEG
         is judged by its quantisation instead.

@@ -2,7 +2,7 @@
 
 import torch
 
-from napari_dip.measurement.missing_pixels import choose_held_out, widest_hole
+from napari_dip.measurement.missing_pixels import choose_held_out, fill_smoothly, widest_hole
 
 
 def test_the_widest_hole() -> None:
@@ -39,3 +39,18 @@ def test_squares_lie_in_what_is_known_and_apart() -> None:
     assert 0 < int(crowded.sum()) <= 512  # as many as found room
     cramped = choose_held_out(known[..., :20, :], 0.1, torch.Generator().manual_seed(0), side=32)
     assert int(cramped.sum()) in (64, 128, 256)  # halved until it fits
+
+
+def test_filling_continues_what_is_known_smoothly() -> None:
+    rows, columns = torch.meshgrid(torch.linspace(0, 1, 37), torch.linspace(0, 1, 50), indexing="ij")
+    plane = (0.3 * rows + 0.7 * columns)[None, None]
+    scattered = torch.rand((1, 1, 37, 50), generator=torch.Generator().manual_seed(0)) < 0.3
+    square = torch.ones_like(scattered)
+    square[..., 10:26, 12:40] = False
+    for known in (scattered, square):
+        filled = fill_smoothly(torch.where(known, plane, 9.0), known)
+        assert filled[known].equal(plane[known])
+        assert (filled - plane).abs().max() < 0.06
+    one = torch.zeros_like(square)
+    one[..., 3, 4] = True
+    torch.testing.assert_close(fill_smoothly(plane, one), plane[..., 3:4, 4:5].expand_as(plane))

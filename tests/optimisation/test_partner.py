@@ -5,8 +5,11 @@ import pytest
 import torch
 from skimage import data
 
+from napari_dip.measurement.data_term import data_term_of
+from napari_dip.measurement.forward_operator import Downsampling
 from napari_dip.measurement.noise import NoiseModel
-from napari_dip.optimisation.partner import Partner, wiener_filter
+from napari_dip.measurement.task import find_task
+from napari_dip.optimisation.partner import CompletingPartner, DenoisingPartner, choose_partner, wiener_filter
 
 DEVIATION = 0.1
 
@@ -20,9 +23,9 @@ def noisy() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return truth, truth + DEVIATION * torch.randn(truth.shape, generator=generator), held_out
 
 
-def partner_of(values: torch.Tensor, held_out: torch.Tensor, missing: torch.Tensor | None = None) -> Partner:
+def partner_of(values: torch.Tensor, held_out: torch.Tensor, missing: torch.Tensor | None = None) -> DenoisingPartner:
     fitted = ~held_out if missing is None else ~held_out & ~missing
-    return Partner(values, fitted, held_out, NoiseModel(DEVIATION**2, 0.0, 1e-6, DEVIATION**2))
+    return DenoisingPartner(values, fitted, held_out, NoiseModel(DEVIATION**2, 0.0, 1e-6, DEVIATION**2))
 
 
 def mean_square(image: torch.Tensor) -> float:
@@ -65,3 +68,56 @@ def test_the_wiener_filter_shrinks_by_the_noise(height: int, width: int, side: i
     flat = wiener_filter(image, image, everything, side)
     assert flat.std() < 0.6 * image.std()  # what is left are the means of the blocks, and each channel's share in them
     np.testing.assert_allclose(flat[0].mean(dim=0).mean(), image.mean(), atol=0.03)
+
+
+def hole(known: torch.Tensor) -> torch.Tensor:
+    known = known.clone()
+    known[..., 20:34, 24:40] = False
+    return known
+
+
+def ramp(like: torch.Tensor) -> torch.Tensor:
+    return 0.1 * torch.linspace(-1, 1, like.shape[-1]).expand_as(like) + 0.05
+
+
+def test_what_is_smoothly_wrong_is_put_right_in_the_hole(noisy) -> None:
+    truth, _, held_out = noisy
+    known = hole(torch.ones_like(held_out))
+    data_term = data_term_of(find_task("inpaint"), truth, known)
+    partner = choose_partner(data_term, held_out & known)
+    assert isinstance(partner, CompletingPartner)
+    helped = partner.help(truth + ramp(truth))
+    wrong = torch.where(known, 0.0, helped - truth)
+    assert wrong.square().sum() < 0.05 * torch.where(known, 0.0, ramp(truth)).square().sum()
+    fitted = known & ~held_out
+    torch.testing.assert_close(helped[..., fitted[0, 0]], (truth + ramp(truth))[..., fitted[0, 0]])
+
+
+def test_noise_is_not_agreed_with(noisy) -> None:
+    truth, values, held_out = noisy
+    known = hole(torch.ones_like(held_out))
+    partner = choose_partner(data_term_of(find_task("inpaint"), values, known), held_out & known)
+    assert partner is not None
+    change = partner.help(truth) - truth
+    assert change.square().mean().sqrt() < 0.2 * DEVIATION
+
+
+def test_an_enlarged_image_shrinks_to_what_was_measured(noisy) -> None:
+    truth, _, _ = noisy
+    operator = Downsampling.by(2, (32, 35))
+    small = operator(truth)
+    held_out = torch.rand((1, 1, 32, 35), generator=torch.Generator().manual_seed(1)) < 0.05
+    everything = torch.ones_like(held_out)
+    partner = choose_partner(data_term_of(find_task("super_resolve"), small, everything, factor=2), held_out)
+    assert partner is not None
+    blurred = torch.nn.functional.avg_pool2d(truth, 5, 1, 2)
+    helped = partner.help(blurred)
+    assert mean_square(operator(helped) - small) < 0.2 * mean_square(operator(blurred) - small)
+    assert mean_square(helped - truth) < mean_square(blurred - truth)
+
+
+def test_without_held_out_pixels_or_anything_to_tell_there_is_no_partner(noisy) -> None:
+    truth, _, held_out = noisy
+    everything = torch.ones_like(held_out)
+    for task, judged in (("denoise", torch.zeros_like(held_out)), ("deblock", held_out), ("inpaint", held_out)):
+        assert choose_partner(data_term_of(find_task(task), truth, everything), judged) is None

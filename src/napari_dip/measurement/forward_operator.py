@@ -19,6 +19,10 @@ class ForwardOperator(Protocol):
         """Map ``(s, c, h, w)`` images to what would be measured of them."""
         ...
 
+    def pseudo_invert(self, measured: torch.Tensor) -> torch.Tensor:
+        """Return the smallest image (in the mean square) of which this would be measured."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -27,6 +31,10 @@ class Identity:
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Return the image."""
         return image
+
+    def pseudo_invert(self, measured: torch.Tensor) -> torch.Tensor:
+        """Return what was measured."""
+        return measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +45,29 @@ class Downsampling:
     ----------
     rows, columns : Tensor
         ``(h, h * factor)`` and ``(w, w * factor)``, the weights along either side.
+    inverse_rows, inverse_columns : Tensor
+        Their pseudo-inverses, ``(h * factor, h)`` and ``(w * factor, w)``.
     """
 
     rows: torch.Tensor
     columns: torch.Tensor
+    inverse_rows: torch.Tensor
+    inverse_columns: torch.Tensor
 
     @classmethod
     def by(cls, factor: int, size: tuple[int, int], device: torch.device | str = "cpu") -> Downsampling:
         """Return the downsampling to ``size`` (height, width) of the small image by ``factor``."""
-        return cls(*(lanczos_weights(side, factor).to(device) for side in size))
+        weights = [lanczos_weights(side, factor) for side in size]
+        inverses = [torch.linalg.pinv(each.double()).float() for each in weights]
+        return cls(*(each.to(device) for each in (*weights, *inverses)))
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Map ``(s, c, h * factor, w * factor)`` to ``(s, c, h, w)``."""
         return self.rows @ image @ self.columns.mT
+
+    def pseudo_invert(self, measured: torch.Tensor) -> torch.Tensor:
+        """Map ``(s, c, h, w)`` to ``(s, c, h * factor, w * factor)``."""
+        return self.inverse_rows @ measured @ self.inverse_columns.mT
 
 
 @dataclass(frozen=True, slots=True)

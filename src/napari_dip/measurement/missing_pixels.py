@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy import ndimage
+from torch.nn import functional
+
+_RELAXATIONS = 10  # at each size
 
 
 def choose_held_out(known: torch.Tensor, share: float, generator: torch.Generator, side: int = 1) -> torch.Tensor:
@@ -59,6 +62,43 @@ def _corners(free: torch.Tensor, side: int) -> torch.Tensor:
     whole = ndimage.minimum_filter(free.numpy(), size=side, origin=-(side // 2))  # of the square that begins here
     height, width = (full - side + 1 for full in free.shape)
     return torch.from_numpy(whole[:height, :width]).nonzero()
+
+
+def fill_smoothly(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Fill in what is missing by what is nearly its membrane: each missing pixel the mean of its neighbours.
+
+    From coarse to fine: known pixels are averaged by fours until nothing is missing, and what is missing of each finer
+    image begins as the coarser one, then is relaxed.
+
+    Parameters
+    ----------
+    values : Tensor
+        ``(s, c, h, w)``.
+    known : Tensor
+        ``(1, 1, h, w)`` bool, at least one of them.
+
+    Returns
+    -------
+    Tensor
+        ``(s, c, h, w)``, the known values as they were.
+
+    References
+    ----------
+    Gortler, Grzeszczuk, Szeliski and Cohen: The lumigraph, SIGGRAPH 1996 (pull-push), with relaxation.
+    """
+    if bool(known.all()):
+        return values
+    weight = known.to(values)
+    pooled_weight = functional.avg_pool2d(weight, 2, ceil_mode=True)
+    pooled = functional.avg_pool2d(values * weight, 2, ceil_mode=True) / pooled_weight.clamp_min(1e-6)
+    coarse = fill_smoothly(pooled, pooled_weight > 0)
+    size = (values.shape[-2], values.shape[-1])
+    filled = torch.where(known, values, functional.interpolate(coarse, size, mode="bilinear"))
+    for _ in range(_RELAXATIONS):
+        wide = functional.pad(filled, (1, 1, 1, 1), mode="replicate")
+        beside = wide[..., 1:-1, :-2] + wide[..., 1:-1, 2:] + wide[..., :-2, 1:-1] + wide[..., 2:, 1:-1]
+        filled = torch.where(known, values, beside / 4)
+    return filled
 
 
 def widest_hole(known: torch.Tensor) -> float:

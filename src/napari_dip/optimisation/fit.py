@@ -12,7 +12,7 @@ from torch import nn
 from ..measurement.data_term import DataTerm
 from ..spectrum.band_correspondence import band_correspondence
 from ..spectrum.sharpness import blurriness, sharpness
-from .partner import Partner
+from .partner import choose_partner
 
 _STEPS_BETWEEN_SAMPLES = 50  # of the posterior, as Cheng et al. take them
 
@@ -79,7 +79,7 @@ class Fit:
     bands : int
         Frequency bands to measure.
     partner : bool
-        Whether classical filters help the averaged output, where noise is known and pixels are held out to weigh them.
+        Whether classical methods help the averaged output, where pixels are held out to weigh them.
     """
 
     def __init__(
@@ -270,10 +270,7 @@ class Fit:
         self._fitted_values = self._fitted.sum() * channels
         self._held_out_values = held_out.sum() * channels
         self._judged = bool(held_out.any())
-        self._partner: Partner | None = None
-        if self._wants_partner and self._judged and self.data_term.noise is not None:
-            fitted = self.data_term.judged & ~held_out
-            self._partner = Partner(self.data_term.values, fitted, held_out, self.data_term.noise)
+        self._partner = choose_partner(self.data_term, held_out) if self._wants_partner else None
 
     def start_from(self, network_state: dict[str, torch.Tensor]) -> None:
         """Begin from the weights of another fit (warm start); optimiser, step and running mean begin anew."""

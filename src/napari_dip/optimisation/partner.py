@@ -1,13 +1,17 @@
-"""Classical filters as the prior's partners: they know the noise, it knows the image; held-out pixels weigh them."""
+"""Classical methods as the prior's partners. Held-out pixels weigh what each proposes, so that it can do no harm."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import torch
 from scipy import ndimage
 from skimage.restoration import denoise_nl_means
 from torch.nn import functional
 
+from ..measurement.data_term import DataTerm
 from ..measurement.forward_operator import BlockCosines, cosines
+from ..measurement.missing_pixels import fill_smoothly
 from ..measurement.noise import NoiseModel
 
 _BLOCK_SIDES = (8, 16)  # of the Wiener filter; one for texture, one for smooth images
@@ -15,7 +19,65 @@ _SHIFTS_PER_SIDE = 4
 _PATCH, _REACH, _STRENGTH = 5, 6, 0.8  # of non-local means: pixels, pixels, noise deviations
 
 
-class Partner:
+class Partner(Protocol):
+    """Makes more of the prior's output with what it knows of the degraded image."""
+
+    def help(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the better image, ``(1, c, H, W)``, of the prior's output, of that shape."""
+        ...
+
+
+def choose_partner(data_term: DataTerm, held_out: torch.Tensor) -> Partner | None:
+    """Return the partner that can help with a measurement, None if there is none or nothing is held out to weigh it.
+
+    Parameters
+    ----------
+    data_term : DataTerm
+    held_out : Tensor
+        bool, ``(1, 1, h, w)`` where the data term is by pixel.
+    """
+    if not data_term.by_pixel or not bool(held_out.any()):
+        return None
+    fitted = data_term.judged & ~held_out
+    if data_term.noise is not None:
+        return DenoisingPartner(data_term.values, fitted, held_out, data_term.noise)
+    is_larger = data_term.size != data_term.values.shape[-2:]
+    if is_larger or not bool(data_term.known.all()):
+        return CompletingPartner(data_term, fitted, held_out)
+    return None
+
+
+class CompletingPartner:
+    """Makes the output agree with what is known: what the fit leaves of the fitted pixels is continued between them.
+
+    The residual y - A(x) of the fitted pixels is filled in smoothly between them and brought to the image by the
+    pseudo-inverse of A; a share of it, in [0, 1], is added to x: the share with the smallest squared error on the
+    held-out pixels (noise is not worth agreeing with). Fitted pixels themselves stay as the prior draws them, if y and
+    x are of one size.
+
+    Parameters
+    ----------
+    data_term : DataTerm
+    fitted, held_out : Tensor
+        ``(1, 1, h, w)`` bool.
+    """
+
+    def __init__(self, data_term: DataTerm, fitted: torch.Tensor, held_out: torch.Tensor) -> None:
+        self._data_term, self._fitted, self._held_out = data_term, fitted, held_out
+
+    def help(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the output with what was missing of it, ``(1, c, H, W)``."""
+        operator = self._data_term.operator
+        residual = self._data_term.values - operator(output)
+        continued = fill_smoothly(torch.where(self._fitted, residual, 0.0), self._fitted)
+        share = best_share(continued, residual, self._held_out)
+        missing = share * operator.pseudo_invert(continued)
+        if missing.shape == residual.shape:
+            missing = torch.where(self._fitted, 0.0, missing)
+        return output + missing
+
+
+class DenoisingPartner:
     """Non-local means of the degraded image, and a Wiener filter that takes the prior's spectrum for the image's.
 
     The prior's output p and the non-local means n are blended, m = n + a (p - n); the degraded image is filtered with
@@ -48,10 +110,22 @@ class Partner:
 
     def _weigh(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         """Return the point between two images that is nearest to the held-out pixels."""
-        difference = torch.where(self._held_out, other - one, 0.0)
-        error = self._values - one
-        weight = (difference * error).sum() / difference.square().sum().clamp_min(torch.finfo(one.dtype).tiny)
-        return torch.lerp(one, other, weight.clamp(0, 1))
+        return torch.lerp(one, other, best_share(other - one, self._values - one, self._held_out))
+
+
+def best_share(change: torch.Tensor, error: torch.Tensor, judged: torch.Tensor) -> torch.Tensor:
+    """Return the share of a change, ``()`` in [0, 1], that leaves least of an error where it is judged.
+
+    Parameters
+    ----------
+    change, error : Tensor
+        ``(1, c, h, w)``.
+    judged : Tensor
+        ``(1, 1, h, w)`` bool.
+    """
+    change = torch.where(judged, change, 0.0)
+    share = (change * error).sum() / change.square().sum().clamp_min(torch.finfo(change.dtype).tiny)
+    return share.clamp(0, 1)
 
 
 def non_local_means(values: torch.Tensor, fitted: torch.Tensor, noise: NoiseModel) -> torch.Tensor:

@@ -102,7 +102,8 @@ def restore(
     ] = None,
     step_limit: Annotated[int | None, typer.Option(help="Never more steps than this.", min=1)] = None,
     keep_known: Annotated[
-        bool, typer.Option(help="Inpainting: return the known pixels as given, or as the network draws them.")
+        bool,
+        typer.Option(help="Inpainting, super-resolution: agree exactly with what is known, or also remove its noise."),
     ] = True,
     smoothed: Annotated[bool, typer.Option("--smoothed", help="Also write OUT_smoothed.")] = False,
     detail_enhanced: Annotated[bool, typer.Option("--detail-enhanced", help="Also write OUT_detail_enhanced.")] = False,

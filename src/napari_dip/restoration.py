@@ -351,11 +351,11 @@ def _run(
     last: Progress | None = None
 
     def as_restored(estimate: torch.Tensor) -> torch.Tensor:
-        return torch.where(known, values, estimate) if keep_known else data_term.impose(estimate)
+        return data_term.impose(estimate) if keep_known or not data_term.by_pixel else estimate
 
     def as_image(restored: torch.Tensor) -> NDArray[np.float32]:
         image = tensor.to_image(restored)
-        return tensor.keep_known(image) if keep_known else image  # as given, not as rounded on the way
+        return tensor.keep_known(image) if keep_known and factor is None else image  # not as rounded on the way
 
     def enhanced(smooth: torch.Tensor) -> torch.Tensor:
         return restored_values + settings.detail_amount * (restored_values - smooth)

@@ -93,8 +93,8 @@ class Settings:
         Decay per step of the running mean of the outputs, 0 for none.
     partner : bool
         Whether classical methods help, as far as the held-out pixels say that they do. To denoise: non-local means and
-        an empirical Wiener filter whose pilot is the prior's output. To inpaint and to super-resolve: what the fit
-        leaves of the known pixels is continued between them.
+        an empirical Wiener filter whose pilot is the prior's output. To inpaint: what the fit leaves of the known
+        pixels is continued between them.
     held_out : float or "auto"
         Share of the known pixels that the fit never sees and that judge it. ``"auto"``: 0.05, of squares 0.15. A JPEG
         is judged by its quantisation instead.
@@ -115,7 +115,8 @@ class Settings:
     bands : int
         Number of frequency bands of Eq. 1.
     keep_known : bool
-        Inpainting: return the known pixels as given (True) or as the network draws them (False).
+        Inpainting and super-resolution: return the known pixels as given, and a large image that shrinks to the small
+        one (True); or both as the network draws them (False), which is better where they are noisy.
     smoothed, detail_enhanced : bool
         Whether to make these outputs too.
     smoothed_lipschitz_bound : float

@@ -6,7 +6,6 @@ import torch
 from skimage import data
 
 from napari_dip.measurement.data_term import data_term_of
-from napari_dip.measurement.forward_operator import Downsampling
 from napari_dip.measurement.noise import NoiseModel
 from napari_dip.measurement.task import find_task
 from napari_dip.optimisation.partner import CompletingPartner, DenoisingPartner, choose_partner, wiener_filter
@@ -100,20 +99,6 @@ def test_noise_is_not_agreed_with(noisy) -> None:
     assert partner is not None
     change = partner.help(truth) - truth
     assert change.square().mean().sqrt() < 0.2 * DEVIATION
-
-
-def test_an_enlarged_image_shrinks_to_what_was_measured(noisy) -> None:
-    truth, _, _ = noisy
-    operator = Downsampling.by(2, (32, 35))
-    small = operator(truth)
-    held_out = torch.rand((1, 1, 32, 35), generator=torch.Generator().manual_seed(1)) < 0.05
-    everything = torch.ones_like(held_out)
-    partner = choose_partner(data_term_of(find_task("super_resolve"), small, everything, factor=2), held_out)
-    assert partner is not None
-    blurred = torch.nn.functional.avg_pool2d(truth, 5, 1, 2)
-    helped = partner.help(blurred)
-    assert mean_square(operator(helped) - small) < 0.2 * mean_square(operator(blurred) - small)
-    assert mean_square(helped - truth) < mean_square(blurred - truth)
 
 
 def test_without_held_out_pixels_or_anything_to_tell_there_is_no_partner(noisy) -> None:

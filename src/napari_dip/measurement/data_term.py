@@ -70,8 +70,12 @@ class DataTerm:
         return seen, torch.where(self.known, self.values, seen)
 
     def impose(self, estimate: torch.Tensor) -> torch.Tensor:
-        """Return the image nearest to the estimate, ``(1, c, H, W)``, that what is known for certain allows."""
-        return estimate
+        """Return the image nearest to the estimate, ``(1, c, H, W)``, of which y would be measured.
+
+        (Where some of y is missing and A mixes pixels, an image near to that.)
+        """
+        residual = torch.where(self.known, self.values - self.operator(estimate), 0.0)
+        return estimate + self.operator.pseudo_invert(residual)
 
     def discrepancy(self, estimate: torch.Tensor) -> torch.Tensor | None:
         """Return how large the errors are beside those that the truth would have, ``()``; None if nobody knows."""

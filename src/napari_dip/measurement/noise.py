@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+_SMOOTHEST = 0.3  # share of the pixels, those where the image changes least, that tell whether noise is correlated
+_CORRELATED = 1.8  # times as much variance between pixels two apart as between neighbours; white noise has 1
 _BINS = 16  # of intensity, each with as many pixels
 _FEWEST_PIXELS = 400  # that tell anything about noise
 _MAD_OF_NORMAL = 0.6745  # median absolute deviation of a standard normal
@@ -85,14 +87,10 @@ def estimate_noise(values: torch.Tensor, known: torch.Tensor) -> NoiseModel | No
     absolute values, in bins of brightness, and a line through them are those of Foi et al., IEEE Transactions on Image
     Processing 17, 1737-1754, 2008, in outline.
     """
-    second = torch.tensor([1.0, -2.0, 1.0]).to(values)
-    mask = torch.outer(second, second) / 6  # white noise keeps its variance
-    channels = values.shape[1]
     filled = torch.where(known, values, 0.0)
-    detail = functional.conv2d(filled, mask.expand(channels, 1, 3, 3), groups=channels)
+    detail = _finest_detail(filled, 1)
     brightness = functional.avg_pool2d(functional.pad(filled, (1,) * 4, mode="reflect"), 5, 1)
-    whole = functional.avg_pool2d(functional.pad(known.to(values), (1,) * 4, mode="reflect"), 5, 1) > 0.999
-    whole = whole.expand_as(detail)
+    whole = _all_known(known, 1).expand_as(detail)
     if int(whole.sum()) < _FEWEST_PIXELS:
         return None
     bright, fine = (part[whole].double().cpu().numpy() for part in (brightness, detail))
@@ -108,3 +106,48 @@ def estimate_noise(values: torch.Tensor, known: torch.Tensor) -> NoiseModel | No
     if slope * (at[-1] - at[0]) < _CURVES * mean:
         slope, constant = 0.0, float(np.average(variance, weights=weight))
     return NoiseModel(float(constant), float(slope), _FLOOR * mean, mean)
+
+
+def is_correlated(values: torch.Tensor, known: torch.Tensor) -> bool:
+    """Tell whether the noise of neighbouring pixels is correlated, as after interpolation, compression or a blur.
+
+    In the smoothest parts of the image, Immerkær's mask finds as much white noise between pixels two apart as between
+    neighbours, but more of noise whose neighbours are alike.
+
+    Parameters
+    ----------
+    values : Tensor
+        ``(1, c, h, w)``.
+    known : Tensor
+        ``(1, 1, h, w)`` bool.
+    """
+    filled = torch.where(known, values, 0.0)
+    reach = 2
+    change = functional.avg_pool2d(filled, 5, 1)
+    change = (change[..., 2:, 1:-1] - change[..., :-2, 1:-1]).square() + (
+        change[..., 1:-1, 2:] - change[..., 1:-1, :-2]
+    ).square()  # of means over 5 pixels: (1, c, h - 6, w - 6)
+    whole = _all_known(known, reach)[..., 1:-1, 1:-1].expand_as(change)
+    if int(whole.sum()) < _FEWEST_PIXELS:
+        return False
+    changes = change[whole]
+    smooth = whole & (change <= changes.kthvalue(int(_SMOOTHEST * len(changes))).values)
+    near, far = (
+        _finest_detail(filled, dilation)[..., 3 - dilation : dilation - 3 or None, 3 - dilation : dilation - 3 or None]
+        for dilation in (1, reach)
+    )
+    return bool(far[smooth].abs().median().square() > _CORRELATED * near[smooth].abs().median().square())
+
+
+def _finest_detail(values: torch.Tensor, dilation: int) -> torch.Tensor:
+    """Return what the mask of Immerkær, spread over pixels so far apart, leaves: ``(1, c, h - 2d, w - 2d)``."""
+    second = torch.tensor([1.0, -2.0, 1.0]).to(values)
+    mask = torch.outer(second, second) / 6  # white noise keeps its variance
+    channels = values.shape[1]
+    return functional.conv2d(values, mask.expand(channels, 1, 3, 3), groups=channels, dilation=dilation)
+
+
+def _all_known(known: torch.Tensor, margin: int) -> torch.Tensor:
+    """Return whether all within 2 pixels are known, ``(1, 1, h - 2m, w - 2m)`` without a margin of m pixels, m <= 2."""
+    missing = functional.pad((~known).float(), (2 - margin,) * 4)
+    return functional.max_pool2d(missing, 5, 1) == 0

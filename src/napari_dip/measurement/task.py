@@ -17,7 +17,7 @@ class Task:
     needs_mask : bool
         Whether it makes sense only with missing pixels.
     keeps_known : bool
-        Whether the known pixels may be returned as given (``Settings.keep_known``).
+        Whether the result may be made to agree with what is known exactly (``Settings.keep_known``).
     needs_factor : bool
         Whether the result is larger than the image.
     knows_quantisation : bool
@@ -44,7 +44,7 @@ TASKS = {
         Task("denoise", "Remove noise", noise_is_independent=True),
         Task("inpaint", "Fill in missing pixels", needs_mask=True, keeps_known=True),
         Task("deblock", "Remove JPEG artefacts", knows_quantisation=True),
-        Task("super_resolve", "Enlarge", needs_factor=True),
+        Task("super_resolve", "Enlarge", keeps_known=True, needs_factor=True),
         Task("enhance", "Enhance detail", removes_noise=False),
     )
 }

@@ -41,40 +41,35 @@ def choose_partner(data_term: DataTerm, held_out: torch.Tensor) -> Partner | Non
     fitted = data_term.judged & ~held_out
     if data_term.noise is not None:
         return DenoisingPartner(data_term.values, fitted, held_out, data_term.noise)
-    is_larger = data_term.size != data_term.values.shape[-2:]
-    if is_larger or not bool(data_term.known.all()):
-        return CompletingPartner(data_term, fitted, held_out)
+    if data_term.size == data_term.values.shape[-2:] and not bool(data_term.known.all()):
+        return CompletingPartner(data_term.values, fitted, held_out)
     return None
 
 
 class CompletingPartner:
-    """Makes the output agree with what is known: what the fit leaves of the fitted pixels is continued between them.
+    """Makes what is drawn between known pixels agree with them: what the fit leaves of them is continued.
 
-    The residual y - A(x) of the fitted pixels is filled in smoothly between them and brought to the image by the
-    pseudo-inverse of A; a share of it, in [0, 1], is added to x: the share with the smallest squared error on the
-    held-out pixels (noise is not worth agreeing with). Fitted pixels themselves stay as the prior draws them, if y and
-    x are of one size.
+    The residual of the fitted pixels is filled in smoothly between them; a share of it, in [0, 1], is added to the
+    output there: the share with the smallest squared error on the held-out pixels (noise is not worth agreeing with).
+    Fitted pixels themselves stay as the prior draws them.
 
     Parameters
     ----------
-    data_term : DataTerm
+    values : Tensor
+        ``(1, c, h, w)``, the degraded image.
     fitted, held_out : Tensor
         ``(1, 1, h, w)`` bool.
     """
 
-    def __init__(self, data_term: DataTerm, fitted: torch.Tensor, held_out: torch.Tensor) -> None:
-        self._data_term, self._fitted, self._held_out = data_term, fitted, held_out
+    def __init__(self, values: torch.Tensor, fitted: torch.Tensor, held_out: torch.Tensor) -> None:
+        self._values, self._fitted, self._held_out = values, fitted, held_out
 
     def help(self, output: torch.Tensor) -> torch.Tensor:
-        """Return the output with what was missing of it, ``(1, c, H, W)``."""
-        operator = self._data_term.operator
-        residual = self._data_term.values - operator(output)
+        """Return the output with what was missing of it, ``(1, c, h, w)``."""
+        residual = self._values - output
         continued = fill_smoothly(torch.where(self._fitted, residual, 0.0), self._fitted)
         share = best_share(continued, residual, self._held_out)
-        missing = share * operator.pseudo_invert(continued)
-        if missing.shape == residual.shape:
-            missing = torch.where(self._fitted, 0.0, missing)
-        return output + missing
+        return torch.where(self._fitted, output, output + share * continued)
 
 
 class DenoisingPartner:

@@ -105,8 +105,9 @@ class RestoreWidget(Container):
             tooltip="The restored image plus what the smoothed one lacks of it.",
         )  # fmt: skip
         self.keep_known = CheckBox(
-            name="keep_known", text="keep known pixels as they are", value=defaults.keep_known,
-            tooltip="Off: all pixels are drawn by the network, which also removes their noise.",
+            name="keep_known", text="agree with the known pixels", value=defaults.keep_known,
+            tooltip="On: known pixels stay as they are, and an enlarged image shrinks to the original. "
+            "Off: all is drawn by the network, which also removes noise.",
         )  # fmt: skip
         self.smoothed_lipschitz_bound = FloatSpinBox(
             name="smoothed_lipschitz_bound", label="Smoothed λ", value=defaults.smoothed_lipschitz_bound,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.ndimage import laplace
+from scipy.ndimage import gaussian_filter, laplace
 from skimage import data
 
 import napari_dip
@@ -306,6 +306,52 @@ def test_langevin_dynamics_gives_mean_and_spread(camera, small_settings) -> None
     doubled = restore(camera.astype(float) * 2 + 5, settings=settings)
     np.testing.assert_allclose(doubled.uncertainty, 2 * result.uncertainty, rtol=1e-4, atol=1e-4)
     assert restore(camera, settings=small_settings).uncertainty is None
+
+
+def test_uncertainty_is_the_spread_of_runs_in_the_images_units(camera, small_settings) -> None:
+    settings = dataclasses.replace(small_settings, uncertainty=True)
+    result = restore(camera, settings=settings)
+    assert result.settings.runs == 4
+    assert result.uncertainty.shape == camera.shape
+    assert result.uncertainty.min() > 0
+    doubled = restore(camera.astype(float) * 2 + 5, settings=settings)
+    np.testing.assert_allclose(doubled.uncertainty, 2 * result.uncertainty, rtol=1e-3)
+    assert restore(camera, settings=dataclasses.replace(settings, runs=2)).settings.runs == 2
+
+
+def test_the_residual_and_the_restored_are_the_image(camera, small_settings) -> None:
+    image = camera.astype(float)
+    image[3, 4] = np.nan
+    result = restore(image, settings=dataclasses.replace(small_settings, residual=True))
+    assert np.isnan(result.residual[3, 4])
+    np.testing.assert_allclose((result.residual + result.restored), image, atol=1e-3)
+    small = restore(camera, task="super_resolve", factor=2, settings=dataclasses.replace(small_settings, residual=True))
+    assert small.residual.shape == camera.shape
+    assert np.abs(small.residual).max() < 0.05  # it shrinks to what was given
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [("none", "hardly any"), ("gaussian", "equally strong"), ("poisson", "grows with"), ("blurred", "is correlated")],
+)
+def test_the_note_tells_what_noise_it_is(kind: str, sentence: str, small_settings) -> None:
+    rows, columns = np.indices((96, 96)) / 96
+    image = 100 + 80 * np.sin(5 * rows) * np.cos(4 * columns)
+    noise = np.random.default_rng(0).normal(0, 1, image.shape)
+    match kind:
+        case "none":
+            image = image + 0.3 * noise
+        case "gaussian":
+            image = image + 15 * noise
+        case "poisson":
+            image = image + 2 * np.sqrt(image - 15) * noise
+        case "blurred":
+            image = image + 40 * gaussian_filter(noise, 0.8)
+    result = restore(image, settings=dataclasses.replace(small_settings, step_limit=10))
+    assert sentence in result.note
+    assert result.record.note == result.note
+    if kind == "blurred":
+        assert result.settings.held_out_side > 1
 
 
 def test_the_hosts_state_is_untouched(camera, small_settings) -> None:

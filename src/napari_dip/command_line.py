@@ -48,6 +48,8 @@ _DEFAULT_PRESET = Preset("default")
 
 TaskName = StrEnum("TaskName", {name: name for name in TASKS})  # type: ignore[misc]
 _DEFAULT_TASK = TaskName("denoise")
+_FURTHER_OUTPUTS = ("smoothed", "detail_enhanced", "uncertainty", "residual")  # fields of Settings and of Restoration
+_SIGNED_OUTPUTS = ("uncertainty", "residual")  # or small: nothing for a PNG
 _WORDS = {"none": None, "true": True, "false": False}
 
 
@@ -107,6 +109,8 @@ def restore(
     ] = True,
     smoothed: Annotated[bool, typer.Option("--smoothed", help="Also write OUT_smoothed.")] = False,
     detail_enhanced: Annotated[bool, typer.Option("--detail-enhanced", help="Also write OUT_detail_enhanced.")] = False,
+    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write OUT_uncertainty; four runs.")] = False,
+    residual: Annotated[bool, typer.Option("--residual", help="Also write OUT_residual: what was taken away.")] = False,
     detail_amount: Annotated[float | None, typer.Option(help="How strongly details are enhanced.")] = None,
     change: Annotated[
         list[str] | None,
@@ -150,11 +154,11 @@ def restore(
         } | dict(_read_change(each) for each in change or ())
         options: dict[str, Any] = {
             "seed": seed, "device": device, "keep_known": keep_known, "smoothed": smoothed,
-            "detail_enhanced": detail_enhanced,
+            "detail_enhanced": detail_enhanced, "uncertainty": uncertainty, "residual": residual,
         }  # fmt: skip
         settings = dataclasses.replace(Settings.preset(preset.value), **options | changes)
         wanted = ["restored" if find_task(task.value).removes_noise else "detail_enhanced"]
-        wanted += [name for name in ("smoothed", "detail_enhanced") if getattr(settings, name)]
+        wanted += [name for name in _FURTHER_OUTPUTS if getattr(settings, name)]
         paths = {name: out if n == 0 else _beside(out, name) for n, name in enumerate(dict.fromkeys(wanted))}
         existing = [path for path in (*paths.values(), *([bands] if bands else [])) if path.exists()]
         if existing and not overwrite:
@@ -171,7 +175,7 @@ def restore(
             layer = outputs[name]
             if layer is None:
                 typer.echo(f"{name} was not made, because the run was stopped before it.", err=True)
-            elif is_png:
+            elif path.suffix.lower() == ".png":
                 write_png(path, layer, picture.dtype)
             else:
                 write_tiff(path, layer, result.record.as_dict())
@@ -185,11 +189,12 @@ def main() -> None:
 
 
 def _outputs(result: Restoration) -> dict[str, NDArray[np.float32] | None]:
-    return {"restored": result.restored, "smoothed": result.smoothed, "detail_enhanced": result.detail_enhanced}
+    return {name: getattr(result, name) for name in ("restored", *_FURTHER_OUTPUTS)}
 
 
 def _beside(out: Path, name: str) -> Path:
-    return out.with_name(f"{out.stem}_{name}{out.suffix}")
+    suffix = ".tif" if name in _SIGNED_OUTPUTS else out.suffix
+    return out.with_name(f"{out.stem}_{name}{suffix}")
 
 
 @contextmanager
@@ -258,6 +263,8 @@ def _restore_with_progress(
     assert result is not None
     seconds = result.record.seconds
     typer.echo(f"Compared: {result.record.compared}.", err=True)
+    if result.note:
+        typer.echo(result.note, err=True)
     typer.echo(
         f"Step {result.step} of {result.record.stop_step} was chosen: {result.stop_reason.value} ({seconds:.0f} s)."
     )

@@ -58,6 +58,13 @@ class ImageTensor:
             return array[:, :, 0].astype(np.float32)
         return np.pad(array, ((0, 0), (0, 0), (0, self.original.shape[2] - array.shape[2]))).astype(np.float32)
 
+    def to_residual(self, values: torch.Tensor) -> NDArray[np.float32]:
+        """Return ``(1, c, h, w)`` differences as ``to_deviation`` does, NaN where pixels are missing."""
+        image = self.to_deviation(values)
+        missing = ~self.known[0, 0].cpu().numpy()
+        image[missing, ...] = np.nan
+        return image
+
     def keep_known(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the image with the known pixels as they were given."""
         known = self.known[0, 0].cpu().numpy()

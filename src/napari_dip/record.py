@@ -35,6 +35,10 @@ class Record:
     stop_step : int
         Step at which the run stopped.
     stop_reason : str
+    residual_correlation : float
+        Of neighbours in what was taken away, the larger of rows' and columns': near 0 for white noise.
+    note : str
+        What noise and residual say about the result.
     seconds : float
         From the call to the result.
     versions : dict
@@ -51,6 +55,8 @@ class Record:
     step: int
     stop_step: int
     stop_reason: str
+    residual_correlation: float
+    note: str
     seconds: float
     versions: dict[str, str]
 

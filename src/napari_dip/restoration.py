@@ -16,6 +16,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from .device import DeviceChoice, choose_device
+from .guidance import advise_denoising
 from .image_tensor import ImageTensor, to_tensor
 from .measurement.data_term import DataTerm, data_term_of
 from .measurement.missing_pixels import choose_held_out, widest_hole
@@ -25,10 +26,12 @@ from .optimisation.stopping import StopReason, choose_rule
 from .prior.networks import NETWORKS, Architecture, fixed_input
 from .record import Record, read_versions
 from .settings import Settings
+from .spectrum.whiteness import neighbour_correlation
 
 _FEWEST_LEVELS, _MOST_LEVELS = 5, 10  # of levels="auto"
 _WIDE_HOLE, _SQUARE_PER_HOLE = 10, 0.8  # pixels; of held_out_side="auto"
 _HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
+_RUNS_FOR_UNCERTAINTY = 4
 _FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2  # λ of lipschitz_bound="auto"
 
 
@@ -72,8 +75,14 @@ class Restoration:
         The same, if the settings or the task asked for them and the run was not stopped before they were done. (For the
         task "enhance", as far as the smoothing had come.)
     uncertainty : ndarray or None
-        The standard deviation of the posterior's samples, float32, the shape and units of ``restored`` (alpha 0); with
-        Langevin dynamics only (``weight_noise`` above 0).
+        A standard deviation, float32, the shape and units of ``restored`` (alpha 0), if the settings asked for it: of
+        several runs, and of the noise that filters let pass; with Langevin dynamics (``weight_noise`` above 0) always,
+        of the posterior's samples. It ranks where errors are likely; what every run gets wrong alike it does not know.
+    residual : ndarray or None
+        What was taken away, if the settings asked for it: the image less the restored one (of super-resolution, less
+        what would be measured of it), float32, the shape and units of the image; NaN where pixels are missing.
+    note : str
+        What the noise and the residual say about the result, for the user; may be empty.
     step : int
         Step of the estimate that was chosen.
     stop_reason : StopReason
@@ -88,6 +97,8 @@ class Restoration:
     smoothed: NDArray[np.float32] | None
     detail_enhanced: NDArray[np.float32] | None
     uncertainty: NDArray[np.float32] | None
+    residual: NDArray[np.float32] | None
+    note: str
     step: int
     stop_reason: StopReason
     history: tuple[Report, ...]
@@ -295,6 +306,7 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
         burn_in=settings.burn_in,
         seed=settings.seed,
         partner=settings.partner,
+        uncertainty=settings.uncertainty,
     )
 
 
@@ -317,7 +329,9 @@ def resolve_settings(settings: Settings, data_term: DataTerm) -> Settings:
         side = data_term.correlation_side if hole < _WIDE_HOLE else round(_SQUARE_PER_HOLE * hole)
     if held_out == "auto":
         held_out = _HELD_OUT_PIXELS if side == 1 else _HELD_OUT_SQUARES
-    return dataclasses.replace(settings, levels=levels, held_out=held_out, held_out_side=side)
+    # the spread of runs takes several
+    runs = _RUNS_FOR_UNCERTAINTY if settings.uncertainty and settings.runs == 1 else settings.runs
+    return dataclasses.replace(settings, levels=levels, held_out=held_out, held_out_side=side, runs=runs)
 
 
 def _range_of(data_term: DataTerm) -> tuple[float, float, torch.Tensor]:
@@ -397,6 +411,16 @@ def _run(
         precision=device.precision,
         lipschitz_bound=bound,
     )
+    residual = data_term.residual(restored_values)
+    correlation = max(float(each) for each in neighbour_correlation(residual, known))
+    note = ""
+    if task.noise_is_independent:
+        note = advise_denoising(
+            data_term.noise,
+            correlated_over=data_term.correlation_side,
+            residual_correlation=correlation,
+            scale=tensor.scale,
+        )
     smoothed = None if smoothed_values is None else tensor.to_image(smoothed_values)
     wants_detail = settings.detail_enhanced or not task.removes_noise
     result = Restoration(
@@ -406,6 +430,8 @@ def _run(
             tensor.to_image(enhanced(smoothed_values)) if smoothed_values is not None and wants_detail else None
         ),
         uncertainty=None if deviation is None else tensor.to_deviation(deviation),
+        residual=tensor.to_residual(residual) if settings.residual else None,
+        note=note,
         step=step,
         stop_reason=reason,
         history=tuple(history),
@@ -421,6 +447,8 @@ def _run(
             step=step,
             stop_step=history[-1].step,
             stop_reason=reason.value,
+            residual_correlation=correlation,
+            note=note,
             seconds=time.perf_counter() - start,
             versions=read_versions(),
         ),

@@ -119,6 +119,10 @@ class Settings:
         one (True); or both as the network draws them (False), which is better where they are noisy.
     smoothed, detail_enhanced : bool
         Whether to make these outputs too.
+    uncertainty : bool
+        Whether to tell how uncertain each pixel is; takes four runs unless ``runs`` says otherwise.
+    residual : bool
+        Whether to return what was taken away.
     smoothed_lipschitz_bound : float
         The small λ that the smoothed image is held to.
     smoothed_steps : int
@@ -165,6 +169,8 @@ class Settings:
     keep_known: bool = True
     smoothed: bool = False
     detail_enhanced: bool = False
+    uncertainty: bool = False
+    residual: bool = False
     smoothed_lipschitz_bound: float = 1.0
     smoothed_steps: int = 300
     detail_amount: float = 1.0
@@ -173,7 +179,7 @@ class Settings:
         for name, words in _WORDS.items():
             if getattr(self, name) not in words:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(words)}.")
-        for name in ("keep_known", "smoothed", "detail_enhanced", "partner"):
+        for name in ("keep_known", "smoothed", "detail_enhanced", "partner", "uncertainty", "residual"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; give True or False.")
         for name, least in _WHOLE_NUMBERS.items():

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from skimage import data
 
-from napari_dip.measurement.noise import NoiseModel, estimate_noise
+from napari_dip.measurement.noise import NoiseModel, estimate_noise, is_correlated
 
 
 def as_tensor(image: np.ndarray) -> torch.Tensor:
@@ -63,6 +64,17 @@ def test_missing_pixels_say_nothing_of_the_noise() -> None:
     found = estimate(spoilt, known)
     assert found is not None
     assert np.sqrt(found.mean_variance) == pytest.approx(20, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["camera", "astronaut"])
+def test_correlated_noise_is_told_from_white(name: str) -> None:
+    image = getattr(data, name)()[100:228, 100:228].astype(float)
+    noise = np.random.default_rng(0).normal(0, 1, image.shape)
+    blurred = gaussian_filter(noise, (0.7, 0.7, 0)[: image.ndim])
+    known = torch.ones(1, 1, 128, 128, dtype=torch.bool)
+    for deviation in (10, 25, 50):
+        assert not is_correlated(as_tensor(image + deviation * noise), known)
+        assert is_correlated(as_tensor(image + deviation * blurred / blurred.std()), known)
 
 
 def test_without_noise_or_pixels_there_is_no_model() -> None:

@@ -16,7 +16,7 @@ from .jpeg import (
     quantised_coefficients,
     tile_table,
 )
-from .noise import NoiseModel, estimate_noise
+from .noise import NoiseModel, estimate_noise, is_correlated
 from .task import Task
 
 
@@ -69,13 +69,16 @@ class DataTerm:
         seen = self.operator(image)
         return seen, torch.where(self.known, self.values, seen)
 
+    def residual(self, image: torch.Tensor) -> torch.Tensor:
+        """Return y - A(x), ``(s, c, h, w)``, 0 where y is missing."""
+        return torch.where(self.known, self.values - self.operator(image), 0.0)
+
     def impose(self, estimate: torch.Tensor) -> torch.Tensor:
         """Return the image nearest to the estimate, ``(1, c, H, W)``, of which y would be measured.
 
         (Where some of y is missing and A mixes pixels, an image near to that.)
         """
-        residual = torch.where(self.known, self.values - self.operator(estimate), 0.0)
-        return estimate + self.operator.pseudo_invert(residual)
+        return estimate + self.operator.pseudo_invert(self.residual(estimate))
 
     def discrepancy(self, estimate: torch.Tensor) -> torch.Tensor | None:
         """Return how large the errors are beside those that the truth would have, ``()``; None if nobody knows."""
@@ -181,14 +184,15 @@ def data_term_of(
             size=(size[0] * factor, size[1] * factor),
             description=f"squared error of the pixels after Lanczos downsampling by {factor}",
         )
+    correlated = task.noise_is_independent and is_correlated(values, known)
     pixels = DataTerm(
         operator=Identity(),
         values=values,
         known=known,
         size=size,
         description="squared error of the pixels",
-        noise=estimate_noise(values, known) if task.noise_is_independent else None,
-        correlation_side=BLOCK if task.knows_quantisation else 1,
+        noise=estimate_noise(values, known) if task.noise_is_independent and not correlated else None,
+        correlation_side=BLOCK if task.knows_quantisation or correlated else 1,
     )
     if not (task.knows_quantisation and everything and values.shape[1] == 1):
         return pixels

@@ -12,10 +12,12 @@ from torch.nn import functional
 
 _SMOOTHEST = 0.3  # share of the pixels, those where the image changes least, that tell whether noise is correlated
 _CORRELATED = 1.8  # times as much variance between pixels two apart as between neighbours; white noise has 1
+_STRONG = 0.025  # deviation below which it may as well be texture
 _BINS = 16  # of intensity, each with as many pixels
-_FEWEST_PIXELS = 400  # that tell anything about noise
+_FEWEST_PIXELS = 1000  # that tell anything about noise
 _MAD_OF_NORMAL = 0.6745  # median absolute deviation of a standard normal
-_CURVES = 0.05  # share of the variance by which it must change over the image to count as intensity-dependent
+_CHANGE, _CHANGE_ERROR = 0.1, 8.6  # share of its mean by which the variance must change over the bins to depend on
+# brightness: at least the first, and the second / sqrt(pixels of a bin), three standard errors
 _FLOOR = 0.05  # share of the mean variance that no pixel's variance falls below
 
 
@@ -103,7 +105,7 @@ def estimate_noise(values: torch.Tensor, known: torch.Tensor) -> NoiseModel | No
         return None
     weight = 1 / np.maximum(variance, 1e-3 * mean)  # a variance's own error is proportional to it
     slope, constant = np.polyfit(at, variance, 1, w=weight)
-    if slope * (at[-1] - at[0]) < _CURVES * mean:
+    if slope * (at[-1] - at[0]) < (_CHANGE + _CHANGE_ERROR / math.sqrt(len(bins[0]))) * mean:
         slope, constant = 0.0, float(np.average(variance, weights=weight))
     return NoiseModel(float(constant), float(slope), _FLOOR * mean, mean)
 
@@ -112,12 +114,13 @@ def is_correlated(values: torch.Tensor, known: torch.Tensor) -> bool:
     """Tell whether the noise of neighbouring pixels is correlated, as after interpolation, compression or a blur.
 
     In the smoothest parts of the image, Immerkær's mask finds as much white noise between pixels two apart as between
-    neighbours, but more of noise whose neighbours are alike.
+    neighbours, but more of noise whose neighbours are alike. Fine texture all over the image looks the same; so noise
+    weaker than 2.5% of the range is not judged.
 
     Parameters
     ----------
     values : Tensor
-        ``(1, c, h, w)``.
+        ``(1, c, h, w)``, in [0, 1].
     known : Tensor
         ``(1, 1, h, w)`` bool.
     """
@@ -128,7 +131,7 @@ def is_correlated(values: torch.Tensor, known: torch.Tensor) -> bool:
         change[..., 1:-1, 2:] - change[..., 1:-1, :-2]
     ).square()  # of means over 5 pixels: (1, c, h - 6, w - 6)
     whole = _all_known(known, reach)[..., 1:-1, 1:-1].expand_as(change)
-    if int(whole.sum()) < _FEWEST_PIXELS:
+    if int(whole.sum()) < _FEWEST_PIXELS / _SMOOTHEST:
         return False
     changes = change[whole]
     smooth = whole & (change <= changes.kthvalue(int(_SMOOTHEST * len(changes))).values)
@@ -136,7 +139,8 @@ def is_correlated(values: torch.Tensor, known: torch.Tensor) -> bool:
         _finest_detail(filled, dilation)[..., 3 - dilation : dilation - 3 or None, 3 - dilation : dilation - 3 or None]
         for dilation in (1, reach)
     )
-    return bool(far[smooth].abs().median().square() > _CORRELATED * near[smooth].abs().median().square())
+    near_deviation, far_deviation = (part[smooth].abs().median() / _MAD_OF_NORMAL for part in (near, far))
+    return bool((far_deviation > _STRONG) & (far_deviation.square() > _CORRELATED * near_deviation.square()))
 
 
 def _finest_detail(values: torch.Tensor, dilation: int) -> torch.Tensor:

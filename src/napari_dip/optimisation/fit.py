@@ -80,6 +80,8 @@ class Fit:
         Frequency bands to measure.
     partner : bool
         Whether classical methods help the averaged output, where pixels are held out to weigh them.
+    uncertainty : bool
+        Whether to keep the deviation of the estimate; of two or more runs.
     """
 
     def __init__(
@@ -100,12 +102,14 @@ class Fit:
         burn_in: int = 0,
         seed: int = 0,
         partner: bool = False,
+        uncertainty: bool = False,
     ) -> None:
         self.network, self.noise, self.data_term = network, noise, data_term
         self.averaging, self.bands = averaging, bands
         self.input_noise, self.weight_noise, self.burn_in = input_noise, weight_noise, burn_in
         self._generator = torch.Generator(noise.device).manual_seed(seed)
-        self.lipschitz_bound, self._wants_partner = lipschitz_bound, partner
+        self.lipschitz_bound = lipschitz_bound
+        self._wants_partner, self._wants_uncertainty = partner, uncertainty
         self._hold_out(held_out)
         trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
         betas = (0.9, second_moment_decay)
@@ -116,7 +120,7 @@ class Fit:
         self._loss = noise.new_zeros(())
         self._output = noise.new_zeros(noise.shape[0], data_term.values.shape[1], *data_term.size)  # (s, c, H, W)
         self._mean = torch.zeros_like(self._output)
-        self._best = torch.zeros_like(self._output[:1])
+        self._best, self._best_variance = torch.zeros_like(self._output[:1]), torch.zeros_like(self._output[:1])
         self._smallest_error, self._best_step = float("inf"), 0
         self._posterior = _Samples(self._output)
 
@@ -155,12 +159,7 @@ class Fit:
         """
         if self._posterior.count:
             return self._posterior.mean.mean(dim=0, keepdim=True)
-        return self._best if self._best_step else self._present_estimate
-
-    @property
-    def _present_estimate(self) -> torch.Tensor:
-        average = self.averaged_output
-        return average if self._partner is None else self._partner.help(average)
+        return self._best if self._best_step else self._present_estimate()[0]
 
     @property
     def keeps_best(self) -> bool:
@@ -169,14 +168,18 @@ class Fit:
 
     @property
     def deviation(self) -> torch.Tensor | None:
-        """The standard deviation of the posterior's samples, ``(1, c, H, W)``; None before there are two.
+        """The standard deviation of the estimate, ``(1, c, H, W)``; None if nothing tells it.
 
-        Of all runs' samples together.
+        Under Langevin dynamics, that of all runs' samples, once there are two of each. Else, if it was asked for, the
+        root of the variance of one run (how much the result owes to chance) and that of the noise that the partner lets
+        pass.
         """
-        if self._posterior.count < 2:
+        if self._posterior.count >= 2:
+            within = self._posterior.variance.mean(dim=0, keepdim=True)
+            return (within + self._posterior.mean.var(dim=0, keepdim=True, correction=0)).sqrt()
+        if not self._wants_uncertainty:
             return None
-        within = self._posterior.variance.mean(dim=0, keepdim=True)
-        return (within + self._posterior.mean.var(dim=0, keepdim=True, correction=0)).sqrt()
+        return (self._best_variance if self._best_step else self._present_estimate()[1]).sqrt()
 
     @property
     def estimate_step(self) -> int:
@@ -187,7 +190,8 @@ class Fit:
         """Measure the present output, keep the estimate if it is the best so far; one transfer from the device."""
         output = self._output.mean(dim=0, keepdim=True)
         seen, measured = self.data_term.compare(output)
-        average, estimate = self.averaged_output, self._present_estimate
+        average = self.averaged_output
+        estimate, variance = self._present_estimate()
         error, prior_error = self._held_out_error(estimate), self._held_out_error(average)
         discrepancy = self.data_term.discrepancy(estimate)
         figures = torch.cat(
@@ -201,7 +205,7 @@ class Fit:
         loss, held_out_error, prior_held_out_error, beside_truth, blurred, sharp, *bands = figures.tolist()
         if self._judged and held_out_error < self._smallest_error:
             self._smallest_error, self._best_step = held_out_error, self.step_count
-            self._best = estimate.clone()
+            self._best, self._best_variance = estimate.clone(), variance.clone()
         return Measures(
             loss=loss,
             held_out_error=held_out_error if self._judged else None,
@@ -225,6 +229,7 @@ class Fit:
             "output": self._output,
             "mean": self._mean,
             "best": self._best,
+            "best_variance": self._best_variance,
             "smallest_error": self._smallest_error,
             "best_step": self._best_step,
             "posterior": self._posterior.state_dict(),
@@ -238,8 +243,9 @@ class Fit:
         with torch.no_grad():
             self.noise = state["noise"].to(self.noise.device)
             self._hold_out(state["held_out"].to(self.held_out.device))
-            self._loss, self._output, self._mean, self._best = (
-                state[name].to(self.noise.device, copy=True) for name in ("loss", "output", "mean", "best")
+            self._loss, self._output, self._mean, self._best, self._best_variance = (
+                state[name].to(self.noise.device, copy=True)
+                for name in ("loss", "output", "mean", "best", "best_variance")
             )
         self.step_count, self._best_step = state["step_count"], state["best_step"]
         self._smallest_error = state["smallest_error"]
@@ -255,6 +261,17 @@ class Fit:
                 weights.add_(self._draw(weights), alpha=rate)
         if self.step_count > self.burn_in and self.step_count % _STEPS_BETWEEN_SAMPLES == 0:
             self._posterior.add(self._output)
+
+    def _present_estimate(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what the present averaged output makes of the image, and its variance, both ``(1, c, H, W)``."""
+        estimate = self.averaged_output
+        variance = torch.zeros_like(estimate)
+        if self._wants_uncertainty and self._mean.shape[0] > 1:
+            variance = (self._mean / (1 - self.averaging**self.step_count)).var(dim=0, keepdim=True)
+        if self._partner is not None:
+            estimate, noise_variance = self._partner.help(estimate)
+            variance = variance + noise_variance
+        return estimate, variance
 
     def _held_out_error(self, image: torch.Tensor) -> torch.Tensor:
         """Return the mean data term of the held-out entries, ``()``; 0 if there are none."""

@@ -22,8 +22,8 @@ _PATCH, _REACH, _STRENGTH = 5, 6, 0.8  # of non-local means: pixels, pixels, noi
 class Partner(Protocol):
     """Makes more of the prior's output with what it knows of the degraded image."""
 
-    def help(self, output: torch.Tensor) -> torch.Tensor:
-        """Return the better image, ``(1, c, H, W)``, of the prior's output, of that shape."""
+    def help(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the better image, ``(1, c, H, W)``, of the prior's output, and the variance of the noise in it."""
         ...
 
 
@@ -64,12 +64,12 @@ class CompletingPartner:
     def __init__(self, values: torch.Tensor, fitted: torch.Tensor, held_out: torch.Tensor) -> None:
         self._values, self._fitted, self._held_out = values, fitted, held_out
 
-    def help(self, output: torch.Tensor) -> torch.Tensor:
-        """Return the output with what was missing of it, ``(1, c, h, w)``."""
+    def help(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the output with what was missing of it, ``(1, c, h, w)``, and 0: of the noise nothing is known."""
         residual = self._values - output
         continued = fill_smoothly(torch.where(self._fitted, residual, 0.0), self._fitted)
         share = best_share(continued, residual, self._held_out)
-        return torch.where(self._fitted, output, output + share * continued)
+        return torch.where(self._fitted, output, output + share * continued), output.new_zeros(())
 
 
 class DenoisingPartner:
@@ -93,15 +93,22 @@ class DenoisingPartner:
         self._values, self._fitted, self._held_out, self._noise = values, fitted, held_out, noise
         self._non_local_means = non_local_means(values, fitted, noise)
 
-    def help(self, output: torch.Tensor) -> torch.Tensor:
-        """Return what prior and filters make of the image together, ``(1, c, h, w)``, from the prior's output."""
+    def help(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what prior and filters make of the image together, ``(1, c, h, w)``, and the Wiener filter's variance.
+
+        Parameters
+        ----------
+        output : Tensor
+            ``(1, c, h, w)``, of the prior.
+        """
         known = self._fitted | self._held_out
         blend = torch.where(known, self._weigh(self._non_local_means, output), output)
         seen = torch.where(self._fitted, self._values, blend)
         variance = self._noise.variance(blend)
         sides = [side for side in _BLOCK_SIDES if 2 * side <= min(blend.shape[-2:])]
-        filtered = torch.stack([wiener_filter(blend, seen, variance, side) for side in sides]).mean(dim=0)
-        return torch.where(known, self._weigh(blend, filtered), output)
+        images, variances = zip(*(wiener_filter(blend, seen, variance, side) for side in sides), strict=True)
+        filtered, left = torch.stack(images).mean(dim=0), torch.stack(variances).mean(dim=0)
+        return torch.where(known, self._weigh(blend, filtered), output), left
 
     def _weigh(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         """Return the point between two images that is nearest to the held-out pixels."""
@@ -151,7 +158,9 @@ def non_local_means(values: torch.Tensor, fitted: torch.Tensor, noise: NoiseMode
     return torch.from_numpy(noise.unstabilise(smooth)).to(values)[None]
 
 
-def wiener_filter(pilot: torch.Tensor, noisy: torch.Tensor, variance: torch.Tensor, side: int) -> torch.Tensor:
+def wiener_filter(
+    pilot: torch.Tensor, noisy: torch.Tensor, variance: torch.Tensor, side: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Shrink each cosine coefficient of a noisy image by P² / (P² + V), P that of a pilot and V the noise variance.
 
     Mean over shifted blocks; channels are decorrelated by a cosine transform, too; a block's mean is kept.
@@ -167,8 +176,9 @@ def wiener_filter(pilot: torch.Tensor, noisy: torch.Tensor, variance: torch.Tens
 
     Returns
     -------
-    Tensor
-        ``(1, c, h, w)``.
+    (Tensor, Tensor)
+        The filtered image, ``(1, c, h, w)``, and the variance that is left in it if P is the image's spectrum,
+        ``(1, 1, h, w)``: the mean of V P² / (P² + V) over each block.
 
     References
     ----------
@@ -185,15 +195,23 @@ def wiener_filter(pilot: torch.Tensor, noisy: torch.Tensor, variance: torch.Tens
         functional.pad(torch.einsum("dc,schw->sdhw", between, image), pad, mode="reflect") for image in (pilot, noisy)
     )
     variance_wide = functional.pad(variance.mean(dim=1, keepdim=True), pad, mode="reflect")
-    total = torch.zeros_like(pilot_wide)
+    total, left_over = torch.zeros_like(pilot_wide), torch.zeros_like(variance_wide)
     for top in range(0, side, stride):
         for left in range(0, side, stride):
             here = (..., slice(top, top + height), slice(left, left + width))
             power = blocks(pilot_wide[here]).square()
-            block_variance = functional.avg_pool2d(variance_wide[here], side)
-            block_variance = block_variance.repeat_interleave(side, dim=-2).repeat_interleave(side, dim=-1)
+            block_variance = _spread(functional.avg_pool2d(variance_wide[here], side), side)
             gain = power / (power + block_variance)
             gain[:, 0, ::side, ::side] = 1
             total[here] += blocks.invert(gain * blocks(noisy_wide[here]))
-    mean = total[..., side : side + pilot.shape[-2], side : side + pilot.shape[-1]] / _SHIFTS_PER_SIDE**2
-    return torch.einsum("dc,sdhw->schw", between, mean)
+            left_over[here] += _spread(
+                functional.avg_pool2d(gain.mean(dim=1, keepdim=True) * block_variance, side), side
+            )
+    inside = (..., slice(side, side + pilot.shape[-2]), slice(side, side + pilot.shape[-1]))
+    shifts = _SHIFTS_PER_SIDE**2
+    return torch.einsum("dc,sdhw->schw", between, total[inside] / shifts), left_over[inside] / shifts
+
+
+def _spread(blocks: torch.Tensor, side: int) -> torch.Tensor:
+    """Return ``(s, c, h, w)`` with every value repeated over a block."""
+    return blocks.repeat_interleave(side, dim=-2).repeat_interleave(side, dim=-1)

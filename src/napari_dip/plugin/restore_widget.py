@@ -104,6 +104,14 @@ class RestoreWidget(Container):
             name="detail_enhanced", text="also detail-enhanced", value=False,
             tooltip="The restored image plus what the smoothed one lacks of it.",
         )  # fmt: skip
+        self.uncertainty = CheckBox(
+            name="uncertainty", text="also uncertainty", value=False,
+            tooltip="How uncertain each pixel is: four runs instead of one, and their spread. Takes longer.",
+        )  # fmt: skip
+        self.residual = CheckBox(
+            name="residual", text="also residual", value=False,
+            tooltip="What was taken away. Look for structure in it: there the restoration went too far.",
+        )  # fmt: skip
         self.keep_known = CheckBox(
             name="keep_known", text="agree with the known pixels", value=defaults.keep_known,
             tooltip="On: known pixels stay as they are, and an enlarged image shrinks to the original. "
@@ -137,7 +145,8 @@ class RestoreWidget(Container):
         form: Container = Container(name="form")
         form.extend([  # after its making: magicgui then aligns the labels
             self.image, self.task, self.factor, self.mask, self.missing_label, self.quality, self.smoothed,
-            self.detail_enhanced, self.keep_known, self.smoothed_lipschitz_bound, self.detail_amount,
+            self.detail_enhanced, self.residual, self.uncertainty, self.keep_known, self.smoothed_lipschitz_bound,
+            self.detail_amount,
         ])  # fmt: skip
         form.margins = (0, 0, 0, 0)
         for field in (*form, *self.advanced):
@@ -167,7 +176,8 @@ class RestoreWidget(Container):
         task = find_task(self.task.value)
         self.missing_label.visible = self.mask.value is not None
         self.keep_known.visible = task.keeps_known
-        self.smoothed.visible = self.detail_enhanced.visible = task.removes_noise
+        for output in (self.smoothed, self.detail_enhanced, self.residual, self.uncertainty):
+            output.visible = task.removes_noise
         self.detail_amount.visible = self.detail_enhanced.value or not task.removes_noise
         self.smoothed_lipschitz_bound.visible = self.detail_amount.visible or self.smoothed.value
         self.factor.visible = task.needs_factor
@@ -194,6 +204,8 @@ class RestoreWidget(Container):
             self.advanced.settings(),
             smoothed=self.smoothed.value,
             detail_enhanced=self.detail_enhanced.value,
+            residual=self.residual.value,
+            uncertainty=self.uncertainty.value,
             keep_known=self.keep_known.value,
             smoothed_lipschitz_bound=self.smoothed_lipschitz_bound.value,
             detail_amount=self.detail_amount.value,
@@ -297,8 +309,9 @@ class RestoreWidget(Container):
             "detail-enhanced": result.detail_enhanced,
             "restored": result.restored if task.removes_noise else None,
         }
-        if result.uncertainty is not None:
-            add_over(self._viewer, self._source, result.uncertainty, "uncertainty", metadata, own_contrast=True)
+        for suffix, data in (("uncertainty", result.uncertainty), ("residual", result.residual)):
+            if data is not None:
+                add_over(self._viewer, self._source, data, suffix, metadata, own_contrast=True)
         made = [(suffix, data) for suffix, data in outputs.items() if data is not None]
         for suffix, data in made:
             add_over(self._viewer, self._source, data, suffix, metadata)
@@ -306,7 +319,8 @@ class RestoreWidget(Container):
         plot.show_history([each.step for each in result.history], [each.band_correspondence for each in result.history])
         plot.mark_stop(result.step, result.stop_reason.value)
         self.status.value = (
-            f"Done: step {result.step} was chosen; {result.stop_reason.value} ({result.record.seconds:.0f} s)."
+            f"Done: step {result.step} was chosen; {result.stop_reason.value} ({result.record.seconds:.0f} s). "
+            f"{result.note}".strip()
         )
         if not made:
             show_info("It was stopped before anything could be kept.")

@@ -1,0 +1,51 @@
+"""What the noise and the residual say about a denoised image, in sentences for its user."""
+
+from __future__ import annotations
+
+from .measurement.noise import NoiseModel
+
+_HARDLY_ANY = 0.01  # noise deviation, of the image's range
+_COLOURED = 0.1  # correlation of a residual's neighbours
+
+
+def advise_denoising(
+    noise: NoiseModel | None, *, correlated_over: int, residual_correlation: float, scale: float
+) -> str:
+    """Say how strong the noise is, whether denoising was worth while, and what to look at.
+
+    Parameters
+    ----------
+    noise : NoiseModel or None
+        Estimated on values in [0, 1]; None if there was none to estimate.
+    correlated_over : int
+        Side of the squares within which errors are correlated, in pixels; 1 for independent noise.
+    residual_correlation : float
+        Of the residual's neighbours; the larger of the two directions.
+    scale : float
+        Intensities per unit of value.
+    """
+    sentences = []
+    if correlated_over > 1:
+        sentences.append(
+            "The noise of neighbouring pixels is correlated (interpolation, compression, a blur?): the fit was judged "
+            f"by squares of {correlated_over} pixels instead of single ones, and classical filters were left out. "
+            "If you have the image as the camera gave it, restore that."
+        )
+    elif noise is not None:
+        deviation = noise.mean_variance**0.5
+        level = f"{deviation * scale:.3g} ({deviation:.1%} of the range)"
+        if deviation < _HARDLY_ANY:
+            sentences.append(f"There is hardly any noise, {level}: denoising can take away more than it gives.")
+        elif noise.slope > 0:
+            sentences.append(f"The noise grows with brightness, {level} on average, as photons' does.")
+        else:
+            sentences.append(
+                f"The noise is equally strong everywhere, {level}. If it is Gaussian, a filter such as BM3D that is "
+                "told this level is faster and may be better."
+            )
+    if residual_correlation > _COLOURED and correlated_over == 1:
+        sentences.append(
+            f"What was taken away is not white (neighbours correlate by {residual_correlation:.2f}): look at the "
+            "residual, structure went with the noise."
+        )
+    return " ".join(sentences)

@@ -8,7 +8,14 @@ from skimage import data
 from napari_dip.measurement.data_term import data_term_of
 from napari_dip.measurement.noise import NoiseModel
 from napari_dip.measurement.task import find_task
-from napari_dip.optimisation.partner import CompletingPartner, DenoisingPartner, Partner, choose_partner, wiener_filter
+from napari_dip.optimisation.partner import (
+    CompletingPartner,
+    DenoisingPartner,
+    Partner,
+    choose_partner,
+    non_local_means,
+    wiener_filter,
+)
 
 DEVIATION = 0.1
 
@@ -43,6 +50,15 @@ def test_a_poor_prior_is_helped_and_a_perfect_one_is_left(noisy) -> None:
     blurred = torch.nn.functional.avg_pool2d(truth, 7, 1, 3)
     assert mean_square(helped_by(partner, blurred) - truth) < 0.5 * mean_square(blurred - truth)
     assert mean_square(helped_by(partner, truth) - truth) < 0.05 * DEVIATION**2
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_non_local_means_removes_noise_in_its_place(noisy, channels: int) -> None:
+    truth, values, held_out = (part[:, :channels] for part in noisy)
+    noise = NoiseModel(DEVIATION**2, 0.0, 1e-6, DEVIATION**2)
+    smooth = non_local_means(values, ~held_out, noise)
+    assert smooth.shape == truth.shape
+    assert mean_square(smooth - truth) < 0.5 * DEVIATION**2
 
 
 def test_what_is_held_out_only_weighs(noisy) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
 import torch
 from scipy import ndimage
 from skimage.restoration import denoise_nl_means
@@ -151,10 +152,9 @@ def non_local_means(values: torch.Tensor, fitted: torch.Tensor, noise: NoiseMode
     Buades, Coll and Morel: A non-local algorithm for image denoising, CVPR 2005.
     """
     nearest = ndimage.distance_transform_edt(~fitted[0, 0].cpu().numpy(), return_distances=False, return_indices=True)
-    image = noise.stabilise(values[0].cpu().numpy()[:, *nearest])
-    smooth = denoise_nl_means(
-        image, _PATCH, _REACH, h=_STRENGTH, sigma=1.0, fast_mode=True, channel_axis=0
-    ).reshape(image.shape)  # fmt: skip
+    image = np.moveaxis(noise.stabilise(values[0].cpu().numpy()[:, *nearest]), 0, -1)
+    smooth = denoise_nl_means(image, _PATCH, _REACH, h=_STRENGTH, sigma=1.0, fast_mode=True, channel_axis=-1)
+    smooth = np.moveaxis(smooth.reshape(image.shape), -1, 0)  # a single channel's axis is dropped
     return torch.from_numpy(noise.unstabilise(smooth)).to(values)[None]
 
 

@@ -9,6 +9,7 @@ from skimage import io
 from typer.testing import CliRunner
 
 from napari_dip.command_line import app
+from napari_dip.image_files import read_image
 
 QUICK = ["--preset", "fast", "--step-limit", "10", "--device", "cpu"]
 
@@ -57,6 +58,19 @@ def test_super_resolution_and_any_setting(noisy, tmp_path, camera) -> None:
         assert file.asarray().shape == (2 * camera.shape[0], 2 * camera.shape[1])
         settings = json.loads(file.pages[0].description)["settings"]
     assert (settings["network"], settings["width"]) == ("conv_net", 8)
+
+
+def test_residual_and_uncertainty_are_tiffs_even_beside_a_png(noisy, tmp_path) -> None:
+    done = run(
+        "restore", str(noisy), str(tmp_path / "out.png"), "--residual", "--uncertainty", "--step-limit", "10",
+        "--set", "width=8", "--set", "levels=2",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    image = read_image(noisy).astype(float)
+    np.testing.assert_allclose(
+        read_image(tmp_path / "out.png") + read_image(tmp_path / "out_residual.tif"), image, atol=0.51
+    )
+    assert read_image(tmp_path / "out_uncertainty.tif").min() > 0
 
 
 def test_deblocking_reads_the_table_from_the_file(tmp_path, camera) -> None:

@@ -273,7 +273,7 @@ class Settings:
             case "default":
                 return default
             case "fast":
-                return replace(default, width=32, learning_rate=0.005, patience=150)
+                return replace(default, width=32, learning_rate=0.006, patience=100)
             case "best":
                 return replace(default, runs=4)
             case "published":

@@ -161,6 +161,20 @@ def test_langevin_dynamics_brings_an_uncertainty_layer(viewer, qtbot, camera) ->
     assert uncertainty.colormap.name == "magma"
 
 
+def test_uncertainty_and_residual_come_as_layers_when_asked_for(viewer, qtbot, camera) -> None:
+    viewer.add_image(camera, name="cells", scale=(0.5, 0.5))
+    widget = open_widget(viewer)
+    widget.uncertainty.value = widget.residual.value = True
+    widget.advanced["step_limit"].value = 20
+    widget.start()
+    finish(widget, qtbot)
+    restored, residual = viewer.layers["cells restored"], viewer.layers["cells residual"]
+    np.testing.assert_allclose(restored.data + residual.data, camera, atol=1e-3)
+    assert viewer.layers["cells uncertainty"].data.min() > 0
+    assert tuple(residual.scale) == (0.5, 0.5)
+    assert "residual_correlation" in residual.metadata["napari-dip"]
+
+
 def test_a_preset_sets_the_advanced_fields_and_what_the_user_changes_counts(viewer) -> None:
     widget = open_widget(viewer)
     widget.advanced["seed"].value = 7

@@ -44,6 +44,17 @@ def test_the_tables_are_printed_and_resumed(tmp_path) -> None:
 
 
 @pytest.mark.full
+def test_the_ablation_is_printed(tmp_path) -> None:
+    for folder, name in (("denoise", "camera"), ("microscopy", "a_raw"), ("microscopy", "a_truth")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        io.imsave(tmp_path / folder / f"{name}.png", data.camera()[60:124, 130:194], check_contrast=False)
+    arguments = ("--data", tmp_path, "--variant", "width 32", "--results", tmp_path / "results.jsonl")
+    printed = run("ablation.py", *arguments)
+    assert printed.count("width 32") == 2
+    assert "0 of 2 to do" in run("ablation.py", *arguments)
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("figure", [3, 4, 5, 6, 7, 16])
 def test_the_figures_are_drawn(tmp_path, figure: int) -> None:
     run("figures.py", tmp_path, "--size", 64, "--width", 8, "--steps", 30, "--figure", figure)

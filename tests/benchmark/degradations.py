@@ -23,9 +23,15 @@ class Case:
     truth: NDArray
     mask: NDArray | None = None
     factor: int | None = None
+    same_units: bool = True
 
     def score(self, restored: NDArray) -> float:
-        """PSNR in dB of the whole image, clipped to [0, 255]."""
+        """PSNR in dB of the whole image in [0, 255], after a least-squares gain and offset where units differ."""
+        restored = np.asarray(restored, dtype=np.float64)
+        if not self.same_units:
+            design = np.stack([restored.ravel(), np.ones(restored.size)], axis=1)
+            gain_and_offset, *_ = np.linalg.lstsq(design, self.truth.ravel(), rcond=None)
+            restored = (design @ gain_and_offset).reshape(restored.shape)
         error = np.mean((np.clip(restored, 0, 255) - self.truth) ** 2)
         return float(10 * np.log10(255**2 / error))
 
@@ -53,6 +59,12 @@ def noisy(path: Path, size: int | None, sigma: float) -> Case:
     truth = read(path, size)
     noise = np.random.default_rng(0).normal(0, sigma, truth.shape)
     return Case("denoise", np.clip(truth + noise, 0, 255), truth)
+
+
+def acquired(path: Path, size: int | None, level: float = 0) -> Case:
+    """One exposure NAME_raw and the mean of many, NAME_truth, beside it; stored with other contrast."""
+    truth = read(path.with_name(path.name.replace("_raw", "_truth")), size)
+    return Case("denoise", read(path, size), truth, same_units=False)
 
 
 def compressed(path: Path, size: int | None, quality: float) -> Case:

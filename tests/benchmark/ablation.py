@@ -1,0 +1,92 @@
+"""What each part of the default settings is worth: every variant on the same noisy images, PSNR and seconds.
+
+    python tests/benchmark/ablation.py --data DIR [--variant NAME ...] [--results FILE]
+
+DIR holds ``denoise/`` (photographs; Gaussian noise of 25 is added to their 128 px centres) and may hold ``microscopy/``
+(pairs NAME_raw, NAME_truth; 256 px centres). Every finished case is written to --results at once; started again, the run
+goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from degradations import SUFFIXES, Case, acquired, find_images, noisy
+from paper import read_results
+from rich.progress import track
+
+import napari_dip
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "no partner": {"partner": False},
+    "λ = 1.2": {"lipschitz_bound": 1.2},
+    "λ = 1.4": {"lipschitz_bound": 1.4},
+    "no bound": {"lipschitz_bound": None},
+    "learning rate 0.001": {"learning_rate": 0.001},
+    "learning rate 0.002": {"learning_rate": 0.002},
+    "learning rate 0.008": {"learning_rate": 0.008},
+    "outputs not averaged": {"averaging": 0.0},
+    "outputs averaged over 100 steps": {"averaging": 0.99},
+    "noise of 0.05 on z": {"input_noise": 0.05},
+    "width 32": {"width": 32},
+    "width 128": {"width": 128},
+    "two runs": {"runs": 2},
+    "four runs": {"runs": 4},
+    "patience 150": {"patience": 150},
+    "patience 600": {"patience": 600},
+}
+_ALONE = {"λ = 1.2", "λ = 1.4", "no bound", "outputs not averaged", "four runs"}  # measured without a partner, too
+VARIANTS |= {f"no partner, {name}": VARIANTS[name] | {"partner": False} for name in sorted(_ALONE)}
+
+
+def main() -> None:
+    """Run what is not yet in the results, then print the means."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--family", choices=("photographs", "microscopy"), help="default: both")
+    parser.add_argument("--variant", action="append", choices=list(VARIANTS), help="default: all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--results", type=Path, default=Path("ablation.jsonl"))
+    arguments = parser.parse_args()
+    variants = arguments.variant or list(VARIANTS)
+    cases = {key: case for key, case in find_cases(arguments.data).items() if arguments.family in (None, key[0])}
+    done = read_results(arguments.results)
+    keys = {
+        (variant, *key): f"{variant}; {'; '.join(key)}; seed {arguments.seed}" for variant in variants for key in cases
+    }
+    todo = [(case, text) for case, text in keys.items() if text not in done]
+    for (variant, *key), text in track(todo, description=f"{len(todo)} of {len(keys)} to do"):
+        settings = dataclasses.replace(napari_dip.Settings(), seed=arguments.seed, **VARIANTS[variant])
+        case = cases[key[0], key[1]]
+        start = time.perf_counter()
+        result = napari_dip.restore(case.degraded.astype(np.float32), settings=settings)
+        figures = {"psnr": case.score(result.restored), "step": result.step, "seconds": time.perf_counter() - start}
+        done[text] = figures
+        with arguments.results.open("a") as file:
+            file.write(json.dumps({"case": text, **figures}) + "\n")
+    for family in dict.fromkeys(key[0] for key in cases):
+        print(f"\n{family}")
+        for variant in variants:
+            rows = [done[keys[variant, *key]] for key in cases if key[0] == family]
+            psnr, seconds = (np.mean([row[name] for row in rows]) for name in ("psnr", "seconds"))
+            print(f"  {variant:40s} {psnr:6.2f} dB  {seconds:6.1f} s each")
+
+
+def find_cases(folder: Path) -> dict[tuple[str, str], Case]:
+    """Return the cases by family and name."""
+    cases = {("photographs", path.stem): noisy(path, 128, 25) for path in find_images(folder, "denoise")}
+    for path in sorted((folder / "microscopy").glob("*_raw.*")):
+        if path.suffix.lower() in SUFFIXES:
+            cases["microscopy", path.stem.removesuffix("_raw")] = acquired(path, 256)
+    return cases
+
+
+if __name__ == "__main__":
+    main()

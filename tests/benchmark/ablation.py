@@ -3,8 +3,8 @@
     python tests/benchmark/ablation.py --data DIR [--variant NAME ...] [--results FILE]
 
 DIR holds ``denoise/`` (photographs; Gaussian noise of 25 is added to their 128 px centres) and may hold ``microscopy/``
-(pairs NAME_raw, NAME_truth; 256 px centres). Every finished case is written to --results at once; started again, the run
-goes on where it ended.
+(pairs NAME_raw, NAME_truth; 256 px centres). Every finished case is written to --results at once; started again, the
+run goes on where it ended.
 """
 
 from __future__ import annotations

@@ -492,6 +492,7 @@ class _Stage:
         rule = choose_rule(
             self.settings.stopping,
             patience=self.settings.patience,
+            wait_for_prior=self.settings.wait_for_prior,
             ratio_window=self.settings.ratio_window,
             ratio_threshold=self.settings.ratio_threshold,
             knows_discrepancy=not fit.data_term.by_pixel,

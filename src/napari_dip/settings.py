@@ -106,6 +106,8 @@ class Settings:
         ``"ratio"``: the blur/sharpness ratio no longer changes (Eq. 8); ``"fixed"``: run to ``step_limit``.
     patience : int
         Steps without a smaller held-out error after which ``"auto"`` stops.
+    wait_for_prior : bool
+        Whether it waits for the error of the prior alone, too, which partners may outdo at first.
     ratio_window, ratio_threshold : int, float
         n (in steps) and ε of Eq. 8.
     step_limit : int
@@ -161,6 +163,7 @@ class Settings:
     held_out_side: int | Literal["auto"] = "auto"
     stopping: Literal["auto", "ratio", "fixed"] = "auto"
     patience: int = 300
+    wait_for_prior: bool = True
     ratio_window: int = 100
     ratio_threshold: float = 0.01
     step_limit: int = 3000
@@ -179,7 +182,15 @@ class Settings:
         for name, words in _WORDS.items():
             if getattr(self, name) not in words:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(words)}.")
-        for name in ("keep_known", "smoothed", "detail_enhanced", "partner", "uncertainty", "residual"):
+        for name in (
+            "keep_known",
+            "smoothed",
+            "detail_enhanced",
+            "partner",
+            "wait_for_prior",
+            "uncertainty",
+            "residual",
+        ):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; give True or False.")
         for name, least in _WHOLE_NUMBERS.items():
@@ -229,7 +240,8 @@ class Settings:
         Parameters
         ----------
         name : str
-            ``"default"``; ``"fast"`` (a narrower network, larger steps); ``"best"`` (four networks averaged).
+            ``"default"``; ``"fast"`` (a narrower network, larger steps, less patience); ``"best"`` (four networks
+            averaged).
             Of Shi et al. 2022: ``"published"`` (the authors' code as it denoises: width 128, λ = 1.4, learning rate
             0.001, 10,000 steps, no automatic stop); ``"paper"`` (one convolution per level, Gaussian upsampling, λ = 2,
             ratio stop).
@@ -273,7 +285,7 @@ class Settings:
             case "default":
                 return default
             case "fast":
-                return replace(default, width=32, learning_rate=0.006, patience=100)
+                return replace(default, width=32, learning_rate=0.006, patience=100, wait_for_prior=False)
             case "best":
                 return replace(default, runs=4)
             case "published":

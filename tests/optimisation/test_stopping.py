@@ -35,6 +35,9 @@ def test_held_out_rule_waits_for_the_prior() -> None:
     prior = [3.0, 2.5, 2.0, 1.5, 1.2, 1.2, 1.2, 1.2]
     reasons = [rule.update(10 * (n + 1), measured(1.0, prior_error=error)) for n, error in enumerate(prior)]
     assert reasons == [None] * 7 + [StopReason.HELD_OUT]
+    impatient = HeldOutRule(patience=30, wait_for_prior=False)
+    reasons = [impatient.update(10 * (n + 1), measured(1.0, prior_error=error)) for n, error in enumerate(prior[:4])]
+    assert reasons == [None] * 3 + [StopReason.HELD_OUT]
 
 
 def test_ratio_rule_stops_when_the_mean_is_steady() -> None:
@@ -61,4 +64,6 @@ def test_a_rule_that_misses_its_figure_says_so() -> None:
         with pytest.raises(ValueError, match=what):
             rule.update(10, measured())
     with pytest.raises(ValueError, match="choose auto"):
-        choose_rule("never", patience=1, ratio_window=1, ratio_threshold=1.0, knows_discrepancy=False)
+        choose_rule(
+            "never", patience=1, wait_for_prior=True, ratio_window=1, ratio_threshold=1.0, knows_discrepancy=False
+        )

@@ -34,17 +34,17 @@ class StoppingRule(Protocol):
 class HeldOutRule:
     """Stop when no held-out error has found a new minimum for a number of steps.
 
-    The estimate's and the prior's own are both watched: a partner may make the first good at once, while the prior has
-    much to learn that will help it yet.
-
     Parameters
     ----------
     patience : int
         That number of steps. A minimum counts as new when it is at least 0.1% below the last.
+    wait_for_prior : bool
+        Whether to watch the prior's own error beside the estimate's: a partner may make the estimate good at once,
+        while the prior has much to learn that will help it yet.
     """
 
-    def __init__(self, patience: int) -> None:
-        self._patience = patience
+    def __init__(self, patience: int, wait_for_prior: bool = True) -> None:
+        self._patience, self._wait_for_prior = patience, wait_for_prior
         self._smallest = [float("inf")] * 2
         self._step = 0
 
@@ -53,7 +53,7 @@ class HeldOutRule:
         for n, error in enumerate((measures.held_out_error, measures.prior_error)):
             if error is None:
                 raise ValueError("the held-out rule needs held-out pixels.")
-            if error < 0.999 * self._smallest[n]:
+            if error < 0.999 * self._smallest[n] and (n == 0 or self._wait_for_prior):
                 self._smallest[n], self._step = error, step
         return StopReason.HELD_OUT if step - self._step >= self._patience else None
 
@@ -116,14 +116,20 @@ class FixedRule:
 
 
 def choose_rule(
-    stopping: str, *, patience: int, ratio_window: int, ratio_threshold: float, knows_discrepancy: bool
+    stopping: str,
+    *,
+    patience: int,
+    wait_for_prior: bool,
+    ratio_window: int,
+    ratio_threshold: float,
+    knows_discrepancy: bool,
 ) -> StoppingRule:
     """Return the rule that ``Settings.stopping`` names, "auto" by what can be known of the errors."""
     match stopping:
         case "auto":
             if knows_discrepancy:
                 return DiscrepancyRule(_QUANTISATION_SHARE)
-            return HeldOutRule(patience)
+            return HeldOutRule(patience, wait_for_prior)
         case "ratio":
             return RatioRule(ratio_window, ratio_threshold)
         case "fixed":

@@ -166,6 +166,15 @@ def test_stop_keeps_the_best_so_far(camera, small_settings) -> None:
     assert last.result.record.stop_step == 13
 
 
+def test_the_width_follows_the_noise(camera, small_settings) -> None:
+    settings = dataclasses.replace(small_settings, width="auto", step_limit=2)
+    noisy = np.tile(camera, (2, 2)) + np.random.default_rng(0).normal(0, 20, (96, 80))
+    assert restore(noisy, settings=settings).settings.width == 32
+    assert restore(noisy, settings=dataclasses.replace(settings, partner=False)).settings.width == 64
+    assert restore(noisy, task="super_resolve", factor=2, settings=settings).settings.width == 64
+    assert restore(noisy, settings=dataclasses.replace(settings, width=48)).settings.width == 48
+
+
 def test_settings_used_are_resolved_and_recorded(camera, small_settings) -> None:
     result = restore(camera, settings=small_settings)
     assert result.settings.device == "cpu"

@@ -31,6 +31,7 @@ from .spectrum.whiteness import neighbour_correlation
 _FEWEST_LEVELS, _MOST_LEVELS = 5, 10  # of levels="auto"
 _WIDE_HOLE, _SQUARE_PER_HOLE = 10, 0.8  # pixels; of held_out_side="auto"
 _HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
+_WIDTH, _WIDTH_WITH_PARTNER = 64, 32  # of width="auto"
 _RUNS_FOR_UNCERTAINTY = 4
 _FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2  # λ of lipschitz_bound="auto"
 
@@ -261,13 +262,14 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
     generator = torch.Generator().manual_seed(settings.seed)
     settings = resolve_settings(settings, data_term)
     levels, side = cast("int", settings.levels), cast("int", settings.held_out_side)
+    width = cast("int", settings.width)
     share = cast("float", settings.held_out)
     low, high, mean = _range_of(data_term)
     architecture = Architecture(
         runs=settings.runs,
         input_channels=settings.input_channels,
         output_channels=len(mean),
-        width=settings.width,
+        width=width,
         levels=levels,
         convolutions_per_level=settings.convolutions_per_level,
         stem_convolutions=settings.stem_convolutions,
@@ -311,7 +313,7 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
 
 
 def resolve_settings(settings: Settings, data_term: DataTerm) -> Settings:
-    """Return the settings with every "auto" that depends on what is missing replaced by its value.
+    """Return the settings with every "auto" that depends on the measurement replaced by its value.
 
     Wide holes want more levels, so that no pixel of the Decoder's input lies wholly within one: what is drawn there
     would depend on nothing that is known. And they want to be judged by squares nearly as wide: single pixels are
@@ -331,7 +333,10 @@ def resolve_settings(settings: Settings, data_term: DataTerm) -> Settings:
         held_out = _HELD_OUT_PIXELS if side == 1 else _HELD_OUT_SQUARES
     # the spread of runs takes several
     runs = _RUNS_FOR_UNCERTAINTY if settings.uncertainty and settings.runs == 1 else settings.runs
-    return dataclasses.replace(settings, levels=levels, held_out=held_out, held_out_side=side, runs=runs)
+    width = settings.width
+    if width == "auto":
+        width = _WIDTH_WITH_PARTNER if settings.partner and data_term.noise is not None else _WIDTH
+    return dataclasses.replace(settings, levels=levels, held_out=held_out, held_out_side=side, runs=runs, width=width)
 
 
 def _range_of(data_term: DataTerm) -> tuple[float, float, torch.Tensor]:

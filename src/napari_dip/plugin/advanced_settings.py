@@ -61,8 +61,8 @@ CHOICES = {
     ),
     "gaussian_kernel_size": Choice("Gaussian kernel", "Its side in pixels, odd; at least 4σ + 1.", SpinBox,
                                    {"min": 1, "max": 41, "step": 2}),
-    "width": Choice("Channels", "Of every layer. More draw finer detail and take longer.", SpinBox,
-                    {"min": 1, "max": 1024}),
+    "width": Choice("Channels", "Of every layer. More draw finer detail and take longer. auto: 64, and 32 where noise "
+                    "is removed.", LineEdit, {}),
     "levels": Choice("Levels", "Number of enlargements by two. More levels bridge wider holes. auto: 5, or as many as "
                      "the widest hole needs.", LineEdit, {}),
     "convolutions_per_level": Choice("Convolutions a level", "More draw finer detail and take longer.", SpinBox,
@@ -86,6 +86,7 @@ CHOICES = {
 }  # fmt: skip
 _DECIMALS = 4
 _SHOWN_FOR_GAUSSIAN = ("gaussian_sigma", "gaussian_kernel_size")
+_WHOLE_OR_AUTO = ("levels", "width")
 _WORDS = {"auto": "auto", "none": None}
 
 
@@ -151,12 +152,12 @@ def _as_shown(value: Any, field: Any) -> Any:
 
 def _as_setting(value: Any, field: Any) -> Any:
     """Return what a field shows as a setting."""
-    if field.name not in ("lipschitz_bound", "levels"):
+    if field.name not in ("lipschitz_bound", *_WHOLE_OR_AUTO):
         return value.strip() or "auto" if isinstance(value, str) else value
     text = value.strip().lower() or "auto"
     if text in _WORDS:
         return _WORDS[text]
     try:
-        return int(text) if field.name == "levels" else float(text)
+        return int(text) if field.name in _WHOLE_OR_AUTO else float(text)
     except ValueError:
         raise ValueError(f'{field.label} is "{value}"; give a number, or auto.') from None

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from magicgui.widgets import ComboBox, Container, FloatSpinBox, LineEdit, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
 
 from ..settings import Settings
@@ -38,6 +38,10 @@ CHOICES = {
         "Stop by", "Pixels that the fit never sees and that judge it; or the paper's ratio of blurriness to sharpness; "
         "or at the step limit only.", ComboBox,
         _words(("held-out pixels", "auto"), ("paper's ratio", "ratio"), ("step limit", "fixed")),
+    ),
+    "partner": Choice(
+        "Classical partners", "Non-local means and a Wiener filter help to remove noise, as far as the held-out pixels "
+        "gain. Off: the network alone, as in the paper.", CheckBox, {"text": ""},
     ),
     "runs": Choice("Networks averaged", "Several networks, trained side by side and averaged: less of each one's "
                    "invention, more time.", SpinBox, {"min": 1, "max": 64}),

@@ -62,13 +62,20 @@ def test_non_local_means_removes_noise_in_its_place(noisy, channels: int) -> Non
 
 
 def test_what_is_held_out_only_weighs(noisy) -> None:
-    """Turning the held-out pixels' noise around changes the weights, nothing that a filter saw."""
+    """Other held-out pixels change the shares, nothing that a judged filter sees; the result sees them, too."""
+    _, values, held_out = noisy
+    partner, other = (partner_of(each, held_out) for each in (values, torch.where(held_out, 7.0, values)))
+    pilot = torch.full_like(values, 0.5)
+    assert other._smooth_of_fitted.equal(partner._smooth_of_fitted)
+    assert other._filter(pilot, ~held_out, 4)[0].equal(partner._filter(pilot, ~held_out, 4)[0])
+    assert not other._smooth_of_known.equal(partner._smooth_of_known)
+
+
+def test_seeing_all_pixels_is_better(noisy) -> None:
     truth, values, held_out = noisy
-    for output in (truth, torch.full_like(truth, 0.5)):
-        first = helped_by(partner_of(values, held_out), output)
-        other = partner_of(torch.where(held_out, 7.0, values), held_out)
-        assert other._non_local_means.equal(partner_of(values, held_out)._non_local_means)
-        assert first.shape == helped_by(other, output).shape
+    partner = partner_of(values, held_out)
+    blurred = torch.nn.functional.avg_pool2d(truth, 5, 1, 2)
+    assert mean_square(helped_by(partner, blurred) - truth) < mean_square(partner.judge(blurred) - truth)
 
 
 def test_missing_pixels_are_the_priors(noisy) -> None:

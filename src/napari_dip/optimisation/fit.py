@@ -26,7 +26,7 @@ class Measures:
     loss : float
         Mean data term of the fitted entries, of intensities in [0, 1].
     held_out_error : float or None
-        The same of the present estimate on the held-out entries.
+        The same of the present estimate on the held-out entries, which it has not seen.
     prior_error : float or None
         The same without the partner's help: of the averaged output alone.
     discrepancy : float or None
@@ -191,7 +191,7 @@ class Fit:
         output = self._output.mean(dim=0, keepdim=True)
         seen, measured = self.data_term.compare(output)
         average = self.averaged_output
-        estimate, variance = self._present_estimate()
+        estimate = average if self._partner is None else self._partner.judge(average)
         error, prior_error = self._held_out_error(estimate), self._held_out_error(average)
         discrepancy = self.data_term.discrepancy(estimate)
         figures = torch.cat(
@@ -205,7 +205,7 @@ class Fit:
         loss, held_out_error, prior_held_out_error, beside_truth, blurred, sharp, *bands = figures.tolist()
         if self._judged and held_out_error < self._smallest_error:
             self._smallest_error, self._best_step = held_out_error, self.step_count
-            self._best, self._best_variance = estimate.clone(), variance.clone()
+            self._best, self._best_variance = self._present_estimate()
         return Measures(
             loss=loss,
             held_out_error=held_out_error if self._judged else None,

@@ -16,15 +16,19 @@ from ..measurement.missing_pixels import fill_smoothly
 from ..measurement.noise import NoiseModel
 
 _BLOCK_SIDES = (8, 16)  # of the Wiener filter; one for texture, one for smooth images
-_SHIFTS_PER_SIDE = 4
+_SHIFTS, _SHIFTS_OF_RESULT = 4, 8  # of the blocks, along either side; more is better, and slower
 _PATCH, _REACH, _STRENGTH = 5, 6, 0.8  # of non-local means: pixels, pixels, noise deviations
 
 
 class Partner(Protocol):
     """Makes more of the prior's output with what it knows of the degraded image."""
 
+    def judge(self, output: torch.Tensor) -> torch.Tensor:
+        """Return what becomes of the prior's output, ``(1, c, H, W)``, if no held-out pixel is seen: to be judged."""
+        ...
+
     def help(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the better image, ``(1, c, H, W)``, of the prior's output, and the variance of the noise in it."""
+        """Return the same with all known pixels seen, weighed as before, and the variance of the noise in it."""
         ...
 
 
@@ -65,55 +69,78 @@ class CompletingPartner:
     def __init__(self, values: torch.Tensor, fitted: torch.Tensor, held_out: torch.Tensor) -> None:
         self._values, self._fitted, self._held_out = values, fitted, held_out
 
+    def judge(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the output with what was missing of it, ``(1, c, h, w)``, continued from the fitted pixels."""
+        change, share = self._missing(output)
+        return torch.where(self._fitted, output, output + share * change)
+
     def help(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the output with what was missing of it, ``(1, c, h, w)``, and 0: of the noise nothing is known."""
+        """Return the same, continued from all known pixels, and 0: of the noise nothing is known."""
+        _, share = self._missing(output)
+        known = self._fitted | self._held_out
+        change = fill_smoothly(torch.where(known, self._values - output, 0.0), known)
+        return torch.where(known, output, output + share * change), output.new_zeros(())
+
+    def _missing(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the fitted pixels' residual, continued, and the share of it that is best."""
         residual = self._values - output
         continued = fill_smoothly(torch.where(self._fitted, residual, 0.0), self._fitted)
-        share = best_share(continued, residual, self._held_out)
-        return torch.where(self._fitted, output, output + share * continued), output.new_zeros(())
+        return continued, best_share(continued, residual, self._held_out)
 
 
 class DenoisingPartner:
     """Non-local means of the degraded image, and a Wiener filter that takes the prior's spectrum for the image's.
 
     The prior's output p and the non-local means n are blended, m = n + a (p - n); the degraded image is filtered with
-    m's spectrum, to w; the result is m + b (w - m). The weights a and b, in [0, 1], are those with the smallest squared
-    error on the held-out pixels, of which neither filter sees anything.
+    m's spectrum, to w; the result is m + b (w - m). The shares a and b, in [0, 1], are those with the smallest squared
+    error on the held-out pixels, of which neither filter sees anything then; with these shares both see everything.
 
     Parameters
     ----------
     values : Tensor
         ``(1, c, h, w)``, the degraded image.
     fitted, held_out : Tensor
-        ``(1, 1, h, w)`` bool: the pixels that the filters may see, and those that judge them. Pixels that are neither
-        are missing: there the result is p.
+        ``(1, 1, h, w)`` bool: the pixels that the filters may always see, and those that judge them. Pixels that are
+        neither are missing: there the result is p.
     noise : NoiseModel
     """
 
     def __init__(self, values: torch.Tensor, fitted: torch.Tensor, held_out: torch.Tensor, noise: NoiseModel) -> None:
         self._values, self._fitted, self._held_out, self._noise = values, fitted, held_out, noise
-        self._non_local_means = non_local_means(values, fitted, noise)
+        self._known = fitted | held_out
+        self._smooth_of_fitted = non_local_means(values, fitted, noise)
+        self._smooth_of_known = non_local_means(values, self._known, noise)
+
+    def judge(self, output: torch.Tensor) -> torch.Tensor:
+        """Return what prior and filters make of the image together, ``(1, c, h, w)``, of the fitted pixels alone."""
+        image, _, _ = self._shared(output)
+        return image
 
     def help(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what prior and filters make of the image together, ``(1, c, h, w)``, and the Wiener filter's variance.
+        """Return the same of all known pixels, with as many shifts again, and the Wiener filter's variance."""
+        _, *shares = self._shared(output)
+        blend = torch.where(self._known, torch.lerp(self._smooth_of_known, output, shares[0]), output)
+        filtered, variance = self._filter(blend, self._known, _SHIFTS_OF_RESULT)
+        return torch.where(self._known, torch.lerp(blend, filtered, shares[1]), output), variance
 
-        Parameters
-        ----------
-        output : Tensor
-            ``(1, c, h, w)``, of the prior.
-        """
-        known = self._fitted | self._held_out
-        blend = torch.where(known, self._weigh(self._non_local_means, output), output)
-        seen = torch.where(self._fitted, self._values, blend)
-        variance = self._noise.variance(blend)
-        sides = [side for side in _BLOCK_SIDES if 2 * side <= min(blend.shape[-2:])]
-        images, variances = zip(*(wiener_filter(blend, seen, variance, side) for side in sides), strict=True)
-        filtered, left = torch.stack(images).mean(dim=0), torch.stack(variances).mean(dim=0)
-        return torch.where(known, self._weigh(blend, filtered), output), left
+    def _shared(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the image that is judged, and the two shares."""
+        first = self._share(self._smooth_of_fitted, output)
+        blend = torch.where(self._known, torch.lerp(self._smooth_of_fitted, output, first), output)
+        filtered, _ = self._filter(blend, self._fitted, _SHIFTS)
+        second = self._share(blend, filtered)
+        return torch.where(self._known, torch.lerp(blend, filtered, second), output), first, second
 
-    def _weigh(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """Return the point between two images that is nearest to the held-out pixels."""
-        return torch.lerp(one, other, best_share(other - one, self._values - one, self._held_out))
+    def _filter(self, pilot: torch.Tensor, seen: torch.Tensor, shifts: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the mean of the filters of all block sizes, and of their variances."""
+        noisy, variance = torch.where(seen, self._values, pilot), self._noise.variance(pilot)
+        sides = [side for side in _BLOCK_SIDES if 2 * side <= min(pilot.shape[-2:])]
+        images, variances = zip(*(wiener_filter(pilot, noisy, variance, side, shifts) for side in sides), strict=True)
+        return torch.stack(images).mean(dim=0), torch.stack(variances).mean(dim=0)
+
+    def _share(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """Return how far to go from one image towards another."""
+        return best_share(other - one, self._values - one, self._held_out)
 
 
 def best_share(change: torch.Tensor, error: torch.Tensor, judged: torch.Tensor) -> torch.Tensor:
@@ -159,7 +186,7 @@ def non_local_means(values: torch.Tensor, fitted: torch.Tensor, noise: NoiseMode
 
 
 def wiener_filter(
-    pilot: torch.Tensor, noisy: torch.Tensor, variance: torch.Tensor, side: int
+    pilot: torch.Tensor, noisy: torch.Tensor, variance: torch.Tensor, side: int, shifts: int = _SHIFTS
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Shrink each cosine coefficient of a noisy image by P² / (P² + V), P that of a pilot and V the noise variance.
 
@@ -172,7 +199,9 @@ def wiener_filter(
     variance : Tensor
         The same shape, of the noise.
     side : int
-        Of the blocks, a multiple of 4.
+        Of the blocks.
+    shifts : int
+        Along either side, a divisor of ``side``.
 
     Returns
     -------
@@ -188,7 +217,7 @@ def wiener_filter(
     blocks = BlockCosines(side)
     between = cosines(pilot.shape[1]).to(pilot)
     height, width = ((-(-size // side) + 1) * side for size in pilot.shape[-2:])  # of blocks that cover every shift
-    stride = side // _SHIFTS_PER_SIDE
+    stride = side // shifts
     below, right = (whole - stride - size for whole, size in zip((height, width), pilot.shape[-2:], strict=True))
     pad = (side, right, side, below)
     pilot_wide, noisy_wide = (
@@ -208,8 +237,7 @@ def wiener_filter(
                 functional.avg_pool2d(gain.mean(dim=1, keepdim=True) * block_variance, side), side
             )
     inside = (..., slice(side, side + pilot.shape[-2]), slice(side, side + pilot.shape[-1]))
-    shifts = _SHIFTS_PER_SIDE**2
-    return torch.einsum("dc,sdhw->schw", between, total[inside] / shifts), left_over[inside] / shifts
+    return torch.einsum("dc,sdhw->schw", between, total[inside] / shifts**2), left_over[inside] / shifts**2
 
 
 def _spread(blocks: torch.Tensor, side: int) -> torch.Tensor:

@@ -147,6 +147,16 @@ def test_progress_ends_with_the_result(camera, small_settings) -> None:
     assert everything[0].estimate.shape == camera.shape
 
 
+def test_reports_that_are_not_wanted_change_nothing(camera, small_settings) -> None:
+    wanted = iter([False, True])
+    few = list(restore_steps(camera, settings=small_settings, report_wanted=wanted.__next__))
+    everything = list(restore_steps(camera, settings=small_settings))
+    assert [each.step for each in few] == [20, 30]
+    np.testing.assert_array_equal(few[0].estimate, everything[1].estimate)
+    np.testing.assert_array_equal(few[-1].result.restored, everything[-1].result.restored)
+    assert few[-1].result.history == everything[-1].result.history
+
+
 def test_reports_do_not_depend_on_the_step_limit(camera, small_settings) -> None:
     short = list(restore_steps(camera, settings=dataclasses.replace(small_settings, step_limit=20)))
     long = list(restore_steps(camera, settings=dataclasses.replace(small_settings, step_limit=40)))

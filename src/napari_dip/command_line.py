@@ -30,6 +30,7 @@ from .image_files import (
     write_whole,
 )
 from .measurement.task import TASKS, find_task
+from .pace import at_most_every
 from .settings import PRESETS
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ TaskName = StrEnum("TaskName", {name: name for name in TASKS})  # type: ignore[m
 _DEFAULT_TASK = TaskName("denoise")
 _FURTHER_OUTPUTS = ("smoothed", "detail_enhanced", "uncertainty", "residual")  # fields of Settings and of Restoration
 _SIGNED_OUTPUTS = ("uncertainty", "residual")  # or small: nothing for a PNG
+_SECONDS_BETWEEN_REPORTS = 0.2
 _WORDS = {"none": None, "true": True, "false": False}
 
 
@@ -253,8 +255,9 @@ def _restore_with_progress(
     with _stop_on_interrupt() as stop, ProgressBar(*columns, console=Console(stderr=True)) as bar:
         bars = {}
         steps = restore_steps(
-            image, mask, task, factor, settings, quantisation_table=quantisation_table, stop_requested=stop.is_set
-        )
+            image, mask, task, factor, settings, quantisation_table=quantisation_table, stop_requested=stop.is_set,
+            report_wanted=at_most_every(_SECONDS_BETWEEN_REPORTS),
+        )  # fmt: skip
         for progress in steps:
             if progress.stage not in bars:
                 bars[progress.stage] = bar.add_task(progress.stage, total=progress.step_limit)

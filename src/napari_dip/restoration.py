@@ -179,7 +179,10 @@ def restore(
     ----------
     Shi, Mettes, Maji, Snoek: On Measuring and Controlling the Spectral Bias of the Deep Image Prior, IJCV 2022.
     """
-    (last,) = deque(restore_steps(image, mask, task, factor, settings, quantisation_table=quantisation_table), maxlen=1)
+    steps = restore_steps(
+        image, mask, task, factor, settings, quantisation_table=quantisation_table, report_wanted=lambda: False
+    )
+    (last,) = deque(steps, maxlen=1)
     assert last.result is not None
     return last.result
 
@@ -193,6 +196,7 @@ def restore_steps(
     *,
     quantisation_table: ArrayLike | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
+    report_wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[Progress]:
     """Restore one image step by step; everything is checked at the call, iteration ends when it has stopped.
 
@@ -202,11 +206,14 @@ def restore_steps(
     ----------
     stop_requested : callable
         Asked after every step; when it returns True, the run ends with the best so far.
+    report_wanted : callable
+        Asked at every report; when it returns False, this one is not yielded, and its estimate, which takes a while,
+        not made. The history is complete nevertheless.
 
     Yields
     ------
     Progress
-        One per ``settings.report_every`` steps; the last one carries the result.
+        One per ``settings.report_every`` steps, if wanted; the last one, always yielded, carries the result.
 
     Raises
     ------
@@ -227,7 +234,7 @@ def restore_steps(
     if chosen_task.needs_mask and bool(tensor.known.all()):
         raise ValueError("nothing is marked as missing; mark the pixels to fill in, with a mask or as NaN.")
     device = choose_device(settings.device, settings.precision)
-    return _run(tensor, chosen_task, settings, device, factor, table, stop_requested)
+    return _run(tensor, chosen_task, settings, device, factor, table, stop_requested, report_wanted)
 
 
 def _check_table(quantisation_table: ArrayLike, task: Task, image: NDArray) -> NDArray[np.float64]:
@@ -353,6 +360,7 @@ def _run(
     factor: int | None,
     quantisation_table: NDArray | None,
     stop_requested: Callable[[], bool],
+    report_wanted: Callable[[], bool],
 ) -> Iterator[Progress]:
     """Fit, then smooth if asked; yield every report, the last one with the result."""
     start = time.perf_counter()
@@ -381,7 +389,7 @@ def _run(
 
     if task.removes_noise or not bool(known.all()):
         fit = build_fit(settings, device, data_term)
-        stage = _Stage("restoring", settings.step_limit, settings, stop_requested)
+        stage = _Stage("restoring", settings.step_limit, settings, stop_requested, report_wanted)
         reason, last = yield from stage.run(fit, lambda estimate: as_image(as_restored(estimate)), history)
         restored_values, step = as_restored(fit.estimate), fit.estimate_step
         bound = fit.lipschitz_bound(step - 1)
@@ -393,7 +401,7 @@ def _run(
         gentle = _smoothing_settings(settings)
         everything = torch.ones_like(restored_values[:, :1], dtype=torch.bool)
         fit = build_fit(gentle, device, data_term_of(find_task("denoise"), restored_values, everything))
-        stage = _Stage("smoothing", settings.smoothed_steps, gentle, stop_requested)
+        stage = _Stage("smoothing", settings.smoothed_steps, gentle, stop_requested, report_wanted)
         restored_image = as_image(restored_values)
         shown = (
             (lambda smooth: restored_image) if task.removes_noise else lambda smooth: tensor.to_image(enhanced(smooth))
@@ -489,6 +497,7 @@ class _Stage:
     step_limit: int
     settings: Settings
     stop_requested: Callable[[], bool]
+    report_wanted: Callable[[], bool]
 
     def run(
         self, fit: Fit, as_image: Callable[[torch.Tensor], NDArray[np.float32]], history: list[Report]
@@ -516,15 +525,15 @@ class _Stage:
                     f"the fit diverged at step {fit.step_count}; use a smaller learning rate or Lipschitz bound."
                 )
             history.append(self._report(fit, measures))
-            progress = self._progress(history[-1], as_image(fit.estimate))
             reason = rule.update(fit.step_count, measures)
             if stopped:
                 reason = StopReason.USER
             elif reason is None and at_limit:
                 reason = StopReason.STEP_LIMIT
             if reason is not None:
-                return reason, progress
-            yield progress
+                return reason, self._progress(history[-1], as_image(fit.estimate))
+            if self.report_wanted():
+                yield self._progress(history[-1], as_image(fit.estimate))
 
     def _report(self, fit: Fit, measures: Measures) -> Report:
         return Report(

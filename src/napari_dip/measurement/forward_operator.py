@@ -113,8 +113,8 @@ def cosines(length: int) -> torch.Tensor:
 
 def _transform_blocks(image: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """Multiply every block of ``(s, c, h, w)`` by a square matrix from the left and its transpose from the right."""
-    runs, channels, height, width = image.shape
+    height, width = image.shape[-2:]
     side = len(matrix)
-    blocks = image.reshape(runs, channels, height // side, side, width // side, side)
     matrix = matrix.to(image)
-    return torch.einsum("ki,scaibj,lj->scakbl", matrix, blocks, matrix).reshape(image.shape)
+    rows = matrix @ image.reshape(*image.shape[:2], height // side, side, width)
+    return (rows.reshape(*image.shape[:2], height, width // side, side) @ matrix.mT).reshape(image.shape)

@@ -120,7 +120,8 @@ class Fit:
         self._loss = noise.new_zeros(())
         self._output = noise.new_zeros(noise.shape[0], data_term.values.shape[1], *data_term.size)  # (s, c, H, W)
         self._mean = torch.zeros_like(self._output)
-        self._best, self._best_variance = torch.zeros_like(self._output[:1]), torch.zeros_like(self._output[:1])
+        self._best, self._best_spread = torch.zeros_like(self._output[:1]), torch.zeros_like(self._output[:1])
+        self._helped: tuple[int, torch.Tensor, torch.Tensor] | None = None  # step, estimate, variance
         self._smallest_error, self._best_step = float("inf"), 0
         self._posterior = _Samples(self._output)
 
@@ -159,7 +160,7 @@ class Fit:
         """
         if self._posterior.count:
             return self._posterior.mean.mean(dim=0, keepdim=True)
-        return self._best if self._best_step else self._present_estimate()[0]
+        return self._estimate_and_variance()[0]
 
     @property
     def keeps_best(self) -> bool:
@@ -179,7 +180,7 @@ class Fit:
             return (within + self._posterior.mean.var(dim=0, keepdim=True, correction=0)).sqrt()
         if not self._wants_uncertainty:
             return None
-        return (self._best_variance if self._best_step else self._present_estimate()[1]).sqrt()
+        return self._estimate_and_variance()[1].sqrt()
 
     @property
     def estimate_step(self) -> int:
@@ -205,7 +206,7 @@ class Fit:
         loss, held_out_error, prior_held_out_error, beside_truth, blurred, sharp, *bands = figures.tolist()
         if self._judged and held_out_error < self._smallest_error:
             self._smallest_error, self._best_step = held_out_error, self.step_count
-            self._best, self._best_variance = self._present_estimate()
+            self._best, self._best_spread = average, self._spread()
         return Measures(
             loss=loss,
             held_out_error=held_out_error if self._judged else None,
@@ -229,7 +230,7 @@ class Fit:
             "output": self._output,
             "mean": self._mean,
             "best": self._best,
-            "best_variance": self._best_variance,
+            "best_spread": self._best_spread,
             "smallest_error": self._smallest_error,
             "best_step": self._best_step,
             "posterior": self._posterior.state_dict(),
@@ -243,10 +244,11 @@ class Fit:
         with torch.no_grad():
             self.noise = state["noise"].to(self.noise.device)
             self._hold_out(state["held_out"].to(self.held_out.device))
-            self._loss, self._output, self._mean, self._best, self._best_variance = (
+            self._loss, self._output, self._mean, self._best, self._best_spread = (
                 state[name].to(self.noise.device, copy=True)
-                for name in ("loss", "output", "mean", "best", "best_variance")
+                for name in ("loss", "output", "mean", "best", "best_spread")
             )
+            self._helped = None
         self.step_count, self._best_step = state["step_count"], state["best_step"]
         self._smallest_error = state["smallest_error"]
         self._posterior.load_state_dict(state["posterior"])
@@ -262,16 +264,24 @@ class Fit:
         if self.step_count > self.burn_in and self.step_count % _STEPS_BETWEEN_SAMPLES == 0:
             self._posterior.add(self._output)
 
-    def _present_estimate(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the present averaged output makes of the image, and its variance, both ``(1, c, H, W)``."""
-        estimate = self.averaged_output
-        variance = torch.zeros_like(estimate)
-        if self._wants_uncertainty and self._mean.shape[0] > 1:
-            variance = (self._mean / (1 - self.averaging**self.step_count)).var(dim=0, keepdim=True)
-        if self._partner is not None:
-            estimate, noise_variance = self._partner.help(estimate)
-            variance = variance + noise_variance
-        return estimate, variance
+    def _estimate_and_variance(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what the chosen averaged output makes of the image, and its variance, both ``(1, c, H, W)``."""
+        step = self.estimate_step
+        if self._helped is None or self._helped[0] != step:  # it takes a while: not before somebody asks
+            output, variance = (
+                (self._best, self._best_spread) if self._best_step else (self.averaged_output, self._spread())
+            )
+            if self._partner is not None:
+                output, noise_variance = self._partner.help(output)
+                variance = variance + noise_variance
+            self._helped = step, output, variance
+        return self._helped[1:]
+
+    def _spread(self) -> torch.Tensor:
+        """Return the variance between the runs' averaged outputs, ``(1, c, H, W)``; 0 if nobody wants it."""
+        if not self._wants_uncertainty or self._mean.shape[0] == 1 or not self.step_count:
+            return torch.zeros_like(self._mean[:1])
+        return (self._mean / (1 - self.averaging**self.step_count)).var(dim=0, keepdim=True)
 
     def _held_out_error(self, image: torch.Tensor) -> torch.Tensor:
         """Return the mean data term of the held-out entries, ``()``; 0 if there are none."""

@@ -28,6 +28,7 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QComboBox, QFrame, QScrollArea, QSizePolicy, QWidget
 
 from ..measurement.task import TASKS, find_task
+from ..pace import at_most_every
 from ..settings import Settings
 from .advanced_settings import AdvancedSettings
 from .layers import Source, add_over, read_source
@@ -426,18 +427,16 @@ def _restore_in_worker(
     """Run the engine in napari's worker: previews by the clock, errors that the worker does not swallow."""
     from ..restoration import restore_steps
 
-    shown = 0.0
     try:
         table = source.quantisation_table if find_task(task).knows_quantisation else None
         steps = restore_steps(
-            source.image, source.mask, task, factor, settings, quantisation_table=table, stop_requested=stop.is_set
-        )
+            source.image, source.mask, task, factor, settings, quantisation_table=table, stop_requested=stop.is_set,
+            report_wanted=at_most_every(_SECONDS_BETWEEN_PREVIEWS),
+        )  # fmt: skip
         for progress in steps:
             if progress.result is not None:
                 return progress.result
-            if time.perf_counter() - shown >= _SECONDS_BETWEEN_PREVIEWS:
-                shown = time.perf_counter()
-                yield progress
+            yield progress
     except RuntimeError as error:  # torch's own, out of memory included
         raise RestorationFailed(_explain(error)) from error
     raise RestorationFailed("the run ended without a result.")

@@ -120,7 +120,7 @@ class Fit:
         self._loss = noise.new_zeros(())
         self._output = noise.new_zeros(noise.shape[0], data_term.values.shape[1], *data_term.size)  # (s, c, H, W)
         self._mean = torch.zeros_like(self._output)
-        self._best, self._best_spread = torch.zeros_like(self._output[:1]), torch.zeros_like(self._output[:1])
+        self._best = torch.zeros_like(self._output)
         self._helped: tuple[int, torch.Tensor, torch.Tensor] | None = None  # step, estimate, variance
         self._smallest_error, self._best_step = float("inf"), 0
         self._posterior = _Samples(self._output)
@@ -147,8 +147,11 @@ class Fit:
     @property
     def averaged_output(self) -> torch.Tensor:
         """The running mean of the outputs over steps (corrected for its start) and runs, ``(1, c, H, W)``."""
-        correction = 1 - self.averaging**self.step_count if self.step_count else 1.0
-        return self._mean.mean(dim=0, keepdim=True) / correction
+        return self._averaged_outputs().mean(dim=0, keepdim=True)
+
+    def _averaged_outputs(self) -> torch.Tensor:
+        """Return the same of each run, ``(s, c, H, W)``."""
+        return self._mean / (1 - self.averaging**self.step_count if self.step_count else 1.0)
 
     @property
     def estimate(self) -> torch.Tensor:
@@ -206,7 +209,7 @@ class Fit:
         loss, held_out_error, prior_held_out_error, beside_truth, blurred, sharp, *bands = figures.tolist()
         if self._judged and held_out_error < self._smallest_error:
             self._smallest_error, self._best_step = held_out_error, self.step_count
-            self._best, self._best_spread = average, self._spread()
+            self._best = self._averaged_outputs()
         return Measures(
             loss=loss,
             held_out_error=held_out_error if self._judged else None,
@@ -230,7 +233,6 @@ class Fit:
             "output": self._output,
             "mean": self._mean,
             "best": self._best,
-            "best_spread": self._best_spread,
             "smallest_error": self._smallest_error,
             "best_step": self._best_step,
             "posterior": self._posterior.state_dict(),
@@ -244,9 +246,8 @@ class Fit:
         with torch.no_grad():
             self.noise = state["noise"].to(self.noise.device)
             self._hold_out(state["held_out"].to(self.held_out.device))
-            self._loss, self._output, self._mean, self._best, self._best_spread = (
-                state[name].to(self.noise.device, copy=True)
-                for name in ("loss", "output", "mean", "best", "best_spread")
+            self._loss, self._output, self._mean, self._best = (
+                state[name].to(self.noise.device, copy=True) for name in ("loss", "output", "mean", "best")
             )
             self._helped = None
         self.step_count, self._best_step = state["step_count"], state["best_step"]
@@ -265,23 +266,23 @@ class Fit:
             self._posterior.add(self._output)
 
     def _estimate_and_variance(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the chosen averaged output makes of the image, and its variance, both ``(1, c, H, W)``."""
+        """Return what the chosen averaged outputs make of the image, and its variance, both ``(1, c, H, W)``."""
         step = self.estimate_step
         if self._helped is None or self._helped[0] != step:  # it takes a while: not before somebody asks
-            output, variance = (
-                (self._best, self._best_spread) if self._best_step else (self.averaged_output, self._spread())
-            )
-            if self._partner is not None:
-                output, noise_variance = self._partner.help(output)
-                variance = variance + noise_variance
-            self._helped = step, output, variance
+            outputs = self._best if self._best_step else self._averaged_outputs()
+            estimate, variance = self._help(outputs.mean(dim=0, keepdim=True))
+            if self._wants_uncertainty and outputs.shape[0] > 1:
+                estimates = torch.cat([self._help(each[None])[0] for each in outputs])
+                variance = variance + estimates.var(dim=0, keepdim=True)
+            self._helped = step, estimate, variance
         return self._helped[1:]
 
-    def _spread(self) -> torch.Tensor:
-        """Return the variance between the runs' averaged outputs, ``(1, c, H, W)``; 0 if nobody wants it."""
-        if not self._wants_uncertainty or self._mean.shape[0] == 1 or not self.step_count:
-            return torch.zeros_like(self._mean[:1])
-        return (self._mean / (1 - self.averaging**self.step_count)).var(dim=0, keepdim=True)
+    def _help(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what the partner makes of an output, and the variance of the noise in it, both ``(1, c, H, W)``."""
+        if self._partner is None:
+            return output, torch.zeros_like(output)
+        estimate, variance = self._partner.help(output)
+        return estimate, variance.expand_as(estimate)
 
     def _held_out_error(self, image: torch.Tensor) -> torch.Tensor:
         """Return the mean data term of the held-out entries, ``()``; 0 if there are none."""

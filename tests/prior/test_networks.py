@@ -6,8 +6,9 @@ import itertools
 import pytest
 import torch
 
+from napari_dip.prior.convolution import convolve
 from napari_dip.prior.lipschitz import exact_spectral_norms
-from napari_dip.prior.networks import NETWORKS, Architecture, Network, convolve, fixed_input
+from napari_dip.prior.networks import NETWORKS, Architecture, Network, fixed_input
 
 SMALL = Architecture(
     runs=1, input_channels=8, output_channels=3, width=8, levels=2, convolutions_per_level=2, stem_convolutions=2,
@@ -97,15 +98,6 @@ def test_only_the_convnet_is_local() -> None:
             features = network.extract(z, [layer.kernel for layer in network.convolutions])
         features[..., 0, 0].sum().backward()
         assert bool(z.grad[..., 31, 31].abs().max() > 0) is reaches
-
-
-def test_grouped_convolution_is_each_run_on_its_own() -> None:
-    features, kernels = torch.randn(3, 4, 6, 8), torch.randn(3, 5, 4, 3, 3)
-    for stride in (1, 2):
-        together = convolve(features, kernels, stride)
-        for n in range(3):
-            alone = convolve(features[n : n + 1], kernels[n : n + 1], stride)
-            torch.testing.assert_close(together[n : n + 1], alone)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

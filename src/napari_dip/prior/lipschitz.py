@@ -80,21 +80,6 @@ def bound_kernels(kernels: torch.Tensor, norms: torch.Tensor, lipschitz_bound: f
     return kernels / (norms / lipschitz_bound).clamp_min(1.0)[:, None, None, None, None]
 
 
-def subtract_mean(features: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Subtract each channel's mean over the image and add a bias: the mean-only normalisation of Eq. 5.
-
-    Parameters
-    ----------
-    features : Tensor
-        ``(s, c, h, w)``, any floating dtype; the mean is taken in float32.
-    bias : Tensor
-        ``(s, c)``.
-    """
-    mean = features.mean(dim=(2, 3), dtype=torch.float32)  # (s, c)
-    # mean-only: dividing by the deviation would undo the bound (Eq. 4)
-    return features + (bias - mean).to(features.dtype)[:, :, None, None]
-
-
 def batch_normalise(features: torch.Tensor, gain: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Subtract each channel's mean, divide by its deviation, scale and shift: invariant to ‖w‖ (Eq. 4).
 

@@ -13,12 +13,11 @@ from typing import cast
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from .lipschitz import POWER_ITERATIONS_COLD, batch_normalise, bound_kernels, spectral_norms, subtract_mean
+from .convolution import ControlledConvolution, convolve, he_uniform
+from .lipschitz import POWER_ITERATIONS_COLD, bound_kernels, spectral_norms
 from .upsampling import gaussian_kernel, upsample
 
-_LEAK = 0.01  # negative slope of the leaky ReLU (Fig. 2)
 _ENCODER_CONVOLUTIONS = 2  # per level; the first has stride 2 (Fig. 2)
 
 
@@ -39,49 +38,6 @@ class Architecture:
     upsampling: str
     gaussian_sigma: float
     gaussian_kernel_size: int
-
-
-class ControlledConvolution(nn.Module):
-    """A reflection-padded k x k convolution, its normalisation and its leaky ReLU, for s runs at once.
-
-    Parameters
-    ----------
-    runs, inputs, outputs : int
-        s, and the channels in and out.
-    normalisation : {"lipschitz", "batch"}
-    generator : torch.Generator
-        For He's uniform initialisation.
-    side : int
-        k, odd.
-    stride : int
-        2 halves the image.
-    """
-
-    def __init__(
-        self,
-        runs: int,
-        inputs: int,
-        outputs: int,
-        normalisation: str,
-        generator: torch.Generator,
-        side: int = 3,
-        stride: int = 1,
-    ) -> None:
-        super().__init__()
-        self.normalisation, self.stride = normalisation, stride
-        self.kernel = nn.Parameter(_he_uniform((runs, outputs, inputs, side, side), generator))
-        self.bias = nn.Parameter(torch.zeros(runs, outputs))
-        if normalisation == "batch":
-            self.gain = nn.Parameter(torch.ones(runs, outputs))
-
-    def forward(self, features: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-        """Map ``(s, c, h, w)`` features with the bounded ``(s, out, c, k, k)`` kernel to ``(s, out, h', w')``."""
-        features = convolve(features, kernel, self.stride)
-        if self.normalisation == "batch":
-            features = batch_normalise(features, self.gain, self.bias)
-        else:
-            features = subtract_mean(features, self.bias)
-        return functional.leaky_relu(features, _LEAK)
 
 
 class Network(nn.Module, ABC):
@@ -115,7 +71,7 @@ class Network(nn.Module, ABC):
         self.compute_dtype = torch.float32
         self.layers = nn.ModuleList(layers)
         runs = architecture.runs
-        self.head = nn.Parameter(_he_uniform((runs, architecture.output_channels, architecture.width, 1, 1), generator))
+        self.head = nn.Parameter(he_uniform((runs, architecture.output_channels, architecture.width, 1, 1), generator))
         low, high = output_range
         mean = ((output_mean - low) / (high - low)).clamp(0.02 / (high - low), 1 - 0.02 / (high - low))
         self.head_bias = nn.Parameter(torch.logit(mean).repeat(runs, 1))  # (s, c)
@@ -301,36 +257,6 @@ NETWORKS: dict[str, type[Decoder] | type[EncoderDecoder] | type[ConvNet]] = {
 }
 
 
-def convolve(features: torch.Tensor, kernel: torch.Tensor, stride: int = 1) -> torch.Tensor:
-    """Convolve s feature maps, each with its own kernel, reflected at the border.
-
-    Parameters
-    ----------
-    features : Tensor
-        ``(s, in, h, w)``.
-    kernel : Tensor
-        ``(s, out, in, k, k)``, k odd.
-    stride : int
-        h and w are its multiples.
-
-    Returns
-    -------
-    Tensor
-        ``(s, out, h / stride, w / stride)``.
-    """
-    runs, outputs, inputs, side, _ = kernel.shape
-    reach = side // 2
-    if reach:
-        features = functional.pad(features, (reach,) * 4, mode="reflect")
-    if runs == 1:
-        return functional.conv2d(features, kernel[0].contiguous(memory_format=torch.channels_last), stride=stride)
-    height, width = features.shape[2:]
-    grouped = features.reshape(1, runs * inputs, height, width)
-    flat = kernel.reshape(runs * outputs, inputs, side, side)
-    out = functional.conv2d(grouped, flat, groups=runs, stride=stride)
-    return out.reshape(runs, outputs, *out.shape[2:])
-
-
 def fixed_input(kind: str, runs: int, channels: int, size: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
     """Draw z, the input that stays fixed while the weights learn.
 
@@ -373,8 +299,3 @@ def _of_level(
     pairs: Sequence[tuple[ControlledConvolution, torch.Tensor]], level: int, depth: int
 ) -> Sequence[tuple[ControlledConvolution, torch.Tensor]]:
     return pairs[level * depth : (level + 1) * depth]
-
-
-def _he_uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    fan_in = math.prod(shape[2:])
-    return (2 * torch.rand(shape, generator=generator) - 1) * math.sqrt(6 / fan_in)

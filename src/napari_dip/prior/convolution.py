@@ -7,6 +7,7 @@ keep three more copies of every feature map, and expand the gradient of the mean
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,6 +48,7 @@ class ControlledConvolution(nn.Module):
     ) -> None:
         super().__init__()
         self.normalisation, self.stride = normalisation, stride
+        self._workspace = Workspace()
         self.kernel = nn.Parameter(he_uniform((runs, outputs, inputs, side, side), generator))
         self.bias = nn.Parameter(torch.zeros(runs, outputs))
         if normalisation == "batch":
@@ -57,7 +59,26 @@ class ControlledConvolution(nn.Module):
         if self.normalisation == "batch":
             features = batch_normalise(convolve(features, kernel, self.stride), self.gain, self.bias)
             return functional.leaky_relu(features, _LEAK)
-        return convolve_and_centre(features, kernel, self.bias, self.stride)
+        return convolve_and_centre(features, kernel, self.bias, self.stride, self._workspace)
+
+
+class Workspace:
+    """Memory that a layer uses again at every step.
+
+    On a CPU fresh memory is dear: every page of it that is touched first is a fault for the operating system to mend,
+    and a large tensor is returned to it as soon as it is freed. That took up to half of a step.
+    """
+
+    def __init__(self) -> None:
+        self._tensors: dict[str, torch.Tensor] = {}
+
+    def get(self, name: str, like: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+        """Return the buffer of that name and ``(s, c, h, w)`` shape, of whatever it held last."""
+        buffer = self._tensors.get(name)
+        if buffer is None or buffer.shape != tuple(shape) or (buffer.dtype, buffer.device) != (like.dtype, like.device):
+            buffer = like.new_empty(tuple(shape)).contiguous(memory_format=torch.channels_last)
+            self._tensors[name] = buffer
+        return buffer
 
 
 def convolve(features: torch.Tensor, kernel: torch.Tensor, stride: int = 1) -> torch.Tensor:
@@ -77,12 +98,16 @@ def convolve(features: torch.Tensor, kernel: torch.Tensor, stride: int = 1) -> t
     Tensor
         ``(s, out, h / stride, w / stride)``.
     """
-    features, flat = _grouped(_pad(features, kernel), kernel)
-    return _apart(functional.conv2d(features, flat, groups=kernel.shape[0], stride=stride), kernel.shape[0])
+    reach = kernel.shape[-1] // 2
+    return _convolve(functional.pad(features, (reach,) * 4, mode="reflect") if reach else features, kernel, stride)
 
 
 def convolve_and_centre(
-    features: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor, stride: int = 1
+    features: torch.Tensor,
+    kernel: torch.Tensor,
+    bias: torch.Tensor,
+    stride: int = 1,
+    workspace: Workspace | None = None,
 ) -> torch.Tensor:
     """Convolve, subtract each channel's mean over the image, add a bias (Eq. 5, mean-only), and apply the leaky ReLU.
 
@@ -94,13 +119,15 @@ def convolve_and_centre(
         As in ``convolve``.
     bias : Tensor
         ``(s, out)`` float32.
+    workspace : Workspace, optional
+        Of this layer; the next call with the same ones makes the gradient of this one impossible.
 
     Returns
     -------
     Tensor
         As from ``convolve``.
     """
-    out: torch.Tensor = _ConvolveAndCentre.apply(features, kernel, bias, stride)
+    out: torch.Tensor = _ConvolveAndCentre.apply(features, kernel, bias, stride, workspace or Workspace())
     return out
 
 
@@ -109,46 +136,39 @@ class _ConvolveAndCentre(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, features: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor, stride: int
+        ctx: Any, features: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor, stride: int, workspace: Workspace
     ) -> torch.Tensor:
-        ctx.stride, ctx.runs = stride, kernel.shape[0]
-        padded, flat = _grouped(_pad(features, kernel), kernel)
-        out = functional.conv2d(padded, flat, groups=ctx.runs, stride=stride)
-        shift = bias.flatten() - _channel_means(out)
-        out.add_(shift.to(out.dtype)[:, None, None])
+        ctx.stride, ctx.workspace = stride, workspace
+        reach = kernel.shape[-1] // 2
+        if reach:
+            runs, inputs, height, width = features.shape
+            padded = workspace.get("padded", features, (runs, inputs, height + 2 * reach, width + 2 * reach))
+            features = torch.ops.aten.reflection_pad2d(features, (reach,) * 4, out=padded)
+        out = _convolve(features, kernel, stride)
+        out.add_((bias - _channel_means(out)).to(out.dtype)[:, :, None, None])
         functional.leaky_relu_(out, _LEAK)
-        ctx.save_for_backward(padded, flat, out)
-        return _apart(out, ctx.runs)
+        ctx.save_for_backward(features, kernel, out)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        padded, flat, out = ctx.saved_tensors
+        padded, kernel, out = ctx.saved_tensors
+        before = ctx.workspace.get("gradient", out, out.shape)
         # the leaky ReLU keeps the sign, so its result tells its slope
-        gradient = torch.ops.aten.leaky_relu_backward(
-            gradient.reshape(out.shape) if ctx.runs > 1 else gradient, out, _LEAK, True
-        )
-        mean = _channel_means(gradient)
-        gradient.sub_(mean.to(out.dtype)[:, None, None])
-        wanted = (ctx.needs_input_grad[0], True, False)
-        of_features, of_kernel, _ = torch.ops.aten.convolution_backward(
-            gradient, padded, flat, None, (ctx.stride,) * 2, (0, 0), (1, 1), False, (0, 0), ctx.runs, wanted
-        )
+        torch.ops.aten.leaky_relu_backward(gradient, out, _LEAK, True, grad_input=before)
+        mean = _channel_means(before)
+        before.sub_(mean.to(out.dtype)[:, :, None, None])
+        of_features, of_kernel = _convolution_gradients(before, padded, kernel, ctx.stride, ctx.needs_input_grad[0])
         if of_features is not None:
-            of_features = _fold(_apart(of_features, ctx.runs), flat.shape[-1] // 2)
-        of_bias = mean * math.prod(out.shape[2:])
-        return of_features, of_kernel.unflatten(0, (ctx.runs, -1)), of_bias.unflatten(0, (ctx.runs, -1)), None
+            of_features = _fold(of_features, kernel.shape[-1] // 2)
+        return of_features, of_kernel, mean * math.prod(out.shape[2:]), None, None
 
 
 def he_uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     """Draw kernels of ``(s, out, in, k, k)`` from He's uniform distribution."""
     fan_in = math.prod(shape[2:])
     return (2 * torch.rand(shape, generator=generator) - 1) * math.sqrt(6 / fan_in)
-
-
-def _pad(features: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    reach = kernel.shape[-1] // 2
-    return functional.pad(features, (reach,) * 4, mode="reflect") if reach else features
 
 
 def _fold(gradient: torch.Tensor, reach: int) -> torch.Tensor:
@@ -158,26 +178,65 @@ def _fold(gradient: torch.Tensor, reach: int) -> torch.Tensor:
             end = gradient.shape[axis] - reach
             gradient.narrow(axis, reach + 1, reach).add_(gradient.narrow(axis, 0, reach).flip(axis))
             gradient.narrow(axis, end - reach - 1, reach).add_(gradient.narrow(axis, end, reach).flip(axis))
-    inside = gradient[..., reach : gradient.shape[2] - reach, reach : gradient.shape[3] - reach]
-    return inside.contiguous(memory_format=torch.channels_last)
+    return gradient[..., reach : gradient.shape[2] - reach, reach : gradient.shape[3] - reach]
 
 
 def _channel_means(features: torch.Tensor) -> torch.Tensor:
-    """Return the float32 means, ``(c,)``, of ``(1, c, h, w)``."""
+    """Return the float32 means, ``(s, c)``, of ``(s, c, h, w)``."""
     if features.is_cpu:  # where a sum of bfloat16 in float32 copies the whole tensor first
-        return torch.batch_norm_update_stats(features, None, None, 0.0)[0].float()
-    return features.mean(dim=(0, 2, 3), dtype=torch.float32)
+        return torch.stack([
+            torch.batch_norm_update_stats(each, None, None, 0.0)[0].float() for each in features.split(1)
+        ])  # fmt: skip
+    return features.mean(dim=(2, 3), dtype=torch.float32)
 
 
-def _grouped(features: torch.Tensor, kernel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return s feature maps side by side as channels of one, and their kernels as those of a grouped convolution."""
-    if kernel.shape[0] == 1:
-        return features, kernel[0].contiguous(memory_format=torch.channels_last)
-    return features.reshape(1, -1, *features.shape[2:]), kernel.flatten(0, 1)
+def _convolve(padded: torch.Tensor, kernel: torch.Tensor, stride: int) -> torch.Tensor:
+    """Convolve s padded feature maps, each with its own kernel."""
+    runs = len(kernel)
+    if runs == 1 or padded.is_cpu:  # where a grouped convolution of four runs takes the time of six to eight
+        return _join([
+            functional.conv2d(one, weights.contiguous(memory_format=torch.channels_last), stride=stride)
+            for one, weights in zip(padded.split(1), kernel, strict=True)
+        ])  # fmt: skip
+    out = functional.conv2d(_side_by_side(padded), kernel.flatten(0, 1), groups=runs, stride=stride)
+    return out.reshape(runs, -1, *out.shape[2:])
 
 
-def _apart(features: torch.Tensor, runs: int) -> torch.Tensor:
-    """Undo what ``_grouped`` does to feature maps."""
-    if runs == 1:
-        return features  # a reshape would make strides of the first axis that torch does not take for channels_last
-    return features.reshape(runs, -1, *features.shape[2:])
+def _convolution_gradients(
+    gradient: torch.Tensor, padded: torch.Tensor, kernel: torch.Tensor, stride: int, of_features_too: bool
+) -> tuple[torch.Tensor | None, torch.Tensor]:
+    """Return the gradients of the padded feature maps, if wanted, and of the kernels, from that of ``_convolve``."""
+
+    def differentiate(
+        gradient: torch.Tensor, padded: torch.Tensor, weights: torch.Tensor, groups: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        of_features, of_weights, _ = torch.ops.aten.convolution_backward(
+            gradient, padded, weights, None, (stride,) * 2, (0, 0), (1, 1), False, (0, 0), groups,
+            (of_features_too, True, False),
+        )  # fmt: skip
+        return of_features, of_weights
+
+    runs = len(kernel)
+    if runs == 1 or padded.is_cpu:
+        pairs = [
+            differentiate(up, one, weights.contiguous(memory_format=torch.channels_last), 1)
+            for up, one, weights in zip(gradient.split(1), padded.split(1), kernel, strict=True)
+        ]
+        return (
+            _join([of_features for of_features, _ in pairs]) if of_features_too else None,
+            torch.stack([of_weights for _, of_weights in pairs]),
+        )
+    of_features, of_weights = differentiate(
+        _side_by_side(gradient), _side_by_side(padded), kernel.flatten(0, 1), groups=runs
+    )
+    return of_features.reshape(padded.shape) if of_features_too else None, of_weights.reshape(kernel.shape)
+
+
+def _join(maps: list[torch.Tensor]) -> torch.Tensor:
+    # split and joined: torch takes the strides of maps[n][None] and of a reshape for another layout
+    return maps[0] if len(maps) == 1 else torch.cat(maps)
+
+
+def _side_by_side(maps: torch.Tensor) -> torch.Tensor:
+    """Return ``(s, c, h, w)`` feature maps as the channels of one, ``(1, s * c, h, w)``, for a grouped convolution."""
+    return maps.reshape(1, -1, *maps.shape[2:])

@@ -72,7 +72,10 @@ def upsample(features: torch.Tensor, kind: str, kernel: torch.Tensor | None = No
         multiplies the mean square of white noise by 4 Σ G².
     """
     if kind != "gaussian":
-        return functional.interpolate(features, scale_factor=2, mode=kind)
+        large = functional.interpolate(features, scale_factor=2, mode=kind)
+        if large.requires_grad:  # of a gradient that is part of a larger tensor torch would lay the channels out anew
+            large.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+        return large
     if kernel is None:
         raise ValueError("Gaussian upsampling needs its kernel; give gaussian_kernel(sigma).")
     channels, reach = features.shape[1], kernel.shape[-1] // 2

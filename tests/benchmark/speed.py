@@ -1,0 +1,297 @@
+"""What a step costs beside what it must cost, what a restoration takes, and how both grow with the image.
+
+    python tests/benchmark/speed.py [--size 256 ...] [--preset published ...] [--device cpu]
+    python tests/benchmark/speed.py --restore [--size 128] [--image FILE] [--plain-steps 400]
+
+The first prints, for each preset and size, milliseconds of: the floor (the network's convolutions, forward and both
+backward products, and nothing else, in the fastest of the precisions and layouts tried); our step; our step with a
+measurement, a preview and the stopping rule after every tenth; a plain loop (see plain_loop.py; the network of the
+preset "published" only). They take turns in one process; the median of the turns is printed. Then the peak memory of a
+process that only steps.
+
+The second restores a noisy image with known truth, with the default settings and with "fast": seconds from call to
+automatic stop, and steps and seconds until the estimate comes within 0.1 dB of the final one's PSNR. With --plain-steps
+the plain loop, too, for so many steps: its best moment, and what ours takes to come within 0.1 dB of that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import multiprocessing
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from degradations import Case, noisy
+from plain_loop import PlainLoop
+from torch.nn import functional
+
+import napari_dip
+from napari_dip.device import choose_device
+from napari_dip.measurement.data_term import data_term_of
+from napari_dip.measurement.task import find_task
+from napari_dip.optimisation.fit import Fit
+from napari_dip.restoration import build_fit, restore_steps
+
+_TURNS, _WARM_UP = 5, 3
+_PREVIEW_STEPS = 10
+_CLOSE = 0.1  # dB
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, nargs="+", default=[256])
+    parser.add_argument("--preset", nargs="+", default=["published", "default"])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto", choices=("auto", "bfloat16", "float32"))
+    parser.add_argument("--restore", action="store_true")
+    parser.add_argument("--image", type=Path, help="its centre, with Gaussian noise of 25; default: the cameraman")
+    parser.add_argument("--plain-steps", type=int, default=0)
+    parser.add_argument("--turns", type=int, default=_TURNS)
+    arguments = parser.parse_args()
+    choice = choose_device(arguments.device, arguments.precision)
+    print(f"{choice.reason} torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.platform()}")
+    if arguments.restore:
+        for size in arguments.size:
+            print_restorations(make_case(arguments.image, size), size, arguments)
+        return
+    print(
+        f"{'':22s}{'floor':>9s}{'step':>9s}{'+ report':>9s}{'plain':>9s}{'ratios':>30s}{'ns/pixel':>10s}{'memory':>20s}"
+    )
+    for preset, size in itertools.product(arguments.preset, arguments.size):
+        settings = dataclasses.replace(
+            napari_dip.Settings.preset(preset), device=choice.device, precision=choice.precision
+        )
+        print_steps(preset, size, settings, arguments.turns)
+
+
+def print_steps(preset: str, size: int, settings: napari_dip.Settings, turns: int) -> None:
+    """Print one line of the first table."""
+    image = make_case(None, size).degraded
+    fit = make_fit(image, settings)
+    steps = reports(image, settings)
+    workloads: dict[str, Callable[[], object]] = {
+        "floor": fastest_floor(fit, size),
+        "step": fit.step,
+        "report": lambda: next(steps),
+    }
+    if preset == "published" and settings.device == "cpu":
+        workloads["plain"] = PlainLoop(image / 255).step
+    for _, workload in itertools.product(range(_WARM_UP), workloads.values()):
+        workload()
+    seconds: dict[str, list[float]] = {name: [] for name in workloads}
+    for _ in range(turns):
+        for name, workload in workloads.items():
+            count = 1 if name == "report" else 3
+            seconds[name].append(timed(workload, count, settings.device) / (_PREVIEW_STEPS if name == "report" else 1))
+    took = {name: median(values) for name, values in seconds.items()}
+    ratios = f"step {took['step'] / took['floor']:.2f} floor, report +{100 * (took['report'] / took['step'] - 1):.0f}%"
+    if "plain" in took:
+        ratios += f", plain {took['plain'] / took['step']:.1f}"
+    columns = "".join(f"{1000 * took[name]:9.1f}" if name in took else f"{'':9s}" for name in (*seconds, "plain")[:4])
+    memory = in_own_process(peak_memory, size, settings)
+    print(
+        f"{preset:10s}{size:6d}^2    {columns}{ratios:>44s}{1e9 * took['step'] / size**2:10.0f}"
+        f"{memory / 2**20:8.0f} MiB, {memory / size**2:.0f} bytes/pixel",
+        flush=True,
+    )
+
+
+def timed(workload: Callable[[], object], count: int, device: str) -> float:
+    """Return the seconds of one call."""
+    synchronise(device)
+    start = time.perf_counter()
+    for _ in range(count):
+        workload()
+    synchronise(device)
+    return (time.perf_counter() - start) / count
+
+
+def synchronise(device: str) -> None:
+    """Wait until the device has done what it was asked for."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+    elif torch.device(device).type == "mps":
+        torch.mps.synchronize()
+
+
+def make_case(path: Path | None, size: int) -> Case:
+    """Return the centre of an image with Gaussian noise of 25; the cameraman, repeated, without a file."""
+    if path is not None:
+        return noisy(path, size, 25)
+    from skimage import data
+
+    repeats = -(-size // 512)
+    truth = np.tile(data.camera(), (repeats, repeats)).astype(float)
+    top = (len(truth) - size) // 2
+    truth = truth[top : top + size, top : top + size]
+    return Case("denoise", np.clip(truth + np.random.default_rng(0).normal(0, 25, truth.shape), 0, 255), truth)
+
+
+def make_fit(image: np.ndarray, settings: napari_dip.Settings) -> Fit:
+    """Return a fit of a grey image in [0, 255]."""
+    choice = choose_device(settings.device, settings.precision)
+    values = torch.from_numpy(image / 255).float()[None, None].to(choice.device)
+    known = torch.ones_like(values, dtype=torch.bool)
+    return build_fit(settings, choice, data_term_of(find_task("denoise"), values, known, scale=255.0))
+
+
+def reports(image: np.ndarray, settings: napari_dip.Settings) -> Iterator[object]:
+    """Yield after every tenth step, when it has been measured and previewed and the stopping rule asked."""
+    watched = dataclasses.replace(
+        settings, held_out=0.05, stopping="auto", patience=10**6, step_limit=10**6, report_every=_PREVIEW_STEPS
+    )
+    return restore_steps(image.astype(np.float32), settings=watched)
+
+
+def fastest_floor(fit: Fit, size: int) -> Callable[[], object]:
+    """Return the network's convolutions in the fastest precision and layout."""
+    shapes = convolution_shapes(fit, size)
+    choices = [
+        floor(shapes, fit.noise.device, dtype, layout)
+        for dtype in (torch.bfloat16, torch.float32)
+        for layout in (torch.channels_last, torch.contiguous_format)
+    ]
+    device = str(fit.noise.device)
+    for choice in choices:
+        choice()
+    return min(choices, key=lambda choice: timed(choice, 2, device))
+
+
+def convolution_shapes(fit: Fit, size: int) -> list[tuple[tuple[int, ...], int]]:
+    """Return the kernel shape of every convolution but the last, 1x1 one, and the side of what it draws."""
+    architecture = fit.network.architecture
+    kernels = [tuple(layer.kernel.shape[1:]) for layer in fit.network.convolutions]
+    stem, levels, each = architecture.stem_convolutions, architecture.levels, architecture.convolutions_per_level
+    canvas = -(-size // 2**levels) * 2**levels
+    sides = [canvas >> levels] * stem + [canvas >> (levels - 1 - n) for n in range(levels) for _ in range(each)]
+    return list(zip(kernels, sides, strict=True))
+
+
+def floor(
+    shapes: list[tuple[tuple[int, ...], int]], device: torch.device, dtype: torch.dtype, layout: torch.memory_format
+) -> Callable[[], object]:
+    """Return forward and both backward products of convolutions, with nothing around them."""
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, device=device).to(dtype).contiguous(memory_format=layout)
+
+    operands = [
+        (random(1, kernel[1], side + 2, side + 2), random(*kernel), random(1, kernel[0], side, side))
+        for kernel, side in shapes
+    ]
+
+    def run() -> None:
+        for features, kernel, gradient in operands:
+            functional.conv2d(features, kernel)
+            torch.ops.aten.convolution_backward(
+                gradient, features, kernel, None, (1, 1), (0, 0), (1, 1), False, (0, 0), 1, (True, True, False)
+            )
+
+    return run
+
+
+def peak_memory(size: int, settings: napari_dip.Settings) -> int:
+    """Return the bytes that some steps and a measurement take at most beyond what the process had before."""
+    image = make_case(None, size).degraded
+    cuda = torch.device(settings.device).type == "cuda"
+    before = 0 if cuda else resident_memory()
+    fit = make_fit(image, settings)
+    for _ in range(_WARM_UP):
+        fit.step()
+    fit.measure()
+    return torch.cuda.max_memory_allocated() if cuda else most_resident_memory() - before
+
+
+def resident_memory() -> int:
+    """Return the bytes that this process occupies (Linux)."""
+    with open("/proc/self/statm") as file:
+        import resource
+
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def most_resident_memory() -> int:
+    """Return the most bytes that this process ever occupied."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def in_own_process(function: Callable[..., int], *arguments: object) -> int:
+    """Call a function in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def print_restorations(case: Case, size: int, arguments: argparse.Namespace) -> None:
+    """Print what default and fast take, and the plain loop."""
+    best_plain = None
+    if arguments.plain_steps:
+        seconds, quality = run_plain(case, arguments.plain_steps)
+        best = int(np.argmax(quality))
+        best_plain = quality[best]
+        print(
+            f"plain loop {size}^2: {1000 * median(np.diff(seconds)):.0f} ms a step, best {best_plain:.2f} dB at step "
+            f"{best + 1} after {seconds[best]:.1f} s, {quality[-1]:.2f} dB at step {len(quality)}; 10,000 steps take "
+            f"{10_000 * median(np.diff(seconds)):.0f} s",
+            flush=True,
+        )
+    for preset in ("default", "fast"):
+        settings = dataclasses.replace(
+            napari_dip.Settings.preset(preset), device=arguments.device, precision=arguments.precision
+        )
+        start = time.perf_counter()
+        result = napari_dip.restore(case.degraded.astype(np.float32), settings=settings)
+        whole = time.perf_counter() - start
+        final = case.score(result.restored)
+        moments = {step: (when, psnr) for step, when, psnr in follow(case, settings)}
+        text = f"{preset} {size}^2: {final:.2f} dB in {whole:.1f} s, {result.record.stop_step} steps"
+        targets = {f"{_CLOSE} dB of the final": final - _CLOSE}
+        if best_plain is not None:
+            targets["the same of the plain loop's best"] = best_plain - _CLOSE
+        for name, target in targets.items():
+            reached = next(((step, when) for step, (when, psnr) in moments.items() if psnr >= target), None)
+            text += f"; within {name} " + (f"at step {reached[0]}, {reached[1]:.1f} s" if reached else "never")
+        print(text, flush=True)
+
+
+def run_plain(case: Case, steps: int) -> tuple[list[float], list[float]]:
+    """Return the seconds and the PSNR after every step of the plain loop."""
+    loop = PlainLoop(case.degraded / 255)
+    seconds, quality, spent = [], [], 0.0
+    for _ in range(steps):
+        start = time.perf_counter()
+        output = loop.step()
+        spent += time.perf_counter() - start
+        seconds.append(spent)
+        quality.append(case.score(255 * output))
+    return seconds, quality
+
+
+def follow(case: Case, settings: napari_dip.Settings) -> Iterator[tuple[int, float, float]]:
+    """Yield the step, the seconds without previews, and the PSNR of the estimate at every report."""
+    image = case.degraded.astype(np.float32)
+    when: list[float] = []
+    start = time.perf_counter()
+
+    def note_time() -> bool:
+        when.append(time.perf_counter() - start)
+        return False
+
+    for _ in restore_steps(image, settings=settings, stop_requested=note_time, report_wanted=lambda: False):
+        pass
+    for progress in restore_steps(image, settings=settings):
+        yield progress.step, when[progress.step - 1], case.score(progress.estimate)
+
+
+if __name__ == "__main__":
+    main()

@@ -50,6 +50,11 @@ def choose_device(device: str = "auto", precision: Precision = "auto") -> Device
     return DeviceChoice(chosen, precision, f"{_device_name(chosen)} in {precision}: {reason}.")
 
 
+def load_late_parts() -> None:
+    """Import what torch imports only when it is first used: its optimisers' compiler takes about a second."""
+    torch.optim.Adam([torch.zeros(1)])
+
+
 def _best_device() -> tuple[str, str]:
     if torch.cuda.is_available():
         return "cuda", "a CUDA GPU was found"

@@ -55,7 +55,7 @@ class PlainLoop:
         for n, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):
             if n >= 2 and n % 2 == 0:
                 features = functional.interpolate(features, scale_factor=2, mode="bilinear")
-            norm = torch.linalg.svd(kernel.detach().flatten(1), full_matrices=False).S[0]
+            norm = torch.linalg.svd(kernel.detach().flatten(1)).S[0]
             kernel = kernel / torch.clamp(norm / self.bound, min=1.0)
             features = functional.conv2d(functional.pad(features, (1, 1, 1, 1), mode="reflect"), kernel)
             features = features - features.mean(dim=(2, 3), keepdim=True) + bias[:, None, None]

@@ -6,8 +6,8 @@
 The first prints, for each preset and size, milliseconds of: the floor (the network's convolutions, forward and both
 backward products, and nothing else, in the fastest of the precisions and layouts tried); our step; our step with a
 measurement, a preview and the stopping rule after every tenth; a plain loop (see plain_loop.py; the network of the
-preset "published" only). They take turns in one process; the median of the turns is printed. Then the peak memory of a
-process that only steps.
+preset "published" only; in a process of its own, with torch's memory as it comes). They take turns; the median of the
+turns is printed. Then the peak memory of a process that only steps (on Linux).
 
 The second restores a noisy image with known truth, with the default settings and with "fast": seconds from call to
 automatic stop, and steps and seconds until the estimate comes within 0.1 dB of the final one's PSNR. With --plain-steps
@@ -19,9 +19,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import multiprocessing
+import multiprocessing.pool
+import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +43,8 @@ from napari_dip.restoration import build_fit, restore_steps
 _TURNS, _WARM_UP = 5, 3
 _PREVIEW_STEPS = 10
 _CLOSE = 0.1  # dB
+
+_plain: PlainLoop | None = None
 
 
 def main() -> None:
@@ -84,7 +86,9 @@ def print_steps(preset: str, size: int, settings: napari_dip.Settings, turns: in
         "report": lambda: next(steps),
     }
     if preset == "published" and settings.device == "cpu":
-        workloads["plain"] = PlainLoop(image / 255).step
+        plain = own_process(THP_MEM_ALLOC_ENABLE="0")  # napari_dip asks for large pages
+        plain.apply(start_plain_loop, (image / 255,))
+        workloads["plain"] = lambda: plain.apply(step_plain_loop)
     for _, workload in itertools.product(range(_WARM_UP), workloads.values()):
         workload()
     seconds: dict[str, list[float]] = {name: [] for name in workloads}
@@ -97,7 +101,7 @@ def print_steps(preset: str, size: int, settings: napari_dip.Settings, turns: in
     if "plain" in took:
         ratios += f", plain {took['plain'] / took['step']:.1f}"
     columns = "".join(f"{1000 * took[name]:9.1f}" if name in took else f"{'':9s}" for name in (*seconds, "plain")[:4])
-    memory = in_own_process(peak_memory, size, settings)
+    memory = own_process().apply(peak_memory, (size, settings))
     print(
         f"{preset:10s}{size:6d}^2    {columns}{ratios:>44s}{1e9 * took['step'] / size**2:10.0f}"
         f"{memory / 2**20:8.0f} MiB, {memory / size**2:.0f} bytes/pixel",
@@ -203,33 +207,44 @@ def peak_memory(size: int, settings: napari_dip.Settings) -> int:
     """Return the bytes that some steps and a measurement take at most beyond what the process had before."""
     image = make_case(None, size).degraded
     cuda = torch.device(settings.device).type == "cuda"
-    before = 0 if cuda else resident_memory()
+    before = 0 if cuda else memory_in_use("VmRSS")
     fit = make_fit(image, settings)
     for _ in range(_WARM_UP):
         fit.step()
     fit.measure()
-    return torch.cuda.max_memory_allocated() if cuda else most_resident_memory() - before
+    _ = fit.estimate
+    return torch.cuda.max_memory_allocated() if cuda else memory_in_use("VmHWM") - before
 
 
-def resident_memory() -> int:
-    """Return the bytes that this process occupies (Linux)."""
-    with open("/proc/self/statm") as file:
-        import resource
-
-        return int(file.read().split()[1]) * resource.getpagesize()
-
-
-def most_resident_memory() -> int:
-    """Return the most bytes that this process ever occupied."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def memory_in_use(line: str) -> int:
+    """Return the bytes of a line of this process's status: VmRSS, resident now; VmHWM, the most that ever were."""
+    if not Path("/proc/self/status").exists():
+        return 0
+    found = next(each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith(line))
+    return int(found.split()[1]) * 1024
 
 
-def in_own_process(function: Callable[..., int], *arguments: object) -> int:
-    """Call a function in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
+def own_process(**environment: str) -> multiprocessing.pool.Pool:
+    """Return a pool of one fresh process."""
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        return multiprocessing.get_context("spawn").Pool(1)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def start_plain_loop(image: np.ndarray) -> None:
+    """In its process: build the plain loop."""
+    global _plain
+    _plain = PlainLoop(image)
+
+
+def step_plain_loop() -> None:
+    """In its process: do a step."""
+    assert _plain is not None
+    _plain.step()
 
 
 def print_restorations(case: Case, size: int, arguments: argparse.Namespace) -> None:

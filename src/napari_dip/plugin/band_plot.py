@@ -53,8 +53,9 @@ class BandPlot(QWidget):
         """Leave most of the window to the image."""
         return QSize(600, 220)
 
-    def start(self) -> None:
-        """Forget the run before."""
+    def start(self, bands: int) -> None:
+        """Forget the run before, and get ready for so many curves."""
+        self._match_curves(bands)
         self.steps, self.bands = [], []
         self._stop_line.hide()
         for curve in self._curves:

@@ -15,16 +15,17 @@ from magicgui.widgets import (
     Container,
     FloatSpinBox,
     Label,
+    ProgressBar,
     PushButton,
     SpinBox,
     create_widget,
 )
 from napari.layers import Image, Labels
 from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
-from napari.utils import progress as activity
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QObject, Qt
+from numpy.typing import NDArray
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QFrame, QScrollArea, QSizePolicy, QWidget
 
 from ..measurement.task import TASKS, find_task
@@ -61,11 +62,10 @@ class RestoreWidget(Container):
         self._viewer = napari_viewer
         self._worker: GeneratorWorker | None = None
         self._stop = threading.Event()
-        self._closed = False
+        self._closed = self._loading = False
         self._source: Source | None = None
         self._running_task = ""
         self._preview: Image | None = None
-        self._bar: Any = None
         self._started = 0.0
         self.band_plot: BandPlot | None = None
         self._build_form()
@@ -139,6 +139,7 @@ class RestoreWidget(Container):
             name="stop_button", text="Stop and keep", tooltip="End now, with the best restoration so far."
         )
         self.stop_button.changed.connect(self.stop_and_keep)
+        self.progress = ProgressBar(name="progress", label="", value=0, visible=False, tooltip="Steps.")
         self.status = Label(name="status", value="")
         for text in (self.device_line, self.status):
             text.native.setWordWrap(True)
@@ -157,7 +158,7 @@ class RestoreWidget(Container):
         fields: Container = Container(name="fields", labels=False, widgets=[form, self.advanced_shown, self.advanced])
         fields.margins = (0, 0, 0, 0)
         fields.native.layout().addStretch()
-        self.extend([fields, self.device_line, self.restore_button, self.stop_button, self.status])
+        self.extend([fields, self.device_line, self.restore_button, self.stop_button, self.progress, self.status])
         # magicgui scrolls only what has no parent: a child of the form, but seen through a scroll area
         self.native.layout().insertWidget(0, _scrolling(fields.native))
         self.native.setMinimumWidth(300)
@@ -192,6 +193,7 @@ class RestoreWidget(Container):
     def _show_running(self, running: bool) -> None:
         self.restore_button.enabled = not running
         self.stop_button.enabled = running
+        self.progress.visible = running
 
     def settings(self) -> Settings:
         """Return the form as settings.
@@ -222,8 +224,15 @@ class RestoreWidget(Container):
         worker.start()
 
     def _on_device(self, device: str, sentence: str) -> None:
-        if not self._closed and device == self._device_field():  # answers may come in another order
+        if self._closed:
+            return
+        if device == self._device_field():  # answers may come in another order
             self.device_line.value = sentence
+        if not self._loading:
+            self._loading = True
+            worker: FunctionWorker = create_worker(_load_engine, _ignore_errors=True)
+            worker.returned.connect(self._make_plot)
+            worker.start()
 
     def _device_field(self) -> str:
         return self.advanced["device"].value.strip() or "auto"
@@ -250,8 +259,8 @@ class RestoreWidget(Container):
         self._started = time.perf_counter()
         self._show_running(True)
         self.status.value = "starting …"
-        self._open_plot().start()
-        self._bar = activity(total=settings.step_limit, desc=f"Restoring {source.name}")
+        self._open_plot().start(settings.bands)
+        self.progress.max, self.progress.value = settings.step_limit, 0
         self._worker = create_worker(
             _restore_in_worker,
             source,
@@ -280,12 +289,14 @@ class RestoreWidget(Container):
         if self._closed or not self.running or self._source is None:
             return
         self._show_preview(progress)
+        QTimer.singleShot(50, lambda: self._show_figures(progress))  # let the window draw the image first
+
+    def _show_figures(self, progress: Progress) -> None:
+        if self._closed or not self.running:
+            return
         if progress.stage == ("restoring" if find_task(self._running_task).removes_noise else "smoothing"):
             self._open_plot().add(progress.step, progress.band_correspondence.tolist())
-        if self._bar is not None:
-            if self._bar.total != progress.step_limit:
-                self._bar.reset(total=progress.step_limit)
-            self._bar.update(max(0, progress.step - self._bar.n))
+        self.progress.max, self.progress.value = progress.step_limit, progress.step
         if not self._stop.is_set():
             seconds = time.perf_counter() - self._started
             self.status.value = (
@@ -302,7 +313,6 @@ class RestoreWidget(Container):
     def _on_result(self, result: Restoration) -> None:
         if self._closed or self._source is None:
             return
-        self._remove_preview()
         metadata = {"napari-dip": result.record.as_dict()}
         task = find_task(result.record.task)
         outputs = {
@@ -314,8 +324,12 @@ class RestoreWidget(Container):
             if data is not None:
                 add_over(self._viewer, self._source, data, suffix, metadata, own_contrast=True)
         made = [(suffix, data) for suffix, data in outputs.items() if data is not None]
-        for suffix, data in made:
+        for suffix, data in made[:-1]:
             add_over(self._viewer, self._source, data, suffix, metadata)
+        if made:
+            self._keep_preview(*made[-1], metadata)
+        else:
+            self._remove_preview()
         plot = self._open_plot()
         plot.show_history([each.step for each in result.history], [each.band_correspondence for each in result.history])
         plot.mark_stop(result.step, result.stop_reason.value)
@@ -335,10 +349,20 @@ class RestoreWidget(Container):
         self._worker = None
         if self._closed:
             return
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
         self._show_running(False)
+
+    def _keep_preview(self, suffix: str, data: NDArray, metadata: dict[str, Any]) -> None:
+        """Make the preview the result, on top of all others: a layer less to add, and another to remove."""
+        assert self._source is not None
+        layers, preview = self._viewer.layers, self._preview
+        if preview is None or preview not in layers:
+            add_over(self._viewer, self._source, data, suffix, metadata)
+            return
+        preview.data, preview.metadata = data, metadata
+        preview.name = f"{self._source.name} {suffix}"  # napari numbers it if there is one
+        if layers[-1] is not preview:
+            layers.move(layers.index(preview), len(layers))
+        self._preview = None
 
     def _remove_preview(self) -> None:
         if self._preview is not None and self._preview in self._viewer.layers:
@@ -350,13 +374,18 @@ class RestoreWidget(Container):
         self.status.value = sentence
         show_error(sentence)
 
-    def _open_plot(self) -> BandPlot:
-        """Return the plot, docked at the bottom; a closed one is opened anew."""
-        if self.band_plot is None:
+    def _make_plot(self) -> None:
+        if self.band_plot is None and not self._closed:
             from .band_plot import BandPlot  # pyqtgraph only after the Qt binding is chosen
 
             self.band_plot = BandPlot(self._viewer)
+            self.band_plot.start(Settings().bands)
             self.band_plot.destroyed.connect(self._on_plot_destroyed)
+
+    def _open_plot(self) -> BandPlot:
+        """Return the plot, docked at the bottom; a closed one is opened anew."""
+        self._make_plot()
+        assert self.band_plot is not None
         if self.band_plot.parent() is None:  # new, or closed by the user: napari then only takes it out of its dock
             self._viewer.window.add_dock_widget(self.band_plot, name="Frequency bands", area="bottom")
         return self.band_plot
@@ -377,9 +406,6 @@ class RestoreWidget(Container):
         with contextlib.suppress(RuntimeError):  # Qt may have deleted these already
             if self.band_plot is not None:
                 self.band_plot.forget_viewer()
-            if self._bar is not None:
-                self._bar.close()
-        self._bar = None
 
 
 class _ClosingWatcher(QObject):
@@ -419,6 +445,16 @@ def _describe_device(device: str) -> str:
         return choose_device(device).reason
     except ValueError as error:
         return str(error)
+
+
+def _load_engine() -> None:
+    """Import what the first run needs, and what it draws with."""
+    import pyqtgraph  # noqa: F401
+
+    from .. import restoration  # noqa: F401
+    from ..device import load_late_parts
+
+    load_late_parts()
 
 
 def _restore_in_worker(

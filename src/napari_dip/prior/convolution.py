@@ -7,7 +7,6 @@ keep three more copies of every feature map, and expand the gradient of the mean
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -48,7 +47,7 @@ class ControlledConvolution(nn.Module):
     ) -> None:
         super().__init__()
         self.normalisation, self.stride = normalisation, stride
-        self._workspace = Workspace()
+        self.workspace = Workspace()
         self.kernel = nn.Parameter(he_uniform((runs, outputs, inputs, side, side), generator))
         self.bias = nn.Parameter(torch.zeros(runs, outputs))
         if normalisation == "batch":
@@ -59,7 +58,7 @@ class ControlledConvolution(nn.Module):
         if self.normalisation == "batch":
             features = batch_normalise(convolve(features, kernel, self.stride), self.gain, self.bias)
             return functional.leaky_relu(features, _LEAK)
-        return convolve_and_centre(features, kernel, self.bias, self.stride, self._workspace)
+        return convolve_and_centre(features, kernel, self.bias, self.stride, self.workspace)
 
 
 class Workspace:
@@ -70,15 +69,29 @@ class Workspace:
     """
 
     def __init__(self) -> None:
-        self._tensors: dict[str, torch.Tensor] = {}
+        self._own: dict[tuple[int, ...], torch.Tensor] = {}
+        self._passing: dict[tuple[int, ...], torch.Tensor] = {}
 
-    def get(self, name: str, like: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-        """Return the buffer of that name and ``(s, c, h, w)`` shape, of whatever it held last."""
-        buffer = self._tensors.get(name)
-        if buffer is None or buffer.shape != tuple(shape) or (buffer.dtype, buffer.device) != (like.dtype, like.device):
-            buffer = like.new_empty(tuple(shape)).contiguous(memory_format=torch.channels_last)
-            self._tensors[name] = buffer
-        return buffer
+    def share(self, other: Workspace) -> None:
+        """Use the other layer's memory for what does not outlast a layer's gradient."""
+        self._passing = other._passing
+
+    def kept(self, like: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        """Return ``(s, c, h, w)`` memory, of whatever it held last, that is this layer's own until its next call."""
+        return _find_or_make(self._own, like, shape)
+
+    def passing(self, like: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        """Return the same, but of all layers that share it."""
+        return _find_or_make(self._passing, like, shape)
+
+
+def _find_or_make(
+    tensors: dict[tuple[int, ...], torch.Tensor], like: torch.Tensor, shape: tuple[int, ...]
+) -> torch.Tensor:
+    found = tensors.get(shape)
+    if found is None or (found.dtype, found.device) != (like.dtype, like.device):
+        found = tensors[shape] = like.new_empty(shape).contiguous(memory_format=torch.channels_last)
+    return found
 
 
 def convolve(features: torch.Tensor, kernel: torch.Tensor, stride: int = 1) -> torch.Tensor:
@@ -142,7 +155,7 @@ class _ConvolveAndCentre(torch.autograd.Function):
         reach = kernel.shape[-1] // 2
         if reach:
             runs, inputs, height, width = features.shape
-            padded = workspace.get("padded", features, (runs, inputs, height + 2 * reach, width + 2 * reach))
+            padded = workspace.kept(features, (runs, inputs, height + 2 * reach, width + 2 * reach))
             features = torch.ops.aten.reflection_pad2d(features, (reach,) * 4, out=padded)
         out = _convolve(features, kernel, stride)
         out.add_((bias - _channel_means(out)).to(out.dtype)[:, :, None, None])
@@ -154,7 +167,7 @@ class _ConvolveAndCentre(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         padded, kernel, out = ctx.saved_tensors
-        before = ctx.workspace.get("gradient", out, out.shape)
+        before = ctx.workspace.passing(out, tuple(out.shape))
         # the leaky ReLU keeps the sign, so its result tells its slope
         torch.ops.aten.leaky_relu_backward(gradient, out, _LEAK, True, grad_input=before)
         mean = _channel_means(before)

@@ -70,6 +70,8 @@ class Network(nn.Module, ABC):
         self.architecture, self.output_range = architecture, output_range
         self.compute_dtype = torch.float32
         self.layers = nn.ModuleList(layers)
+        for layer in layers:
+            layer.workspace.share(layers[0].workspace)
         runs = architecture.runs
         self.head = nn.Parameter(he_uniform((runs, architecture.output_channels, architecture.width, 1, 1), generator))
         low, high = output_range

@@ -1,8 +1,38 @@
-from napari_dip.pace import at_most_every
+from napari_dip.pace import Pace, StepTimer, say_duration, say_time_left
+
+
+def at_times(monkeypatch, *times: float) -> None:
+    remaining = iter(times)
+    monkeypatch.setattr("time.perf_counter", lambda: next(remaining))
 
 
 def test_it_is_due_at_first_and_then_by_the_clock(monkeypatch) -> None:
-    times = iter([5.0, 5.1, 5.3, 5.35, 6.0])
-    monkeypatch.setattr("time.perf_counter", lambda: next(times))
-    is_due = at_most_every(0.2)
-    assert [is_due() for _ in range(5)] == [True, False, True, False, True]
+    at_times(monkeypatch, 5.0, 5.1, 5.3, 5.35, 6.0)
+    pace = Pace(0.2)
+    assert [pace.is_due() for _ in range(5)] == [True, False, True, False, True]
+
+
+def test_what_takes_long_to_make_is_shown_rarely(monkeypatch) -> None:
+    at_times(monkeypatch, 5.0, 5.1, 5.9, 6.1)
+    pace = Pace(0.2)
+    assert pace.is_due()
+    pace.made()  # it took 0.1 s: nine times as long goes into steps
+    assert not pace.is_due()
+    assert pace.is_due()
+
+
+def test_steps_are_timed_from_the_first_report(monkeypatch) -> None:
+    at_times(monkeypatch, 100.0, 102.0, 104.0)
+    timer = StepTimer()
+    assert timer.seconds_per_step(10) is None
+    assert timer.seconds_per_step(20) == 0.2
+    assert timer.seconds_per_step(30) == 0.2
+
+
+def test_times_are_said_in_words() -> None:
+    assert [say_duration(seconds) for seconds in (0.4, 8.2, 80, 250, 7800)] == [
+        "0 s", "8 s", "1 min 20 s", "4 min", "2 h 10 min",
+    ]  # fmt: skip
+    assert say_time_left((8.2, 250)) == "8 s to 4 min left"
+    assert say_time_left((30, 30)) == "30 s left"
+    assert say_time_left(None) == ""

@@ -410,3 +410,24 @@ def test_the_public_interface_is_as_promised() -> None:
     assert fields >= {
         "seed", "device", "lipschitz_bound", "step_limit", "report_every", "stopping", "keep_known",
     }  # fmt: skip
+
+
+def test_what_does_not_fit_is_refused_with_a_number(monkeypatch, camera) -> None:
+    monkeypatch.setattr("napari_dip.device._free_memory", lambda device: 1e8)
+    with pytest.raises(ValueError, match=r"would take about 0\.\d GB of memory, and CPU .* has 0\.1 GB free"):
+        restore(camera[:64, :64], settings=Settings(device="cpu"))
+
+
+def test_the_time_left_is_told_from_the_second_report_on(camera) -> None:
+    settings = Settings(width=8, stopping="fixed", step_limit=60, partner=False, smoothed=True, smoothed_steps=30)
+    left = [each.seconds_left for each in restore_steps(camera[:32, :32], settings=settings) if each.result is None]
+    assert left[0] is None
+    assert left[1] is not None
+    assert left[1][0] == left[1][1] > 0  # nothing but the step limit ends it
+
+
+def test_the_least_time_left_is_the_patience(camera) -> None:
+    settings = Settings(width=8, patience=50, step_limit=200, partner=False)
+    left = [each.seconds_left for each in restore_steps(camera[:32, :32], settings=settings) if each.seconds_left]
+    assert all(0 <= least <= most for least, most in left)
+    assert left[0][0] < left[0][1]

@@ -30,7 +30,7 @@ from .image_files import (
     write_whole,
 )
 from .measurement.task import TASKS, find_task
-from .pace import at_most_every
+from .pace import Pace, say_time_left
 from .settings import PRESETS
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def _restore_with_progress(
 ) -> Restoration:
     """Restore with a progress bar on stderr; Ctrl-C stops and keeps."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as ProgressBar
 
     from .device import choose_device
@@ -249,19 +249,20 @@ def _restore_with_progress(
 
     typer.echo(choose_device(settings.device, settings.precision).reason, err=True)
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps at most,"),
-        TimeRemainingColumn(), TextColumn("left at most"),
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps at most"),
+        TextColumn("{task.fields[left]}"),
     )  # fmt: skip
     with _stop_on_interrupt() as stop, ProgressBar(*columns, console=Console(stderr=True)) as bar:
-        bars = {}
+        bars, pace = {}, Pace(_SECONDS_BETWEEN_REPORTS)
         steps = restore_steps(
             image, mask, task, factor, settings, quantisation_table=quantisation_table, stop_requested=stop.is_set,
-            report_wanted=at_most_every(_SECONDS_BETWEEN_REPORTS),
+            report_wanted=pace.is_due,
         )  # fmt: skip
         for progress in steps:
+            pace.made()
             if progress.stage not in bars:
-                bars[progress.stage] = bar.add_task(progress.stage, total=progress.step_limit)
-            bar.update(bars[progress.stage], completed=progress.step)
+                bars[progress.stage] = bar.add_task(progress.stage, total=progress.step_limit, left="")
+            bar.update(bars[progress.stage], completed=progress.step, left=say_time_left(progress.seconds_left))
     result = progress.result
     assert result is not None
     seconds = result.record.seconds

@@ -6,6 +6,7 @@ import platform
 from dataclasses import dataclass
 from typing import Literal
 
+import psutil
 import torch
 
 Precision = Literal["auto", "bfloat16", "float32"]
@@ -48,6 +49,42 @@ def choose_device(device: str = "auto", precision: Precision = "auto") -> Device
     if precision == "auto":
         precision = "bfloat16" if _multiplies_bfloat16(kind) else "float32"
     return DeviceChoice(chosen, precision, f"{_device_name(chosen)} in {precision}: {reason}.")
+
+
+def check_memory(device: str, needed: float) -> None:
+    """Refuse what would not fit.
+
+    Parameters
+    ----------
+    device : str
+        A torch device name.
+    needed : float
+        Bytes.
+
+    Raises
+    ------
+    ValueError
+        In a sentence that says how much is needed and how much is free.
+    """
+    free = _free_memory(device)
+    if needed > free:
+        raise ValueError(
+            f"this would take about {needed / 1e9:.1f} GB of memory, and {_device_name(device)} has {free / 1e9:.1f} GB"
+            " free: restore a part of the image, or choose a narrower network (width), fewer runs or another device."
+        )
+
+
+def _free_memory(device: str) -> float:
+    """Return the bytes that can still be had."""
+    match torch.device(device).type:
+        case "cuda":
+            unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+            return torch.cuda.mem_get_info(device)[0] + unused
+        case "mps":
+            return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+        case "cpu":
+            return psutil.virtual_memory().available
+    return float("inf")
 
 
 def load_late_parts() -> None:

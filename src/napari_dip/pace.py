@@ -1,21 +1,65 @@
-"""How often a run shows itself: by the clock, so that no window or terminal is flooded."""
+"""How often a run shows itself, and how long it still takes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+
+_SHARE = 0.1  # of the time that may go into showing
 
 
-def at_most_every(seconds: float) -> Callable[[], bool]:
-    """Return a function that is True when asked first, and then when so long has passed since it last was."""
-    last = float("-inf")
+class Pace:
+    """Says when to show how far a run is.
 
-    def is_due() -> bool:
-        nonlocal last
+    Parameters
+    ----------
+    seconds : float
+        At most once in so many; and so rarely that making what is shown takes a tenth of the time at most.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._asked = self._next = float("-inf")
+
+    def is_due(self) -> bool:
+        """Return whether it is time: True when asked first."""
         now = time.perf_counter()
-        if now - last < seconds:
+        if now < self._next:
             return False
-        last = now
+        self._asked, self._next = now, now + self._seconds
         return True
 
-    return is_due
+    def made(self) -> None:
+        """Be told that what was due has been made."""
+        now = time.perf_counter()
+        self._next = max(self._next, now + (now - self._asked) * (1 / _SHARE - 1))
+
+
+class StepTimer:
+    """Measures what a step takes, reports included, from the first report on: before, all is still cold."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+
+    def seconds_per_step(self, step: int) -> float | None:
+        """Return the mean so far; None at the first report, whose step this is."""
+        now = time.perf_counter()
+        if self._first is None:
+            self._first = step, now
+        before, then = self._first
+        return (now - then) / (step - before) if step > before else None
+
+
+def say_duration(seconds: float) -> str:
+    """Return a duration in words: 8 s, 1 min 20 s, 5 min, 2 h 10 min."""
+    if seconds < 100:
+        return f"{round(seconds)} s" if seconds < 60 else f"1 min {round(seconds) - 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def say_time_left(seconds_left: tuple[float, float] | None) -> str:
+    """Return the time left in words, of the least and the most that it may be; empty if nobody knows yet."""
+    if seconds_left is None:
+        return ""
+    least, most = (say_duration(seconds) for seconds in seconds_left)
+    return f"{least} left" if least == most else f"{least} to {most} left"

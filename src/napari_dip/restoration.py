@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .device import DeviceChoice, choose_device
+from .device import DeviceChoice, check_memory, choose_device
 from .guidance import advise_denoising
 from .image_tensor import ImageTensor, to_tensor
 from .measurement.data_term import DataTerm, data_term_of
@@ -23,6 +23,7 @@ from .measurement.missing_pixels import choose_held_out, widest_hole
 from .measurement.task import Task, find_task
 from .optimisation.fit import Fit, Measures
 from .optimisation.stopping import StopReason, choose_rule
+from .pace import StepTimer
 from .prior.networks import NETWORKS, Architecture, fixed_input
 from .record import Record, read_versions
 from .settings import Settings
@@ -33,6 +34,7 @@ _WIDE_HOLE, _SQUARE_PER_HOLE = 10, 0.8  # pixels; of held_out_side="auto"
 _HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
 _WIDTH, _WIDTH_WITH_PARTNER = 64, 32  # of width="auto"
 _RUNS_FOR_UNCERTAINTY = 4
+_BYTES_OF_LIBRARIES, _BYTES_PER_PIXEL_BESIDE = 200e6, 130  # beside the network; as tests/benchmark/speed.py measured
 _FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2  # λ of lipschitz_bound="auto"
 
 
@@ -122,6 +124,9 @@ class Progress:
         ``(n_bands,)``.
     estimate : ndarray
         float32, full size, the input's units: what stopping here would return.
+    seconds_left : (float, float) or None
+        From here to the result: the least, if it stops as soon as its rule allows, and the most, if it goes on to the
+        step limit. Measured on the steps so far, hence None at the first report of a stage.
     result : Restoration or None
         None, until the last one carries it.
     """
@@ -135,6 +140,7 @@ class Progress:
     lipschitz_bound: float | None
     band_correspondence: NDArray[np.float64]
     estimate: NDArray[np.float32]
+    seconds_left: tuple[float, float] | None = None
     result: Restoration | None = None
 
 
@@ -288,15 +294,17 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
         gaussian_kernel_size=settings.gaussian_kernel_size,
     )
     fewest = max(2, settings.kernel_size // 2 + 1)  # pixels a side at the smallest size: reflection needs neighbours
-    height, width = (max(fewest, -(-side // 2**levels)) * 2**levels for side in data_term.size)
+    height, width_of_canvas = (max(fewest, -(-side // 2**levels)) * 2**levels for side in data_term.size)
     held_out = torch.zeros_like(data_term.judged)
     if data_term.by_pixel:
         held_out = choose_held_out(data_term.known, share, generator, side)
     kind = NETWORKS[settings.network]
-    size = kind.input_size((height, width), levels)
+    size = kind.input_size((height, width_of_canvas), levels)
     noise = fixed_input(settings.input_kind, settings.runs, settings.input_channels, size, generator)
     network = kind(architecture, (min(0.0, low), max(1.0, high)), mean, generator)
     network.compute_dtype = getattr(torch, device.precision)
+    pixels = height * width_of_canvas
+    check_memory(device.device, _BYTES_OF_LIBRARIES + pixels * (network.bytes_per_pixel() + _BYTES_PER_PIXEL_BESIDE))
     network.to(device.device)
     bound = settings.lipschitz_bound
     return Fit(
@@ -387,14 +395,15 @@ def _run(
     def enhanced(smooth: torch.Tensor) -> torch.Tensor:
         return restored_values + settings.detail_amount * (restored_values - smooth)
 
+    wants_smoothing = settings.smoothed or settings.detail_enhanced or not task.removes_noise
     if task.removes_noise or not bool(known.all()):
         fit = build_fit(settings, device, data_term)
-        stage = _Stage("restoring", settings.step_limit, settings, stop_requested, report_wanted)
+        further_steps = settings.smoothed_steps / fit.runs if wants_smoothing else 0
+        stage = _Stage("restoring", settings.step_limit, settings, stop_requested, report_wanted, further_steps)
         reason, last = yield from stage.run(fit, lambda estimate: as_image(as_restored(estimate)), history)
         restored_values, step = as_restored(fit.estimate), fit.estimate_step
         bound = fit.lipschitz_bound(step - 1)
         deviation = fit.deviation
-    wants_smoothing = settings.smoothed or settings.detail_enhanced or not task.removes_noise
     if wants_smoothing and reason is not StopReason.USER:
         if last is not None:
             yield last
@@ -498,6 +507,7 @@ class _Stage:
     settings: Settings
     stop_requested: Callable[[], bool]
     report_wanted: Callable[[], bool]
+    further_steps: float = 0.0  # of the next stage, in steps of this one
 
     def run(
         self, fit: Fit, as_image: Callable[[torch.Tensor], NDArray[np.float32]], history: list[Report]
@@ -511,6 +521,7 @@ class _Stage:
             ratio_threshold=self.settings.ratio_threshold,
             knows_discrepancy=not fit.data_term.by_pixel,
         )
+        timer = StepTimer()
         while True:
             fit.step()
             stopped = self.stop_requested()
@@ -532,8 +543,19 @@ class _Stage:
                 reason = StopReason.STEP_LIMIT
             if reason is not None:
                 return reason, self._progress(history[-1], as_image(fit.estimate))
+            seconds_per_step = timer.seconds_per_step(fit.step_count)
             if self.report_wanted():
-                yield self._progress(history[-1], as_image(fit.estimate))
+                left = self._seconds_left(fit.step_count, rule.earliest_stop, seconds_per_step)
+                yield self._progress(history[-1], as_image(fit.estimate), left)
+
+    def _seconds_left(
+        self, step: int, earliest_stop: int | None, seconds_per_step: float | None
+    ) -> tuple[float, float] | None:
+        if seconds_per_step is None:
+            return None
+        most = self.step_limit - step
+        least = most if earliest_stop is None else min(max(0, earliest_stop - step), most)
+        return (least + self.further_steps) * seconds_per_step, (most + self.further_steps) * seconds_per_step
 
     def _report(self, fit: Fit, measures: Measures) -> Report:
         return Report(
@@ -545,7 +567,9 @@ class _Stage:
             lipschitz_bound=fit.lipschitz_bound(fit.step_count - 1),
         )
 
-    def _progress(self, report: Report, estimate: NDArray[np.float32]) -> Progress:
+    def _progress(
+        self, report: Report, estimate: NDArray[np.float32], seconds_left: tuple[float, float] | None = None
+    ) -> Progress:
         return Progress(
             step=report.step,
             step_limit=self.step_limit,
@@ -556,4 +580,5 @@ class _Stage:
             lipschitz_bound=report.lipschitz_bound,
             band_correspondence=np.asarray(report.band_correspondence),
             estimate=estimate,
+            seconds_left=seconds_left,
         )

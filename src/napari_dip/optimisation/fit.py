@@ -145,6 +145,11 @@ class Fit:
             self._diffuse()
 
     @property
+    def runs(self) -> int:
+        """How many networks are fitted side by side."""
+        return len(self.noise)
+
+    @property
     def averaged_output(self) -> torch.Tensor:
         """The running mean of the outputs over steps (corrected for its start) and runs, ``(1, c, H, W)``."""
         return self._averaged_outputs().mean(dim=0, keepdim=True)

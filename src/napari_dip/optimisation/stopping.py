@@ -30,6 +30,11 @@ class StoppingRule(Protocol):
         """Return the reason to stop after this report, or None to go on."""
         ...
 
+    @property
+    def earliest_stop(self) -> int | None:
+        """The step before which it will not stop; None if it never does."""
+        ...
+
 
 class HeldOutRule:
     """Stop when no held-out error has found a new minimum for a number of steps.
@@ -56,6 +61,11 @@ class HeldOutRule:
             if error < 0.999 * self._smallest[n] and (n == 0 or self._wait_for_prior):
                 self._smallest[n], self._step = error, step
         return StopReason.HELD_OUT if step - self._step >= self._patience else None
+
+    @property
+    def earliest_stop(self) -> int:
+        """The step at which the patience ends, unless the error falls."""
+        return self._step + self._patience
 
 
 class RatioRule:
@@ -87,6 +97,11 @@ class RatioRule:
         change = abs(sum(later) / len(later) - sum(earlier) / len(earlier))
         return StopReason.RATIO if change < self._threshold else None
 
+    @property
+    def earliest_stop(self) -> int:
+        """The step that has two windows behind it."""
+        return 2 * self._window
+
 
 class DiscrepancyRule:
     """Stop when the errors are as small as those that the truth would have (Morozov's discrepancy principle).
@@ -106,12 +121,22 @@ class DiscrepancyRule:
             raise ValueError("the discrepancy rule needs to know how large the truth's errors are.")
         return StopReason.DISCREPANCY if measures.discrepancy < self._share else None
 
+    @property
+    def earliest_stop(self) -> int:
+        """Any step."""
+        return 0
+
 
 class FixedRule:
     """Never stop before the step limit."""
 
     def update(self, step: int, measures: Measures) -> StopReason | None:
         """Return None."""
+        return None
+
+    @property
+    def earliest_stop(self) -> None:
+        """Never."""
         return None
 
 

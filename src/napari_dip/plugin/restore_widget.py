@@ -29,7 +29,7 @@ from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QFrame, QScrollArea, QSizePolicy, QWidget
 
 from ..measurement.task import TASKS, find_task
-from ..pace import at_most_every
+from ..pace import Pace, say_duration, say_time_left
 from ..settings import Settings
 from .advanced_settings import AdvancedSettings
 from .layers import Source, add_over, read_source
@@ -298,9 +298,10 @@ class RestoreWidget(Container):
             self._open_plot().add(progress.step, progress.band_correspondence.tolist())
         self.progress.max, self.progress.value = progress.step_limit, progress.step
         if not self._stop.is_set():
-            seconds = time.perf_counter() - self._started
-            self.status.value = (
-                f"{progress.stage}: step {progress.step} of at most {progress.step_limit}, {seconds:.0f} s"
+            so_far = say_duration(time.perf_counter() - self._started)
+            left = say_time_left(progress.seconds_left)
+            self.status.value = ", ".join(
+                filter(None, (f"{progress.stage}: step {progress.step} of at most {progress.step_limit}", so_far, left))
             )
 
     def _show_preview(self, progress: Progress) -> None:
@@ -465,11 +466,13 @@ def _restore_in_worker(
 
     try:
         table = source.quantisation_table if find_task(task).knows_quantisation else None
+        pace = Pace(_SECONDS_BETWEEN_PREVIEWS)
         steps = restore_steps(
             source.image, source.mask, task, factor, settings, quantisation_table=table, stop_requested=stop.is_set,
-            report_wanted=at_most_every(_SECONDS_BETWEEN_PREVIEWS),
+            report_wanted=pace.is_due,
         )  # fmt: skip
         for progress in steps:
+            pace.made()
             if progress.result is not None:
                 return progress.result
             yield progress

@@ -18,6 +18,9 @@ from .convolution import ControlledConvolution, convolve, he_uniform
 from .lipschitz import POWER_ITERATIONS_COLD, bound_kernels, spectral_norms
 from .upsampling import gaussian_kernel, upsample
 
+# As tests/benchmark/speed.py measured: feature maps of the largest layer that exist for a moment on the way back, and
+# how many copies of each layer's result batch normalisation keeps for autograd beside it.
+_PASSING_MAPS, _BATCH_COPIES = 5, 4
 _ENCODER_CONVOLUTIONS = 2  # per level; the first has stride 2 (Fig. 2)
 
 
@@ -97,6 +100,23 @@ class Network(nn.Module, ABC):
     def extract(self, noise: torch.Tensor, kernels: Sequence[torch.Tensor]) -> torch.Tensor:
         """Map z to the last features, ``(s, width, H, W)``, with the bounded kernels of the layers, in their order."""
 
+    @property
+    @abstractmethod
+    def areas(self) -> list[float]:
+        """The area of what each layer takes in, as a share of the canvas; in their order."""
+
+    def bytes_per_pixel(self) -> float:
+        """Return about how much memory a step takes for each pixel of the canvas."""
+        kept, largest = 0.0, 0.0
+        copies = 1 + (_BATCH_COPIES if self.architecture.normalisation == "batch" else 0)
+        for layer, area in zip(self.convolutions, self.areas, strict=True):
+            _, outputs, inputs, _, _ = layer.kernel.shape
+            drawn = outputs * area / layer.stride**2
+            kept += inputs * area + copies * drawn
+            largest = max(largest, drawn)
+        elements = self.architecture.runs * (kept + _PASSING_MAPS * largest)
+        return elements * torch.finfo(self.compute_dtype).bits / 8
+
     def forward(self, noise: torch.Tensor, lipschitz_bound: float | None) -> torch.Tensor:
         """Map z, ``(s, input_channels, h, w)``, to images ``(s, c, H, W)``, float32, every kernel under the bound λ."""
         kernels = [kernel.to(self.compute_dtype) for kernel in self.bounded_kernels(lipschitz_bound)]
@@ -157,6 +177,13 @@ class Decoder(Network):
     def input_size(canvas: tuple[int, int], levels: int) -> tuple[int, int]:
         return canvas[0] >> levels, canvas[1] >> levels
 
+    @property
+    def areas(self) -> list[float]:
+        architecture = self.architecture
+        levels, per_level = architecture.levels, architecture.convolutions_per_level
+        stem = [0.25**levels] * architecture.stem_convolutions
+        return stem + [0.25**level for level in reversed(range(levels)) for _ in range(per_level)]
+
     def extract(self, noise: torch.Tensor, kernels: Sequence[torch.Tensor]) -> torch.Tensor:
         features = noise
         for index, (layer, kernel) in enumerate(zip(self.convolutions, kernels, strict=True)):
@@ -185,6 +212,10 @@ class ConvNet(Network):
     @staticmethod
     def input_size(canvas: tuple[int, int], levels: int) -> tuple[int, int]:
         return canvas
+
+    @property
+    def areas(self) -> list[float]:
+        return [1.0] * len(self.layers)
 
     def extract(self, noise: torch.Tensor, kernels: Sequence[torch.Tensor]) -> torch.Tensor:
         features = noise
@@ -229,6 +260,15 @@ class EncoderDecoder(Network):
     @staticmethod
     def input_size(canvas: tuple[int, int], levels: int) -> tuple[int, int]:
         return canvas
+
+    @property
+    def areas(self) -> list[float]:
+        architecture = self.architecture
+        levels = range(architecture.levels)
+        down = [0.25 ** (level + (n > 0)) for level in levels for n in range(_ENCODER_CONVOLUTIONS)]
+        skips = [0.25**level for level in levels] if architecture.skip_channels else []
+        up = [0.25**level for level in reversed(levels) for _ in range(architecture.convolutions_per_level)]
+        return down + skips + up
 
     def extract(self, noise: torch.Tensor, kernels: Sequence[torch.Tensor]) -> torch.Tensor:
         architecture = self.architecture

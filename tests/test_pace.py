@@ -22,10 +22,12 @@ def test_what_takes_long_to_make_is_shown_rarely(monkeypatch) -> None:
 
 
 def test_steps_are_timed_from_the_first_report(monkeypatch) -> None:
-    at_times(monkeypatch, 100.0, 102.0, 104.0)
+    at_times(monkeypatch, 100.0, 102.0, 102.0, 162.0, 164.0)
     timer = StepTimer()
     assert timer.seconds_per_step(10) is None
     assert timer.seconds_per_step(20) == 0.2
+    with timer.stopped():
+        pass  # for a minute
     assert timer.seconds_per_step(30) == 0.2
 
 

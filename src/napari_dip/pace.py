@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _SHARE = 0.1  # of the time that may go into showing
 
@@ -47,6 +49,15 @@ class StepTimer:
             self._first = step, now
         before, then = self._first
         return (now - then) / (step - before) if step > before else None
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Do not count what happens meanwhile: a pause, or whoever looks at a report."""
+        start = time.perf_counter()
+        yield
+        if self._first is not None:
+            step, then = self._first
+            self._first = step, then + time.perf_counter() - start
 
 
 def say_duration(seconds: float) -> str:

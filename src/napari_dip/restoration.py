@@ -546,7 +546,9 @@ class _Stage:
             seconds_per_step = timer.seconds_per_step(fit.step_count)
             if self.report_wanted():
                 left = self._seconds_left(fit.step_count, rule.earliest_stop, seconds_per_step)
-                yield self._progress(history[-1], as_image(fit.estimate), left)
+                progress = self._progress(history[-1], as_image(fit.estimate), left)
+                with timer.stopped():
+                    yield progress
 
     def _seconds_left(
         self, step: int, earliest_stop: int | None, seconds_per_step: float | None

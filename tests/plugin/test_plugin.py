@@ -48,6 +48,10 @@ def finish(widget, qtbot) -> None:
     qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
 
 
+def press(qtbot, button) -> None:
+    qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
+
+
 def test_manifest() -> None:
     manifest = PluginManifest.from_distribution("napari-dip")
     assert manifest.display_name == "Deep Image Prior"
@@ -71,13 +75,13 @@ def test_the_journey(viewer, qtbot, camera, geometry) -> None:
     labels.paint((10, 10), 1)
     widget = open_widget(viewer)
     widget.image.value, widget.mask.value, widget.task.value = image, labels, "inpaint"
-    qtbot.mouseClick(widget.restore_button.native, Qt.MouseButton.LeftButton)
+    press(qtbot, widget.restore_button)
     assert not widget.restore_button.enabled
     qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
     first = viewer.layers["cells preview"].data.copy()
     qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["cells preview"].data, first), timeout=60_000)
     qtbot.waitUntil(lambda: len(widget.band_plot.steps) > 2, timeout=60_000)
-    qtbot.mouseClick(widget.stop_button.native, Qt.MouseButton.LeftButton)
+    press(qtbot, widget.stop_button)
     finish(widget, qtbot)
 
     assert [layer.name for layer in viewer.layers] == ["cells", "broken", "cells restored"]
@@ -111,6 +115,27 @@ def test_the_run_repeats_the_library_and_never_overwrites(viewer, qtbot, camera)
     np.testing.assert_array_equal(taken.data, camera)
     expected = napari_dip.restore(camera, settings=widget.settings())
     np.testing.assert_array_equal(viewer.layers[-1].data, expected.restored)
+
+
+def test_a_paused_run_waits_and_then_goes_on(viewer, qtbot, camera) -> None:
+    viewer.add_image(camera, name="cells")
+    widget = open_widget(viewer)
+    widget.advanced["step_limit"].value = 5000
+    widget.start()
+    qtbot.waitUntil(lambda: widget.progress.value > 0, timeout=60_000)
+    press(qtbot, widget.pause_button)
+    qtbot.waitUntil(lambda: "paused" in widget.status.value, timeout=10_000)
+    step = widget.progress.value
+    qtbot.wait(600)
+    assert widget.progress.value == step
+    assert widget.pause_button.text == "Resume"
+    press(qtbot, widget.pause_button)
+    qtbot.waitUntil(lambda: widget.progress.value > step, timeout=10_000)
+    press(qtbot, widget.pause_button)
+    qtbot.waitUntil(lambda: "paused" in widget.status.value, timeout=10_000)
+    press(qtbot, widget.stop_button)  # a paused run stops, too
+    finish(widget, qtbot)
+    assert "cells restored" in viewer.layers
 
 
 def test_rgb_stays_rgb(viewer, qtbot, astronaut) -> None:
@@ -223,7 +248,7 @@ def worker_function(widget, said) -> None:
     """What the worker raises reaches ``errored``; here without a thread."""
     source = read_source(widget.image.value)
     with pytest.raises(ValueError, match="same intensity") as caught:
-        list(_restore_in_worker(source, "denoise", None, widget.settings(), threading.Event()))
+        list(_restore_in_worker(source, "denoise", None, widget.settings(), threading.Event(), threading.Event()))
     widget._on_error(caught.value)
 
 

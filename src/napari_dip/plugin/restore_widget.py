@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ..restoration import Progress, Restoration
     from .band_plot import BandPlot
 
+_PAUSE, _RESUME = "Pause", "Resume"
 _FOLDED, _UNFOLDED = "Advanced ▸", "Advanced ▾"
 _SECONDS_BETWEEN_PREVIEWS = 0.2  # napari has no back-pressure: more would queue up
 _QUALITIES = [("Fast", "fast"), ("Balanced", "default"), ("Best", "best"), ("As published", "published"),
@@ -61,7 +62,7 @@ class RestoreWidget(Container):
         super().__init__(labels=False)
         self._viewer = napari_viewer
         self._worker: GeneratorWorker | None = None
-        self._stop = threading.Event()
+        self._stop, self._may_go_on = threading.Event(), threading.Event()
         self._closed = self._loading = False
         self._source: Source | None = None
         self._running_task = ""
@@ -139,6 +140,10 @@ class RestoreWidget(Container):
             name="stop_button", text="Stop and keep", tooltip="End now, with the best restoration so far."
         )
         self.stop_button.changed.connect(self.stop_and_keep)
+        self.pause_button = PushButton(
+            name="pause_button", text=_PAUSE, tooltip="Leave the processor to others for a while; nothing is lost."
+        )
+        self.pause_button.changed.connect(self.pause_or_resume)
         self.progress = ProgressBar(name="progress", label="", value=0, visible=False, tooltip="Steps.")
         self.status = Label(name="status", value="")
         for text in (self.device_line, self.status):
@@ -158,7 +163,11 @@ class RestoreWidget(Container):
         fields: Container = Container(name="fields", labels=False, widgets=[form, self.advanced_shown, self.advanced])
         fields.margins = (0, 0, 0, 0)
         fields.native.layout().addStretch()
-        self.extend([fields, self.device_line, self.restore_button, self.stop_button, self.progress, self.status])
+        buttons: Container = Container(
+            name="buttons", layout="horizontal", labels=False, widgets=[self.pause_button, self.stop_button]
+        )
+        buttons.margins = (0, 0, 0, 0)
+        self.extend([fields, self.device_line, self.restore_button, buttons, self.progress, self.status])
         # magicgui scrolls only what has no parent: a child of the form, but seen through a scroll area
         self.native.layout().insertWidget(0, _scrolling(fields.native))
         self.native.setMinimumWidth(300)
@@ -192,7 +201,8 @@ class RestoreWidget(Container):
 
     def _show_running(self, running: bool) -> None:
         self.restore_button.enabled = not running
-        self.stop_button.enabled = running
+        self.stop_button.enabled = self.pause_button.enabled = running
+        self.pause_button.text = _PAUSE
         self.progress.visible = running
 
     def settings(self) -> Settings:
@@ -256,6 +266,7 @@ class RestoreWidget(Container):
             return
         self._source, self._preview, self._running_task = source, None, self.task.value
         self._stop.clear()
+        self._may_go_on.set()
         self._started = time.perf_counter()
         self._show_running(True)
         self.status.value = "starting …"
@@ -268,6 +279,7 @@ class RestoreWidget(Container):
             self._asked_factor(),
             settings,
             self._stop,
+            self._may_go_on,
             _ignore_errors=True,
         )
         self._worker.yielded.connect(self._on_progress)
@@ -283,7 +295,19 @@ class RestoreWidget(Container):
         """End the run with the best so far."""
         if self.running:
             self._stop.set()
+            self._may_go_on.set()
             self.status.value = "stopping, and keeping the best so far …"
+
+    def pause_or_resume(self) -> None:
+        """Hold the run after the present steps, or let it go on."""
+        if not self.running or self._stop.is_set():
+            return
+        if self._may_go_on.is_set():
+            self._may_go_on.clear()
+            self.pause_button.text, self.status.value = _RESUME, "pausing …"
+        else:
+            self._may_go_on.set()
+            self.pause_button.text, self.status.value = _PAUSE, "going on …"
 
     def _on_progress(self, progress: Progress) -> None:
         if self._closed or not self.running or self._source is None:
@@ -299,7 +323,7 @@ class RestoreWidget(Container):
         self.progress.max, self.progress.value = progress.step_limit, progress.step
         if not self._stop.is_set():
             so_far = say_duration(time.perf_counter() - self._started)
-            left = say_time_left(progress.seconds_left)
+            left = say_time_left(progress.seconds_left) if self._may_go_on.is_set() else "paused"
             self.status.value = ", ".join(
                 filter(None, (f"{progress.stage}: step {progress.step} of at most {progress.step_limit}", so_far, left))
             )
@@ -402,6 +426,7 @@ class RestoreWidget(Container):
             return
         self._closed = True
         self._stop.set()
+        self._may_go_on.set()
         if self._worker is not None:
             self._worker.quit()
         with contextlib.suppress(RuntimeError):  # Qt may have deleted these already
@@ -459,7 +484,7 @@ def _load_engine() -> None:
 
 
 def _restore_in_worker(
-    source: Source, task: str, factor: int | None, settings: Settings, stop: threading.Event
+    source: Source, task: str, factor: int | None, settings: Settings, stop: threading.Event, may_go_on: threading.Event
 ) -> Generator[Progress, None, Restoration]:
     """Run the engine in napari's worker: previews by the clock, errors that the worker does not swallow."""
     from ..restoration import restore_steps
@@ -469,13 +494,14 @@ def _restore_in_worker(
         pace = Pace(_SECONDS_BETWEEN_PREVIEWS)
         steps = restore_steps(
             source.image, source.mask, task, factor, settings, quantisation_table=table, stop_requested=stop.is_set,
-            report_wanted=pace.is_due,
+            report_wanted=lambda: pace.is_due() or not may_go_on.is_set(),
         )  # fmt: skip
         for progress in steps:
             pace.made()
             if progress.result is not None:
                 return progress.result
             yield progress
+            may_go_on.wait()
     except RuntimeError as error:  # torch's own, out of memory included
         raise RestorationFailed(_explain(error)) from error
     raise RestorationFailed("the run ended without a result.")

@@ -43,7 +43,7 @@ def main() -> None:
 
     viewer.open_sample("napari-dip", "noisy_fluorescence")
     _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
-    widget.image.value = viewer.layers["fluorescence noisy"]
+    widget.form.image.value = viewer.layers["fluorescence noisy"]
     widget._open_plot()
     wait(4)
     viewer.reset_view()
@@ -65,7 +65,7 @@ def main() -> None:
         labels.paint((row, column), 1, refresh=False)
     labels.refresh()
     viewer.reset_view()
-    widget.image.value, widget.mask.value, widget.task.value = image, labels, "inpaint"
+    widget.form.image.value, widget.form.mask.value, widget.form.task.value = image, labels, "inpaint"
     look("4_inpaint_painted")
     press(widget.restore_button)
     wait(30)
@@ -75,7 +75,7 @@ def main() -> None:
         wait(0.2)
     labels.visible = False
     look("6_inpaint_kept")
-    widget.mask.value, labels.data = labels, np.zeros_like(labels.data)
+    widget.form.mask.value, labels.data = labels, np.zeros_like(labels.data)
     press(widget.restore_button)
     wait(0.5)
     look("7_mistake")

@@ -11,8 +11,10 @@ from qtpy.QtCore import Qt
 from skimage import data, io
 
 import napari_dip
+from napari_dip.plugin.form import QUALITIES
 from napari_dip.plugin.layers import read_source
-from napari_dip.plugin.restore_widget import _QUALITIES, RestorationFailed, RestoreWidget, _restore_in_worker
+from napari_dip.plugin.restore_widget import RestoreWidget
+from napari_dip.plugin.run import RestorationFailed, restore_in_worker
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +76,7 @@ def test_the_journey(viewer, qtbot, camera, geometry) -> None:
     })  # fmt: skip
     labels.paint((10, 10), 1)
     widget = open_widget(viewer)
-    widget.image.value, widget.mask.value, widget.task.value = image, labels, "inpaint"
+    widget.form.image.value, widget.form.mask.value, widget.form.task.value = image, labels, "inpaint"
     press(qtbot, widget.restore_button)
     assert not widget.restore_button.enabled
     qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
@@ -106,21 +108,25 @@ def test_the_run_repeats_the_library_and_never_overwrites(viewer, qtbot, camera)
     viewer.add_image(camera, name="cells")
     taken = viewer.add_image(camera, name="cells restored", visible=False)
     widget = open_widget(viewer)
-    widget.image.value = viewer.layers["cells"]
-    widget.advanced["step_limit"].value, widget.smoothed.value, widget.detail_enhanced.value = 20, True, True
+    widget.form.image.value = viewer.layers["cells"]
+    widget.form.advanced["step_limit"].value, widget.form.smoothed.value, widget.form.detail_enhanced.value = (
+        20,
+        True,
+        True,
+    )
     widget.start()
     finish(widget, qtbot)
     names = [layer.name for layer in viewer.layers]
     assert names == ["cells", "cells restored", "cells smoothed", "cells detail-enhanced", "cells restored [1]"]
     np.testing.assert_array_equal(taken.data, camera)
-    expected = napari_dip.restore(camera, settings=widget.settings())
+    expected = napari_dip.restore(camera, settings=widget.form.settings())
     np.testing.assert_array_equal(viewer.layers[-1].data, expected.restored)
 
 
 def test_a_paused_run_waits_and_then_goes_on(viewer, qtbot, camera) -> None:
     viewer.add_image(camera, name="cells")
     widget = open_widget(viewer)
-    widget.advanced["step_limit"].value = 5000
+    widget.form.advanced["step_limit"].value = 5000
     widget.start()
     qtbot.waitUntil(lambda: widget.progress.value > 0, timeout=60_000)
     press(qtbot, widget.pause_button)
@@ -141,7 +147,7 @@ def test_a_paused_run_waits_and_then_goes_on(viewer, qtbot, camera) -> None:
 def test_rgb_stays_rgb(viewer, qtbot, astronaut) -> None:
     viewer.add_image(astronaut, name="rgb")
     widget = open_widget(viewer)
-    widget.task.value, widget.advanced["step_limit"].value = "enhance", 10
+    widget.form.task.value, widget.form.advanced["step_limit"].value = "enhance", 10
     widget.start()
     finish(widget, qtbot)
     assert [layer.name for layer in viewer.layers] == ["rgb", "rgb smoothed", "rgb detail-enhanced"]
@@ -152,8 +158,8 @@ def test_rgb_stays_rgb(viewer, qtbot, astronaut) -> None:
 def test_super_resolved_layers_lie_exactly_over_the_original(viewer, qtbot, camera, geometry, factor) -> None:
     image = viewer.add_image(camera, name="cells", **geometry)
     widget = open_widget(viewer)
-    widget.task.value, widget.factor.value = "super_resolve", factor
-    widget.advanced["step_limit"].value = 10
+    widget.form.task.value, widget.form.factor.value = "super_resolve", factor
+    widget.form.advanced["step_limit"].value = 10
     widget.start()
     finish(widget, qtbot)
     large = viewer.layers["cells restored"]
@@ -177,8 +183,8 @@ def test_the_table_of_an_opened_jpeg_is_used_while_its_pixels_are_shown(viewer, 
 def test_langevin_dynamics_brings_an_uncertainty_layer(viewer, qtbot, camera) -> None:
     viewer.add_image(camera, name="cells", colormap="magma")
     widget = open_widget(viewer)
-    widget.quality.value = "gp_dip"
-    widget.advanced["step_limit"].value, widget.advanced["burn_in"].value = 110, 0
+    widget.form.quality.value = "gp_dip"
+    widget.form.advanced["step_limit"].value, widget.form.advanced["burn_in"].value = 110, 0
     widget.start()
     finish(widget, qtbot)
     uncertainty = viewer.layers["cells uncertainty"]
@@ -189,8 +195,8 @@ def test_langevin_dynamics_brings_an_uncertainty_layer(viewer, qtbot, camera) ->
 def test_uncertainty_and_residual_come_as_layers_when_asked_for(viewer, qtbot, camera) -> None:
     viewer.add_image(camera, name="cells", scale=(0.5, 0.5))
     widget = open_widget(viewer)
-    widget.uncertainty.value = widget.residual.value = True
-    widget.advanced["step_limit"].value = 20
+    widget.form.uncertainty.value = widget.form.residual.value = True
+    widget.form.advanced["step_limit"].value = 20
     widget.start()
     finish(widget, qtbot)
     restored, residual = viewer.layers["cells restored"], viewer.layers["cells residual"]
@@ -202,17 +208,17 @@ def test_uncertainty_and_residual_come_as_layers_when_asked_for(viewer, qtbot, c
 
 def test_a_preset_sets_the_advanced_fields_and_what_the_user_changes_counts(viewer) -> None:
     widget = open_widget(viewer)
-    widget.advanced["seed"].value = 7
-    widget.quality.value = "paper"
-    assert widget.advanced["upsampling"].value == "gaussian"
-    assert 'Set by "As in the paper"' in widget.advanced["upsampling"].tooltip
-    widget.advanced["upsampling"].value = "nearest"
-    assert "Changed by you" in widget.advanced["upsampling"].tooltip
-    widget.advanced["levels"].value = " 4 "
+    widget.form.advanced["seed"].value = 7
+    widget.form.quality.value = "paper"
+    assert widget.form.advanced["upsampling"].value == "gaussian"
+    assert 'Set by "As in the paper"' in widget.form.advanced["upsampling"].tooltip
+    widget.form.advanced["upsampling"].value = "nearest"
+    assert "Changed by you" in widget.form.advanced["upsampling"].tooltip
+    widget.form.advanced["levels"].value = " 4 "
     expected = dataclasses.replace(napari_dip.Settings.preset("paper"), upsampling="nearest", seed=7, levels=4)
-    assert widget.settings() == expected
-    widget.quality.value = "default"
-    assert widget.settings() == dataclasses.replace(napari_dip.Settings.preset("default"), seed=7)
+    assert widget.form.settings() == expected
+    widget.form.quality.value = "default"
+    assert widget.form.settings() == dataclasses.replace(napari_dip.Settings.preset("default"), seed=7)
 
 
 @pytest.mark.parametrize(
@@ -229,9 +235,9 @@ def test_mistakes_are_said_and_change_nothing(viewer, camera, mistake, monkeypat
     if mistake != "empty mask":
         marks[3:5] = 1
     if "mask" in mistake:
-        widget.mask.value = viewer.add_labels(marks, scale=(2, 2) if mistake == "mask elsewhere" else (1, 1))
+        widget.form.mask.value = viewer.add_labels(marks, scale=(2, 2) if mistake == "mask elsewhere" else (1, 1))
     if mistake == "bound":
-        widget.advanced["lipschitz_bound"].value = "tight"
+        widget.form.advanced["lipschitz_bound"].value = "tight"
     before = list(viewer.layers)
     if mistake == "constant":
         viewer.layers[0].data = np.zeros((20, 20))
@@ -246,9 +252,8 @@ def test_mistakes_are_said_and_change_nothing(viewer, camera, mistake, monkeypat
 
 def worker_function(widget, said) -> None:
     """What the worker raises reaches ``errored``; here without a thread."""
-    source = read_source(widget.image.value)
     with pytest.raises(ValueError, match="same intensity") as caught:
-        list(_restore_in_worker(source, "denoise", None, widget.settings(), threading.Event(), threading.Event()))
+        list(restore_in_worker(widget.form.request(), threading.Event(), threading.Event()))
     widget._on_error(caught.value)
 
 
@@ -275,7 +280,7 @@ def test_closing_the_viewer_in_mid_run_is_quiet(make_napari_viewer, qtbot, camer
     widget = open_widget(viewer)
     widget.start()
     qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
-    worker = widget._worker
+    worker = widget._run._worker
     viewer.close()
     qtbot.waitUntil(lambda: not worker.is_running, timeout=30_000)
     qtbot.wait(200)
@@ -287,7 +292,7 @@ def test_closing_things_in_mid_run_is_quiet(viewer, qtbot, camera, what) -> None
     dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
     widget.start()
     qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
-    worker = widget._worker
+    worker = widget._run._worker
     if what == "dock":
         viewer.window.remove_dock_widget(dock)
         qtbot.waitUntil(lambda: not worker.is_running, timeout=30_000)
@@ -308,7 +313,7 @@ def test_a_closed_plot_is_opened_anew(viewer, qtbot, camera) -> None:
     widget = open_widget(viewer)
     widget._open_plot()
     viewer.window.remove_dock_widget(widget.band_plot)
-    widget.advanced["step_limit"].value = 20
+    widget.form.advanced["step_limit"].value = 20
     widget.start()
     finish(widget, qtbot)
     assert widget.band_plot.parent() is not None
@@ -318,10 +323,10 @@ def test_a_closed_plot_is_opened_anew(viewer, qtbot, camera) -> None:
 def test_a_run_follows_the_task_that_it_was_started_with(viewer, qtbot, camera) -> None:
     viewer.add_image(camera, name="cells")
     widget = open_widget(viewer)
-    widget.advanced["step_limit"].value = 60
-    widget.smoothed.value = True
+    widget.form.advanced["step_limit"].value = 60
+    widget.form.smoothed.value = True
     widget.start()
-    widget.task.value = "enhance"
+    widget.form.task.value = "enhance"
     finish(widget, qtbot)
     assert widget.band_plot.steps == [10, 20, 30, 40, 50, 60]
     assert "cells restored" in viewer.layers
@@ -329,31 +334,31 @@ def test_a_run_follows_the_task_that_it_was_started_with(viewer, qtbot, camera) 
 
 def test_stopping_by_held_out_pixels_is_possible_with_every_quality(viewer) -> None:
     widget = open_widget(viewer)
-    for _, name in _QUALITIES:
-        widget.quality.value = name
-        widget.advanced["stopping"].value = "auto"
-        assert widget.settings().held_out != 0
+    for _, name in QUALITIES:
+        widget.form.quality.value = name
+        widget.form.advanced["stopping"].value = "auto"
+        assert widget.form.settings().held_out != 0
 
 
 def test_unfolding_shows_what_the_quality_uses(viewer) -> None:
     widget = open_widget(viewer)
     viewer.window._qt_window.show()
-    widget.quality.value = "paper"
-    assert not widget.advanced["gaussian_sigma"].visible
-    widget.advanced_shown.native.click()
-    assert widget.advanced["gaussian_sigma"].visible
-    assert not widget.advanced["burn_in"].visible
+    widget.form.quality.value = "paper"
+    assert not widget.form.advanced["gaussian_sigma"].visible
+    widget.form.advanced_shown.native.click()
+    assert widget.form.advanced["gaussian_sigma"].visible
+    assert not widget.form.advanced["burn_in"].visible
 
 
 def test_only_what_the_task_uses_is_shown(viewer) -> None:
     widget = open_widget(viewer)
     viewer.window._qt_window.show()
-    assert not widget.keep_known.visible
-    widget.task.value = "inpaint"
-    assert widget.keep_known.visible
-    widget.task.value = "enhance"
-    assert widget.detail_amount.visible
-    assert not widget.smoothed.visible
+    assert not widget.form.keep_known.visible
+    widget.form.task.value = "inpaint"
+    assert widget.form.keep_known.visible
+    widget.form.task.value = "enhance"
+    assert widget.form.detail_amount.visible
+    assert not widget.form.smoothed.visible
 
 
 def test_the_plot_follows_the_theme(viewer, qtbot) -> None:

@@ -1,0 +1,151 @@
+"""One run in napari's worker: started, paused, stopped; its errors are sentences."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari.qt.threading import GeneratorWorker, create_worker
+
+from ..measurement.task import Task, find_task
+from ..pace import Pace
+from ..settings import Settings
+from .layers import Source
+
+if TYPE_CHECKING:
+    from ..restoration import Progress, Restoration
+
+_SECONDS_BETWEEN_PREVIEWS = 0.2  # napari has no back-pressure: more would queue up
+
+
+class RestorationFailed(Exception):
+    """What the engine could not do, in a sentence. No RuntimeError: napari's worker would swallow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to restore, and how.
+
+    Attributes
+    ----------
+    source : Source
+    task : str
+    factor : int or None
+        Of super-resolution.
+    settings : Settings
+    """
+
+    source: Source
+    task: str
+    factor: int | None
+    settings: Settings
+
+
+class Run:
+    """A request on its way; the callbacks come in the window's own thread.
+
+    Parameters
+    ----------
+    request : Request
+    on_progress, on_result, on_error, on_finished : callable
+        For each preview; for the result; for the exception that ended it; at the end, whatever it was.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        on_progress: Callable[[Progress], None],
+        on_result: Callable[[Restoration], None],
+        on_error: Callable[[Exception], None],
+        on_finished: Callable[[], None],
+    ) -> None:
+        self.request = request
+        self._stop, self._may_go_on = threading.Event(), threading.Event()
+        self._may_go_on.set()
+        self._started = time.perf_counter()
+        worker: GeneratorWorker = create_worker(
+            restore_in_worker, request, self._stop, self._may_go_on, _ignore_errors=True
+        )
+        worker.yielded.connect(on_progress)
+        worker.returned.connect(on_result)
+        worker.errored.connect(on_error)
+        worker.finished.connect(on_finished)
+        self._worker = worker
+
+    def start(self) -> None:
+        """Begin."""
+        self._worker.start()
+
+    @property
+    def task(self) -> Task:
+        """What is being done."""
+        return find_task(self.request.task)
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.perf_counter() - self._started
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it has been asked to end."""
+        return self._stop.is_set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether it has been asked to wait."""
+        return not self._may_go_on.is_set()
+
+    def stop(self) -> None:
+        """End with the best so far."""
+        self._stop.set()
+        self._may_go_on.set()
+
+    def abandon(self) -> None:
+        """End without a result."""
+        self.stop()
+        self._worker.quit()
+
+    def pause(self) -> None:
+        """Wait after the present steps."""
+        self._may_go_on.clear()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._may_go_on.set()
+
+
+def restore_in_worker(
+    request: Request, stop: threading.Event, may_go_on: threading.Event
+) -> Generator[Progress, None, Restoration]:
+    """Run the engine in napari's worker: previews by the clock, errors that the worker does not swallow."""
+    from ..restoration import restore_steps
+
+    try:
+        source = request.source
+        table = source.quantisation_table if find_task(request.task).knows_quantisation else None
+        pace = Pace(_SECONDS_BETWEEN_PREVIEWS)
+        steps = restore_steps(
+            source.image, source.mask, request.task, request.factor, request.settings, quantisation_table=table,
+            stop_requested=stop.is_set,            report_wanted=lambda: pace.is_due() or not may_go_on.is_set(),
+        )  # fmt: skip
+        for progress in steps:
+            pace.made()
+            if progress.result is not None:
+                return progress.result
+            yield progress
+            may_go_on.wait()
+    except RuntimeError as error:  # torch's own, out of memory included
+        raise RestorationFailed(_explain(error)) from error
+    raise RestorationFailed("the run ended without a result.")
+
+
+def _explain(error: RuntimeError) -> str:
+    text = str(error)
+    if "out of memory" in text.lower() or "can't allocate" in text.lower():
+        return "the device ran out of memory; choose Fast, the device cpu, or a smaller image."
+    return f"the restoration failed: {text.splitlines()[0] if text else type(error).__name__}"

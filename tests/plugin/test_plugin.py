@@ -12,7 +12,7 @@ from skimage import data, io
 
 import napari_dip
 from napari_dip.plugin.form import QUALITIES
-from napari_dip.plugin.layers import read_source
+from napari_dip.plugin.layers import find_region, read_source
 from napari_dip.plugin.restore_widget import RestoreWidget
 from napari_dip.plugin.run import RestorationFailed, restore_in_worker
 
@@ -142,6 +142,40 @@ def test_a_paused_run_waits_and_then_goes_on(viewer, qtbot, camera) -> None:
     press(qtbot, widget.stop_button)  # a paused run stops, too
     finish(widget, qtbot)
     assert "cells restored" in viewer.layers
+
+
+def test_a_region_is_restored_in_its_place(viewer, qtbot, camera, geometry) -> None:
+    image = viewer.add_image(camera, name="cells", **geometry)
+    corners = [image.data_to_world(corner) for corner in ((4, 8), (4, 27), (27, 27), (27, 8))]
+    viewer.add_shapes([np.array(corners)], shape_type="polygon", name="where")
+    widget = open_widget(viewer)
+    widget.form.advanced["step_limit"].value = 10
+    press(qtbot, widget.region_button)
+    finish(widget, qtbot)
+    restored = viewer.layers["cells region restored"]
+    assert restored.data.shape == (24, 20)
+    for corner in ((0, 0), (23.5, 19.5)):
+        np.testing.assert_allclose(restored.data_to_world(corner), image.data_to_world(np.add(corner, (4, 8))))
+
+
+def test_what_is_in_view_is_the_region(make_napari_viewer, qtbot) -> None:
+    viewer = make_napari_viewer(show=True)  # what is in view is known only when it has been drawn
+    viewer.add_image(data.camera(), name="cells")
+    viewer.window.resize(900, 700)
+    viewer.reset_view()
+    qtbot.wait(200)
+    whole = find_region(viewer.layers["cells"])
+    assert [each.stop - each.start for each in whole] == [192, 192]
+    viewer.camera.center, viewer.camera.zoom = (0, 100, 150), 8
+    qtbot.wait(200)
+    rows, columns = find_region(viewer.layers["cells"])
+    assert rows.start < 100 < rows.stop
+    assert columns.start < 150 < columns.stop
+    assert rows.stop - rows.start < 192
+    viewer.camera.center = (0, 5000, 5000)
+    qtbot.wait(200)
+    with pytest.raises(ValueError, match="too few pixels"):
+        find_region(viewer.layers["cells"])
 
 
 def test_rgb_stays_rgb(viewer, qtbot, astronaut) -> None:

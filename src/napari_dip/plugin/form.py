@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushButton, SpinBox, create_widget
@@ -137,8 +138,13 @@ class RestoreForm(Container):
             detail_amount=self.detail_amount.value,
         )
 
-    def request(self) -> Request:
+    def request(self, region: Callable[[Image], tuple[slice, slice]] | None = None) -> Request:
         """Return what the form asks for, with a copy of the layers' pixels.
+
+        Parameters
+        ----------
+        region : callable, optional
+            Finds the rows and columns of an image that are wanted; all by default.
 
         Raises
         ------
@@ -146,6 +152,8 @@ class RestoreForm(Container):
             In a sentence for the user.
         """
         source = read_source(self.image.value, self.mask.value, self.missing_label.value)
+        if region is not None:
+            source = source.cut(region(self.image.value))
         factor = self.factor.value if find_task(self.task.value).needs_factor else None
         return Request(source, self.task.value, factor, self.settings())
 

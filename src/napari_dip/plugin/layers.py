@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Shapes
 from napari.utils.transforms import Affine
 from napari.viewer import Viewer
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ _KEPT = (
     "scale", "translate", "rotate", "shear", "affine", "units", "axis_labels", "colormap", "gamma", "blending",
     "contrast_limits", "interpolation2d", "opacity", "rgb",
 )  # fmt: skip
+_LARGEST_REGION = 192  # pixels a side of what is in view: enough to judge by, and done in seconds
+_SMALLEST_REGION = 16
 _TRANSFORMS = ("scale", "translate", "rotate", "shear")
 
 
@@ -46,6 +49,19 @@ class Source:
     quantisation_table: NDArray[np.float64] | None
     name: str
     appearance: dict[str, Any]
+
+    def cut(self, region: tuple[slice, slice]) -> Source:
+        """Return a part of the image and its mask, in its place; the steps of a JPEG no longer fit its blocks."""
+        place = {name: self.appearance[name] for name in _TRANSFORMS}
+        first = Affine(**place)([each.start for each in region])
+        return dataclasses.replace(
+            self,
+            image=self.image[region],
+            mask=None if self.mask is None else self.mask[region],
+            quantisation_table=None,
+            name=f"{self.name} region",
+            appearance=self.appearance | {"translate": first},
+        )
 
 
 def read_source(image: Image | None, labels: Labels | None = None, label: int = 0) -> Source:
@@ -81,6 +97,46 @@ def read_source(image: Image | None, labels: Labels | None = None, label: int = 
     appearance = {key: copy.deepcopy(settings[key]) for key in _KEPT if key in settings}
     pixels = np.array(data)
     return Source(pixels, mask, _read_quantisation_table(image, pixels), image.name, appearance)
+
+
+def find_region(image: Image, active: object = None) -> tuple[slice, slice]:
+    """Return the rows and columns to try settings on.
+
+    Parameters
+    ----------
+    image : Image
+        One plane, shown by a viewer.
+    active : layer, optional
+        A Shapes layer here means the bounding box of its last shape; else it is what is in view, its middle of at most
+        192 pixels a side.
+
+    Raises
+    ------
+    ValueError
+        If less than 16 x 16 pixels of the image lie there.
+    """
+    sides = (image.data[0] if image.multiscale else image.data).shape[:2]
+    drawn = isinstance(active, Shapes) and len(active.data) > 0
+    if drawn:
+        assert isinstance(active, Shapes)
+        corners = np.array([image.world_to_data(active.data_to_world(vertex)) for vertex in active.data[-1]])[:, -2:]
+        first, last = np.rint(corners.min(axis=0)).astype(int), np.rint(corners.max(axis=0)).astype(int)
+    else:
+        first, last = (np.asarray(corner, dtype=int)[:2] for corner in image.corner_pixels)
+        if image.multiscale:  # counted in pixels of the level that is drawn
+            shrunk = np.asarray(image.downsample_factors)[image.data_level][:2]
+            first, last = (np.rint(corner * shrunk).astype(int) for corner in (first, last))
+    region = []
+    for low, high, side in zip(first, last, sides, strict=True):
+        low, high = max(0, int(low)), min(side, int(high) + 1)
+        if not drawn and high - low > _LARGEST_REGION:
+            low = (low + high - _LARGEST_REGION) // 2
+            high = low + _LARGEST_REGION
+        if high - low < _SMALLEST_REGION:
+            where = "the last shape covers" if drawn else "in view are"
+            raise ValueError(f"{where} too few pixels of the image to restore: at least 16 x 16 are needed.")
+        region.append(slice(low, high))
+    return region[0], region[1]
 
 
 def _read_quantisation_table(image: Image, pixels: NDArray) -> NDArray[np.float64] | None:

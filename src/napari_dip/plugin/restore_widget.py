@@ -19,8 +19,8 @@ from ..measurement.task import find_task
 from ..pace import say_duration, say_time_left
 from ..settings import Settings
 from .form import RestoreForm
-from .layers import Source, add_over
-from .run import Run
+from .layers import Source, add_over, find_region
+from .run import Request, Run
 
 if TYPE_CHECKING:
     from ..restoration import Progress, Restoration
@@ -58,6 +58,13 @@ class RestoreWidget(Container):
         self.device_line = Label(name="device_line", value="checking the device …")
         self.restore_button = PushButton(name="restore_button", text="Restore", tooltip="Start.")
         self.restore_button.changed.connect(self.start)
+        self.region_button = PushButton(
+            name="region_button",
+            text="Preview region",
+            tooltip="Try the settings in seconds, on what is in view (its middle of at most 192 x 192 pixels), or on a "
+            "rectangle: draw it in a Shapes layer and leave that layer selected.",
+        )
+        self.region_button.changed.connect(self.start_on_region)
         self.stop_button = PushButton(
             name="stop_button", text="Stop and keep", tooltip="End now, with the best restoration so far."
         )
@@ -71,17 +78,18 @@ class RestoreWidget(Container):
         for text in (self.device_line, self.status):
             text.native.setWordWrap(True)
             text.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        buttons: Container = Container(
-            name="buttons", layout="horizontal", labels=False, widgets=[self.pause_button, self.stop_button]
-        )
-        buttons.margins = (0, 0, 0, 0)
-        self.extend([self.form, self.device_line, self.restore_button, buttons, self.progress, self.status])
+        rows = []
+        for pair in ((self.restore_button, self.region_button), (self.pause_button, self.stop_button)):
+            row: Container = Container(layout="horizontal", labels=False, widgets=pair)
+            row.margins = (0, 0, 0, 0)
+            rows.append(row)
+        self.extend([self.form, self.device_line, *rows, self.progress, self.status])
         # magicgui scrolls only what has no parent: a child of the form, but seen through a scroll area
         self.native.layout().insertWidget(0, _scrolling(self.form.native))
         self.native.setMinimumWidth(300)
 
     def _show_running(self, running: bool) -> None:
-        self.restore_button.enabled = not running
+        self.restore_button.enabled = self.region_button.enabled = not running
         self.stop_button.enabled = self.pause_button.enabled = running
         self.pause_button.text = _PAUSE
         self.progress.visible = running
@@ -115,10 +123,18 @@ class RestoreWidget(Container):
 
     def start(self) -> None:
         """Check the form and start restoring; what is wrong is said, and nothing changes."""
+        self._start(self.form.request)
+
+    def start_on_region(self) -> None:
+        """Restore what is in view, or the selected Shapes layer's last shape, to try the settings."""
+        active = self._viewer.layers.selection.active
+        self._start(lambda: self.form.request(region=lambda image: find_region(image, active)))
+
+    def _start(self, make_request: Callable[[], Request]) -> None:
         if self.running:
             return
         try:
-            request = self.form.request()
+            request = make_request()
         except (ValueError, TypeError) as error:
             self._say_problem(str(error))
             return

@@ -10,6 +10,8 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .optimisation.stopping import StopReason
+    from .pixel_type import as_dtype
+    from .record import Record
     from .restoration import Progress, Report, Restoration, restore, restore_steps
 
 # Before torch takes its first memory, and unless the user said otherwise: on Linux its large tensors then lie on large
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = version("napari-dip")
-__all__ = ["Progress", "Report", "Restoration", "Settings", "StopReason", "restore", "restore_steps"]
+__all__ = [
+    "Progress", "Record", "Report", "Restoration", "Settings", "StopReason", "as_dtype", "restore", "restore_steps",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -26,6 +30,14 @@ def __getattr__(name: str) -> Any:
         from .optimisation.stopping import StopReason
 
         return StopReason
+    if name == "as_dtype":
+        from .pixel_type import as_dtype
+
+        return as_dtype
+    if name == "Record":
+        from .record import Record
+
+        return Record
     if name in __all__:
         from . import restoration
 

@@ -31,6 +31,7 @@ from .image_files import (
 )
 from .measurement.task import TASKS, find_task
 from .pace import Pace, say_time_left
+from .pixel_type import as_dtype
 from .settings import PRESETS
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ _DEFAULT_PRESET = Preset("default")
 
 TaskName = StrEnum("TaskName", {name: name for name in TASKS})  # type: ignore[misc]
 _DEFAULT_TASK = TaskName("denoise")
+PixelType = StrEnum("PixelType", {"float32": "float32", "same": "same"})
+_FLOAT32 = PixelType("float32")
 _FURTHER_OUTPUTS = ("smoothed", "detail_enhanced", "uncertainty", "residual")  # fields of Settings and of Restoration
 _SIGNED_OUTPUTS = ("uncertainty", "residual")  # or small: nothing for a PNG
 _SECONDS_BETWEEN_REPORTS = 0.2
@@ -118,6 +121,9 @@ def restore(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting, e.g. network=conv_net; repeatable."),
     ] = None,
+    dtype: Annotated[
+        PixelType, typer.Option(help="Of a TIFF: float32, or the same as IN has, rounded and clipped to its range.")
+    ] = _FLOAT32,
     bands: Annotated[Path | None, typer.Option(help="Also draw the frequency-band plot into this PNG.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")] = False,
 ) -> None:
@@ -135,7 +141,8 @@ def restore(
 
     napari-dip restore photo.jpg clean.png --task deblock
 
-    Intensities of a TIFF are those of the input, as float32. The settings used stand in the TIFF's description.
+    Intensities of a TIFF are those of the input, as float32 unless --dtype same. The record of what was done stands in
+    the TIFF's description, or in the metadata of an .ome.tif.
     Ctrl-C stops and writes the best so far; Ctrl-C twice ends without writing.
     """
     with _plain_errors():
@@ -180,7 +187,12 @@ def restore(
             elif path.suffix.lower() == ".png":
                 write_png(path, layer, picture.dtype)
             else:
-                write_tiff(path, layer, result.record.as_dict())
+                keep = dtype == _FLOAT32 or name in _SIGNED_OUTPUTS
+                pixels, clipped = as_dtype(layer, np.float32 if keep else picture.dtype)
+                if clipped:
+                    typer.echo(f"{name}: {clipped} pixels were clipped to the range of {pixels.dtype}.", err=True)
+                record = result.record.of_output(name, pixels, clipped, path=str(image.resolve()), layer=image.name)
+                write_tiff(path, pixels, record.as_dict())
         if bands:
             _write_band_figure(bands, result)
 

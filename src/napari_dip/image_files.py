@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .pixel_type import as_dtype
+
 TIFF_SUFFIXES = (".tif", ".tiff")
+_CENTIMETRES = {"pm": 1e-10, "nm": 1e-7, "µm": 1e-4, "mm": 0.1, "cm": 1.0, "m": 100.0}
 
 
 def read_image(path: Path) -> NDArray:
@@ -102,29 +105,90 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return image != 0
 
 
-def write_tiff(path: Path, image: NDArray, record: Mapping[str, Any] | None = None) -> None:
+def write_tiff(
+    path: Path,
+    image: NDArray,
+    record: Mapping[str, Any] | None = None,
+    *,
+    axes: str | None = None,
+    pixel_sizes: Sequence[float] | None = None,
+    unit: str = "µm",
+) -> None:
     """Write an image as TIFF in its dtype, with the record as JSON in the description.
+
+    A name that ends in .ome.tif gives an OME-TIFF, whose metadata hold the record and the size of a pixel; any other a
+    plain TIFF, whose resolution holds it, for two dimensions.
 
     Parameters
     ----------
     path : Path
         Written beside and renamed, so that no partial file ever bears this name.
     image : ndarray
-        ``(h, w)`` or ``(h, w, c)``.
+        ``(h, w)`` or ``(h, w, c)``; with ``axes`` anything.
     record : mapping, optional
         Plain types.
+    axes : str, optional
+        One letter for each axis, of TZCYXS (S for colours) and Q for any other.
+    pixel_sizes : sequence of float, optional
+        Rows and columns: the height and the width of a pixel, in ``unit``.
+    unit : str
+        Of length, as OME names them, such as "µm" or "nm".
+
+    Raises
+    ------
+    ValueError
+        If TIFF cannot hold such an image.
     """
     import tifffile
 
+    if axes is None:
+        axes = "YXS" if image.ndim == 3 and image.shape[2] in (3, 4) else ("CYX" if image.ndim == 3 else "YX")
+        image = np.moveaxis(image, -1, 0) if axes == "CYX" else image
     description = None if record is None else json.dumps(record)
-    photometric = "rgb" if image.ndim == 3 and image.shape[2] in (3, 4) else "minisblack"
-    extra = ["unassalpha"] if image.ndim == 3 and image.shape[2] == 4 else None
-    write_whole(
-        path,
-        lambda beside: tifffile.imwrite(
-            beside, image, photometric=photometric, extrasamples=extra, description=description, metadata=None
-        ),
-    )
+    colours = image.shape[-1] if axes.endswith("S") else 1
+    options: dict[str, Any] = {"photometric": "rgb" if colours > 1 else "minisblack", "metadata": None}
+    if colours == 4:
+        options["extrasamples"] = ["unassalpha"]
+    if is_ome(path):
+        metadata: dict[str, Any] = {"axes": axes}
+        if description is not None:
+            metadata["Description"] = description
+        for letter, size in zip("YX", pixel_sizes or (), strict=False):
+            metadata |= {f"PhysicalSize{letter}": float(size), f"PhysicalSize{letter}Unit": unit}
+        options |= {"ome": True, "metadata": metadata}
+    else:
+        options["description"] = description
+        centimetres = _CENTIMETRES.get(unit)
+        if pixel_sizes is not None and centimetres is not None:
+            options["resolution"] = tuple(1 / (size * centimetres) for size in reversed(pixel_sizes))
+            options["resolutionunit"] = "CENTIMETER"
+    if image.dtype == bool:
+        image = image.astype(np.uint8)  # one bit a pixel is read by few
+    try:
+        write_whole(path, lambda beside: tifffile.imwrite(beside, image, **options))
+    except (tifffile.TiffFileError, tifffile.OmeXmlError, ValueError, TypeError) as error:
+        raise ValueError(f"{path.name} cannot hold this image: {error}") from error
+
+
+def is_ome(path: Path) -> bool:
+    """Return whether a name promises an OME-TIFF."""
+    return path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Return the record in the description of a TIFF or OME-TIFF that was written here; None if there is none."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            description = file.pages.first.description
+            if file.ome_metadata:
+                image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
+                description = image.get("Description", "")
+        record = json.loads(description)
+    except (OSError, tifffile.TiffFileError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return record if isinstance(record, dict) and "settings" in record else None
 
 
 def check_png(image: NDArray) -> None:
@@ -175,8 +239,7 @@ def write_png(path: Path, image: NDArray, like: np.dtype) -> None:
     """
     from skimage import io
 
-    limits = np.iinfo(like) if np.issubdtype(like, np.integer) else np.iinfo(np.uint8)
-    whole = np.clip(np.rint(image), limits.min, limits.max).astype(like)
+    whole, _ = as_dtype(image, like)
     check_png(whole)
     whole = whole[:, :, 0] if whole.ndim == 3 and whole.shape[2] == 1 else whole
     write_whole(path, lambda beside: io.imsave(beside, whole, check_contrast=False))
@@ -185,7 +248,7 @@ def write_png(path: Path, image: NDArray, like: np.dtype) -> None:
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` with a temporary path beside ``path``, then rename: the file is whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix="".join(path.suffixes[-2:]))
     os.close(handle)
     beside = Path(name)
     try:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from .measurement.pixel_defects import stand_alone, typical_range
 
 SMALLEST_SIDE = 16
-_OUTLYING = 0.001  # share of pixels at either end that may be outliers, such as hot pixels
-_SHARPER_THAN_OPTICS = 3  # a sampled point spread function falls less than this, relative to the ground, in one pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ def to_tensor(image: NDArray, mask: NDArray | None = None) -> ImageTensor:
     if known.sum() < SMALLEST_SIDE:
         raise ValueError("the mask and the not-a-number pixels leave nothing of the image to learn from.")
     intensities = colours[known]
-    low, high = _range(intensities)
+    low, high = typical_range(intensities)
     if not high > low:
         raise ValueError(f"all known pixels have the same intensity ({low:g}); there is nothing to restore.")
     known &= ~_hot(colours, known, low, high)
@@ -137,16 +136,6 @@ def _hot(colours: NDArray[np.float64], known: NDArray[np.bool_], low: float, hig
     outlying = known[:, :, None] & ((colours < low) | (colours > high))
     if not outlying.any():
         return np.zeros_like(known)
-    excess = np.where(known[:, :, None], np.abs(colours - np.median(colours[known], axis=0)), 0.0)
-    ring = np.ones((3, 3, 1), dtype=bool)
-    ring[1, 1] = False
-    return (outlying & (excess > _SHARPER_THAN_OPTICS * ndimage.maximum_filter(excess, footprint=ring))).any(axis=2)
-
-
-def _range(intensities: NDArray[np.float64]) -> tuple[float, float]:
-    smallest, largest = intensities.min(), intensities.max()
-    # values that occur in the image, not interpolated ones: see to_tensor
-    low, high = np.quantile(intensities, [_OUTLYING, 1 - _OUTLYING], method="nearest")
-    if high > low:
-        smallest, largest = max(smallest, low - (high - low)), min(largest, high + (high - low))
-    return float(smallest), float(largest)
+    ground = np.median(colours[known], axis=0)
+    alone = stand_alone(np.where(known[:, :, None], colours, ground), ground)
+    return np.any(outlying & alone, axis=2)

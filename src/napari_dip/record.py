@@ -1,14 +1,74 @@
-"""What was done: enough to repeat a restoration of the same image and mask, as JSON."""
+"""What was done: enough to repeat a restoration, as JSON, and as a script."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import platform
-from dataclasses import asdict, dataclass
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a restoration was given.
+
+    Attributes
+    ----------
+    image_shape : tuple of int
+        ("shape" alone, in the description of a TIFF, means something of its own to tifffile.)
+    dtype : str
+        Of the image.
+    digest : str
+        SHA-256 of the image's pixels: tells whether another image is the same.
+    mask : str or None
+        The mask as ``pack_mask`` writes it.
+    quantisation_table : tuple or None
+        8 rows of 8 steps.
+    path : str or None
+        The file that the image, or what it is a region of, was read from.
+    layer : str or None
+        The name of that layer.
+    region : tuple or None
+        ``((first row, end row), (first column, end column))`` if it was a part of that image.
+    """
+
+    image_shape: tuple[int, ...]
+    dtype: str
+    digest: str
+    mask: str | None = None
+    quantisation_table: tuple[tuple[float, ...], ...] | None = None
+    path: str | None = None
+    layer: str | None = None
+    region: tuple[tuple[int, int], tuple[int, int]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Which of the results an image is.
+
+    Attributes
+    ----------
+    name : str
+        The field of ``Restoration``.
+    dtype : str
+        Of another type than float32, it was rounded and clipped.
+    clipped : int
+        Pixels that were.
+    """
+
+    name: str = "restored"
+    dtype: str = "float32"
+    clipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +103,12 @@ class Record:
         From the call to the result.
     versions : dict
         Of napari-dip, torch, numpy and Python.
+    given : Given or None
+        The image and what belongs to it; None in records of version 0.1.0 and before.
+    stopped_after : int or None
+        If the user stopped it: after so many steps, of all stages.
+    output : Output
+        Which result the image beside this record is.
     """
 
     task: str
@@ -59,16 +125,117 @@ class Record:
     note: str
     seconds: float
     versions: dict[str, str]
+    given: Given | None = None
+    stopped_after: int | None = None
+    output: Output = Output()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain types only, as a layer's metadata or a JSON file can hold them."""
-        return asdict(self)
+        return _plain(asdict(self))
 
     def as_json(self) -> str:
         """Return the record as JSON text."""
         return json.dumps(self.as_dict(), indent=1)
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Record:
+        """Return the record that ``as_dict`` or its JSON describes.
+
+        Raises
+        ------
+        ValueError
+            If that is no record, or one of a version that this one does not understand.
+        """
+        values = dict(values)
+        names = {field.name for field in fields(cls)}
+        try:
+            for name in ("settings", "used"):
+                values[name] = Settings.from_dict(values[name])
+            if values.get("given") is not None:
+                given = {name: _tuples(value) for name, value in values["given"].items()}
+                values["given"] = Given(**given)
+            values["output"] = Output(**values.get("output", {}))
+            return cls(**{name: value for name, value in values.items() if name in names})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("this is not a record of napari-dip, or one of another version.") from error
+
+    def of_output(self, name: str, image: NDArray, clipped: int = 0, **origin: Any) -> Record:
+        """Return the record as it belongs beside one of the results.
+
+        Parameters
+        ----------
+        name : str
+            The field of ``Restoration``.
+        image : ndarray
+            As it is shown or written.
+        clipped : int
+            Pixels that its type could not hold.
+        **origin
+            Fields of ``Given`` that say where the image came from.
+        """
+        given = None if self.given is None else replace(self.given, **origin)
+        return replace(self, given=given, output=Output(name, image.dtype.name, clipped))
+
+    def as_python(self) -> str:
+        """Return a script that repeats the result, to the bit with the same versions on the same kind of device."""
+        from .record_script import write_script
+
+        return write_script(self)
+
 
 def read_versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
     return {"python": platform.python_version()} | {name: version(name) for name in ("napari-dip", "torch", "numpy")}
+
+
+def describe_given(image: NDArray, mask: NDArray | None, quantisation_table: NDArray | None) -> Given:
+    """Describe what a restoration was given."""
+    return Given(
+        image_shape=image.shape,
+        dtype=image.dtype.name,
+        digest=digest_image(image),
+        mask=None if mask is None else pack_mask(mask),
+        quantisation_table=None if quantisation_table is None else _tuples(quantisation_table.tolist()),
+    )
+
+
+def digest_image(image: NDArray) -> str:
+    """Return the SHA-256 of an image's type, shape and pixels, the same for either byte order."""
+    native = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
+    digest = hashlib.sha256(f"{native.dtype.name} {native.shape}".encode())
+    digest.update(native.view(np.uint8).data if native.ndim else native.tobytes())
+    return digest.hexdigest()
+
+
+def pack_mask(mask: NDArray) -> str:
+    """Return a mask, ``(h, w)`` bool, as text: its bits, compressed, in base 64."""
+    bits = np.packbits(np.asarray(mask, dtype=bool))
+    return base64.b64encode(zlib.compress(bits.tobytes(), 9)).decode("ascii")
+
+
+def unpack_mask(text: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the mask of that shape that ``pack_mask`` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the text is no mask of that shape.
+    """
+    try:
+        bits = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
+        return np.unpackbits(bits, count=shape[0] * shape[1]).astype(bool).reshape(shape)
+    except (ValueError, zlib.error) as error:
+        raise ValueError(f"the text is no mask of {shape[0]} x {shape[1]} pixels.") from error
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's numbers as Python's, at any depth."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(each) for each in value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(each) for each in value) if isinstance(value, list | tuple) else value

@@ -25,7 +25,7 @@ from .optimisation.fit import Fit, Measures
 from .optimisation.stopping import StopReason, choose_rule
 from .pace import StepTimer
 from .prior.networks import NETWORKS, Architecture, fixed_input
-from .record import Record, read_versions
+from .record import Given, Record, describe_given, read_versions
 from .settings import Settings
 from .spectrum.whiteness import neighbour_correlation
 
@@ -240,7 +240,8 @@ def restore_steps(
     if chosen_task.needs_mask and bool(tensor.known.all()):
         raise ValueError("nothing is marked as missing; mark the pixels to fill in, with a mask or as NaN.")
     device = choose_device(settings.device, settings.precision)
-    return _run(tensor, chosen_task, settings, device, factor, table, stop_requested, report_wanted)
+    given = describe_given(np.asarray(image), None if mask is None else np.asarray(mask), table)
+    return _run(tensor, chosen_task, settings, device, factor, table, given, stop_requested, report_wanted)
 
 
 def _check_table(quantisation_table: ArrayLike, task: Task, image: NDArray) -> NDArray[np.float64]:
@@ -367,6 +368,7 @@ def _run(
     device: DeviceChoice,
     factor: int | None,
     quantisation_table: NDArray | None,
+    given: Given,
     stop_requested: Callable[[], bool],
     report_wanted: Callable[[], bool],
 ) -> Iterator[Progress]:
@@ -380,6 +382,7 @@ def _run(
     )  # fmt: skip
     history: list[Report] = []
     reason, step, bound = StopReason.STEP_LIMIT, 0, settings.lipschitz_bound
+    steps_of_all_stages = 0
     restored_values = values
     smoothed_values: torch.Tensor | None = None
     deviation: torch.Tensor | None = None
@@ -402,6 +405,7 @@ def _run(
         stage = _Stage("restoring", settings.step_limit, settings, stop_requested, report_wanted, further_steps)
         reason, last = yield from stage.run(fit, lambda estimate: as_image(as_restored(estimate)), history)
         restored_values, step = as_restored(fit.estimate), fit.estimate_step
+        steps_of_all_stages += fit.step_count
         bound = fit.lipschitz_bound(step - 1)
         deviation = fit.deviation
     if wants_smoothing and reason is not StopReason.USER:
@@ -422,6 +426,7 @@ def _run(
             if not task.removes_noise:
                 raise
             smooth_reason = StopReason.DIVERGED  # what was restored is not lost with it
+        steps_of_all_stages += fit.step_count
         if not task.removes_noise:
             history, reason, step, bound = smooth_history, smooth_reason, fit.step_count, gentle.lipschitz_bound
         if not task.removes_noise or smooth_reason is StopReason.STEP_LIMIT:  # half a smoothing is none
@@ -473,6 +478,8 @@ def _run(
             note=note,
             seconds=time.perf_counter() - start,
             versions=read_versions(),
+            given=given,
+            stopped_after=steps_of_all_stages if reason is StopReason.USER else None,
         ),
     )
     yield dataclasses.replace(last, result=result)

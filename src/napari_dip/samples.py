@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ class Sample:
     Attributes
     ----------
     degraded, truth : ndarray
-        ``(h, w)``.
+        ``(h, w)``, ``(h, w, 3)`` in colour, ``(t, h, w)`` of a film; the truth of a small image is larger.
     mask : ndarray or None
         ``(h, w)`` bool, True where missing.
     """
@@ -93,3 +94,79 @@ def scratched_photograph(side: int = 256) -> Sample:
     degraded = truth.copy()
     degraded[mask] = 255
     return Sample(degraded, truth, mask)
+
+
+def jpeg_photograph(side: int = 256, quality: int = 10) -> Sample:
+    """Return the centre of the cameraman as a JPEG of poor quality gives it back; uint8."""
+    from PIL import Image
+    from skimage import data
+
+    truth = data.camera()[60 : 60 + side, 130 : 130 + side]
+    file = io.BytesIO()
+    Image.fromarray(truth).save(file, format="JPEG", quality=quality)
+    return Sample(np.asarray(Image.open(file)), truth)
+
+
+def small_photograph(side: int = 64, factor: int = 4) -> Sample:
+    """Return scikit-image's cat, grey, ``side`` pixels wide: means over ``factor`` x ``factor`` pixels; uint8."""
+    from skimage import color, data
+    from skimage.transform import downscale_local_mean
+
+    large = side * factor
+    truth = np.rint(255 * color.rgb2gray(data.chelsea()[20 : 20 + large, 80 : 80 + large])).astype(np.uint8)
+    return Sample(np.rint(downscale_local_mean(truth, (factor, factor))).astype(np.uint8), truth)
+
+
+def noisy_histology(side: int = 256, photons: float = 60.0, seed: int = 0) -> Sample:
+    """Return a part of scikit-image's immunohistochemistry image, photographed in little light; RGB, uint8.
+
+    Parameters
+    ----------
+    side : int
+    photons : float
+        Expected number where the slide is clear, per channel.
+    """
+    from skimage import data
+
+    truth = data.immunohistochemistry()[120 : 120 + side, 60 : 60 + side]
+    counts = np.random.default_rng(seed).poisson(photons * truth / 255.0)
+    return Sample(np.clip(np.rint(counts * 255 / photons), 0, 255).astype(np.uint8), truth)
+
+
+def moving_cells(frames: int = 8, side: int = 128, photons: float = 25.0, seed: int = 0) -> Sample:
+    """Return a short film of cells that drift and change their shape, with Poisson and read noise.
+
+    Parameters
+    ----------
+    frames, side : int
+    photons : float
+        Expected number at the brightest places.
+
+    Returns
+    -------
+    Sample
+        ``(t, h, w)``, uint16 with an offset of 100; the truth is the expected value, float32.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:side, :side] / side
+    places, speeds = random.uniform(0.15, 0.85, (7, 2)), random.normal(0, 0.012, (7, 2))
+    radii, phases, brightness = random.uniform(0.05, 0.1, 7), random.uniform(0, 2 * np.pi, 7), random.uniform(0.5, 1, 7)
+    density = np.zeros((frames, side, side))
+    for frame in range(frames):
+        for number in range(7):
+            row, column = places[number] + frame * speeds[number]
+            angle = np.arctan2(rows - row, columns - column)
+            edge = radii[number] * (1 + 0.2 * np.sin(3 * angle + phases[number] + 0.4 * frame))
+            distance = np.hypot(rows - row, columns - column)
+            body = 1 / (1 + np.exp((distance - edge) * 120))
+            nucleus = 0.6 * np.exp(-((distance / (0.4 * radii[number])) ** 2))
+            density[frame] = np.maximum(density[frame], brightness[number] * body * (0.4 + nucleus))
+        density[frame] = gaussian_filter(density[frame], 1.0)  # the microscope's blur
+    expected = 0.03 + 0.97 * density / density.max()
+    gain, offset, read_noise = 12.0, 100.0, 4.0
+    counts = random.poisson(photons * expected) * gain + offset + random.normal(0, read_noise, expected.shape)
+    return Sample(
+        np.clip(np.rint(counts), 0, 65535).astype(np.uint16), (photons * expected * gain + offset).astype(np.float32)
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -235,6 +236,20 @@ class Settings:
                 f"Langevin dynamics draws its samples after the burn_in of {self.burn_in} steps, 50 steps apart; with "
                 f"a step_limit of {self.step_limit} there are not two: give more steps or a smaller burn_in."
             )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """Return the settings that a record holds; what it does not mention has its default.
+
+        Raises
+        ------
+        ValueError
+            If it holds a setting that this version does not know, or a value that cannot be used.
+        """
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"there is no setting {', '.join(unknown)} in this version of napari-dip.")
+        return cls(**values)
 
     @classmethod
     def preset(cls, name: str) -> Settings:

@@ -107,13 +107,18 @@ class AdvancedSettings(Container):
             field.changed.connect(self.explain)
         self._preset, self._preset_label = Settings(), ""
 
-    def show_preset(self, name: str, label: str) -> None:
+    def show_preset(self, preset: Settings, label: str) -> None:
         """Set every field to the preset's value, but seed and device, which are the user's own."""
         kept = {own: self[own].value for own in ("seed", "device")} if self._preset_label else {}
-        self._preset, self._preset_label = Settings.preset(name), label
+        self._preset, self._preset_label = preset, label
         for field in self._fields():
             field.value = kept.get(field.name, _as_shown(getattr(self._preset, field.name), field))
         self.explain()
+
+    def show_settings(self, settings: Settings) -> None:
+        """Set every field to what these settings hold, as if the user had typed them."""
+        for field in self._fields():
+            field.value = _as_shown(getattr(settings, field.name), field)
 
     def settings(self) -> Settings:
         """Return the preset with what the user changed.

@@ -7,43 +7,64 @@ from collections.abc import Callable
 from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushButton, SpinBox, create_widget
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Shapes
+from napari.viewer import Viewer
 from qtpy.QtWidgets import QComboBox
 
 from ..measurement.task import TASKS, find_task
+from ..record import Record
 from ..settings import Settings
-from .advanced_settings import AdvancedSettings
+from .advanced_settings import CHOICES, AdvancedSettings
 from .layers import read_source
+from .mask_finder import MaskFinder
+from .preferences import read_preferences
 from .run import Request
 
 _FOLDED, _UNFOLDED = "Advanced ▸", "Advanced ▾"
 QUALITIES = [("Fast", "fast"), ("Balanced", "default"), ("Best", "best"), ("As published", "published"),
               ("As in the paper", "paper"), ("Rival: deep image prior (no control)", "deep_image_prior"),
               ("Rival: deep decoder (few weights)", "deep_decoder"), ("Rival: Langevin", "gp_dip")]  # fmt: skip
+_LOADED = "loaded"  # the quality that a layer's record brings
+_OUTPUT_FIELDS = (
+    "smoothed", "detail_enhanced", "residual", "uncertainty", "keep_known", "smoothed_lipschitz_bound", "detail_amount",
+)  # fmt: skip
 
 
 class RestoreForm(Container):
-    """Image, task, mask, quality and outputs; every further setting folded below."""
+    """Image, task, mask, quality and outputs; every further setting folded below.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    viewer : Viewer
+        Where layers that mark missing pixels are made.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
         super().__init__(name="form", labels=False)
-        defaults = Settings()
-        self.image = _choose_layer("image", "Image", Image, tooltip="The image to restore: one plane, grey or RGB.")
+        defaults, preferences = Settings(), read_preferences()
+        self._loaded: tuple[Settings, str] | None = None
+        self.image: Any = create_widget(  # napari keeps these choices up to date
+            name="image", label="Image", annotation=Image,
+            options={"tooltip": "The image to restore: one plane, grey or RGB."},
+        )  # fmt: skip
         self.task = ComboBox(
             name="task", label="Task", choices=[(task.label, task.name) for task in TASKS.values()], value="denoise",
             tooltip="What is wrong with the image.",
         )  # fmt: skip
-        self.mask = _choose_layer(
-            "mask", "Missing pixels", Labels | None, nullable=True,
-            tooltip="A Labels layer painted over what is missing or broken.",
+        self.mask = ComboBox(
+            name="mask", label="Missing pixels", nullable=True,
+            choices=lambda widget: [layer for layer in viewer.layers if isinstance(layer, Labels | Shapes)],
+            tooltip="A Labels layer painted, or a Shapes layer drawn, over what is missing or broken. Wherever it "
+            "lies, it is brought onto the image's pixels.",
         )  # fmt: skip
+        self.mask_finder = MaskFinder(viewer, lambda: self.image.value, self._choose_mask)
         self.factor = SpinBox(name="factor", label="Times larger", value=2, min=2, max=16,
                               tooltip="How many times more rows and columns.")  # fmt: skip
         self.missing_label = SpinBox(
             name="missing_label", label="Label", value=0, min=0, max=2**31 - 1,
             tooltip="The label that means missing; 0 = all labels.",
         )  # fmt: skip
-        self.quality = ComboBox(name="quality", label="Quality", choices=QUALITIES, value="default",
+        self.quality = ComboBox(name="quality", label="Quality", choices=self._qualities, value=preferences.quality,
                                 tooltip="Named settings: faster, or better.")  # fmt: skip
         self.smoothed = CheckBox(
             name="smoothed", text="also smoothed", value=False,
@@ -60,6 +81,11 @@ class RestoreForm(Container):
         self.residual = CheckBox(
             name="residual", text="also residual", value=False,
             tooltip="What was taken away. Look for structure in it: there the restoration went too far.",
+        )  # fmt: skip
+        self.original_type = CheckBox(
+            name="original_type", text="in the original's type", value=False,
+            tooltip="On: rounded and clipped to the original's pixel type, such as uint16, and it is said how many "
+            "were clipped. Off: float32, nothing is lost. Residual and uncertainty are float32 always.",
         )  # fmt: skip
         self.keep_known = CheckBox(
             name="keep_known", text="agree with the known pixels", value=defaults.keep_known,
@@ -80,32 +106,78 @@ class RestoreForm(Container):
         self.advanced_shown = PushButton(name="advanced_shown", text=_FOLDED, tooltip="Every further setting.")
         self.advanced_shown.changed.connect(lambda: self._show_advanced(self.advanced_shown.text == _FOLDED))
         fields: Container = Container(name="fields")
-        fields.extend([  # after its making: magicgui then aligns the labels
-            self.image, self.task, self.factor, self.mask, self.missing_label, self.quality, self.smoothed,
-            self.detail_enhanced, self.residual, self.uncertainty, self.keep_known, self.smoothed_lipschitz_bound,
-            self.detail_amount,
+        outputs: Container = Container(name="outputs")  # both end up with the same width of labels
+        fields.extend([self.image, self.task, self.factor, self.mask, self.missing_label])
+        outputs.extend([  # after its making: magicgui then aligns the labels
+            self.quality, self.smoothed, self.detail_enhanced, self.residual, self.uncertainty, self.original_type,
+            self.keep_known, self.smoothed_lipschitz_bound, self.detail_amount,
         ])  # fmt: skip
-        fields.margins = self.margins = (0, 0, 0, 0)
-        for field in (*fields, *self.advanced):
+        fields.margins = outputs.margins = self.margins = (0, 0, 0, 0)
+        shown: list[Any] = [*fields, *outputs, *self.advanced]
+        for field in shown:
             if isinstance(field, ComboBox):  # a long entry must not widen the dock
                 field.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
                 field.native.setMinimumContentsLength(8)
-        self.extend([fields, self.advanced_shown, self.advanced])
+        self.extend([fields, self.mask_finder, outputs, self.advanced_shown, self.advanced])
         self.native.layout().addStretch()
         for field in (self.task, self.mask, self.smoothed, self.detail_enhanced):
             field.changed.connect(self._show_task)
         self.quality.changed.connect(self._show_preset)
+        self.image.changed.connect(self._show_type)
         self._show_preset()
+        if preferences.device != defaults.device:
+            self.advanced["device"].value = preferences.device
         self._show_task()
+        self._show_type()
+
+    def _qualities(self, widget: object = None) -> list[tuple[str, str]]:
+        """Return the named settings, those of a loaded record last."""
+        return [*QUALITIES, *([(f"As in “{self._loaded[1]}”", _LOADED)] if self._loaded else [])]
 
     def _show_preset(self) -> None:
-        label = next(label for label, name in QUALITIES if name == self.quality.value)
-        self.advanced.show_preset(self.quality.value, label)
+        name = self.quality.value
+        label = next(label for label, quality in self._qualities() if quality == name)
+        preset = self._loaded[0] if name == _LOADED and self._loaded else Settings.preset(name)
+        self.advanced.show_preset(preset, label)
+
+    def _show_type(self) -> None:
+        """Name the original's pixel type."""
+        image = self.image.value
+        dtype = "" if image is None else f" ({image.dtype})"
+        self.original_type.text = f"in the original's type{dtype}"
+
+    def _choose_mask(self, layer: Labels) -> None:
+        self.mask.reset_choices()
+        self.mask.value = layer
+
+    def show_record(self, record: Record, name: str) -> str:
+        """Fill the form from the record of a layer of that name; return what to say about it.
+
+        The settings that the form does not show are kept: they are those of a named quality, or else become a quality
+        of their own.
+        """
+        settings, task = record.settings, find_task(record.task)
+        self.task.value = task.name
+        if record.factor is not None:
+            self.factor.value = record.factor
+        quality = _quality_behind(settings)
+        self._loaded = None if quality else (settings, name)
+        self.quality.reset_choices()
+        self.quality.value = quality or _LOADED
+        self._show_preset()  # anew, even if the name is the same
+        self.advanced.show_settings(settings)
+        for field in _OUTPUT_FIELDS:
+            getattr(self, field).value = getattr(settings, field)
+        self.original_type.value = record.output.dtype != "float32"
+        left = ""
+        if record.given is not None and record.given.mask is not None:
+            left = " Missing pixels were marked then: choose their layer yourself."
+        return f"The form has the settings of “{name}”.{left}"
 
     def _show_task(self) -> None:
         """Show only what the chosen task uses."""
         task = find_task(self.task.value)
-        self.missing_label.visible = self.mask.value is not None
+        self.missing_label.visible = isinstance(self.mask.value, Labels)
         self.keep_known.visible = task.keeps_known
         for output in (self.smoothed, self.detail_enhanced, self.residual, self.uncertainty):
             output.visible = task.removes_noise
@@ -128,14 +200,7 @@ class RestoreForm(Container):
             If a field holds what cannot be used.
         """
         return dataclasses.replace(
-            self.advanced.settings(),
-            smoothed=self.smoothed.value,
-            detail_enhanced=self.detail_enhanced.value,
-            residual=self.residual.value,
-            uncertainty=self.uncertainty.value,
-            keep_known=self.keep_known.value,
-            smoothed_lipschitz_bound=self.smoothed_lipschitz_bound.value,
-            detail_amount=self.detail_amount.value,
+            self.advanced.settings(), **{name: getattr(self, name).value for name in _OUTPUT_FIELDS}
         )
 
     def request(self, region: Callable[[Image], tuple[slice, slice]] | None = None) -> Request:
@@ -155,7 +220,7 @@ class RestoreForm(Container):
         if region is not None:
             source = source.cut(region(self.image.value))
         factor = self.factor.value if find_task(self.task.value).needs_factor else None
-        return Request(source, self.task.value, factor, self.settings())
+        return Request(source, self.task.value, factor, self.settings(), self.original_type.value)
 
     @property
     def device(self) -> str:
@@ -163,6 +228,15 @@ class RestoreForm(Container):
         return self.advanced["device"].value.strip() or "auto"
 
 
-def _choose_layer(name: str, label: str, annotation: Any, **options: Any) -> Any:
-    """Return a choice of the viewer's layers of a type; napari keeps it up to date."""
-    return create_widget(name=name, label=label, annotation=annotation, options=options)
+def _quality_behind(settings: Settings) -> str | None:
+    """Return the named quality that agrees in all that the form does not show, and in most of what it shows."""
+    shown = {*CHOICES, *_OUTPUT_FIELDS}
+    found, most = None, -1
+    for _, name in QUALITIES:
+        preset = Settings.preset(name)
+        alike = [field.name for field in dataclasses.fields(Settings)
+                 if getattr(preset, field.name) == getattr(settings, field.name)]  # fmt: skip
+        hidden = {field.name for field in dataclasses.fields(Settings)} - shown - {"snapshots"}
+        if hidden <= set(alike) and len(alike) > most:
+            found, most = name, len(alike)
+    return found

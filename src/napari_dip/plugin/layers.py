@@ -15,12 +15,14 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 
 from ..image_files import read_image, read_quantisation_table
+from .mask_layers import read_mask_layer
 
 # What a layer over the original takes from it. Contrast, because the result has the same units.
 _KEPT = (
     "scale", "translate", "rotate", "shear", "affine", "units", "axis_labels", "colormap", "gamma", "blending",
     "contrast_limits", "interpolation2d", "opacity", "rgb",
 )  # fmt: skip
+RECORD_KEY = "napari-dip"  # of a layer's metadata
 _LARGEST_REGION = 192  # pixels a side of what is in view: enough to judge by, and done in seconds
 _SMALLEST_REGION = 16
 _TRANSFORMS = ("scale", "translate", "rotate", "shear")
@@ -42,6 +44,12 @@ class Source:
         The layer's.
     appearance : dict
         Keyword arguments of ``add_image`` that put a layer exactly over the source.
+    layer_name : str
+        The layer's own name, where ``name`` is that of a region.
+    path : str or None
+        The file that the layer was opened from.
+    region : tuple or None
+        ``((first row, end row), (first column, end column))`` of a part.
     """
 
     image: NDArray
@@ -49,6 +57,9 @@ class Source:
     quantisation_table: NDArray[np.float64] | None
     name: str
     appearance: dict[str, Any]
+    layer_name: str
+    path: str | None
+    region: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     def cut(self, region: tuple[slice, slice]) -> Source:
         """Return a part of the image and its mask, in its place; the steps of a JPEG no longer fit its blocks."""
@@ -61,20 +72,21 @@ class Source:
             quantisation_table=None,
             name=f"{self.name} region",
             appearance=self.appearance | {"translate": first},
+            region=((region[0].start, region[0].stop), (region[1].start, region[1].stop)),
         )
 
 
-def read_source(image: Image | None, labels: Labels | None = None, label: int = 0) -> Source:
-    """Read an Image layer and, if given, a Labels layer over its missing pixels.
+def read_source(image: Image | None, labels: Labels | Shapes | None = None, label: int = 0) -> Source:
+    """Read an Image layer and, if given, a Labels or Shapes layer over its missing pixels.
 
     Parameters
     ----------
     image : Image
         One plane, grey or RGB; of a multiscale layer the finest level is read.
-    labels : Labels, optional
-        On the same grid as the image.
+    labels : Labels or Shapes, optional
+        Anywhere in the same space.
     label : int
-        The label that means missing, 0 for all labels.
+        Of a Labels layer the label that means missing, 0 for all labels.
 
     Raises
     ------
@@ -92,11 +104,12 @@ def read_source(image: Image | None, labels: Labels | None = None, label: int = 
         )
     mask = None
     if labels is not None:
-        mask = _read_mask(image, data.shape[:2], labels, label)
+        mask = read_mask_layer(image, labels, data.shape[:2], label)
     settings = image.as_layer_data_tuple()[1]
     appearance = {key: copy.deepcopy(settings[key]) for key in _KEPT if key in settings}
     pixels = np.array(data)
-    return Source(pixels, mask, _read_quantisation_table(image, pixels), image.name, appearance)
+    path = None if image.source.path is None else str(Path(image.source.path).absolute())
+    return Source(pixels, mask, _read_quantisation_table(image, pixels), image.name, appearance, image.name, path)
 
 
 def find_region(image: Image, active: object = None) -> tuple[slice, slice]:
@@ -149,37 +162,6 @@ def _read_quantisation_table(image: Image, pixels: NDArray) -> NDArray[np.float6
         return table if table is not None and np.array_equal(read_image(path), pixels) else None
     except ValueError:  # moved or gone: the steps are then estimated
         return None
-
-
-def _read_mask(image: Image, shape: tuple[int, ...], labels: Labels, label: int) -> NDArray[np.bool_]:
-    marks = np.asarray(labels.data[0] if labels.multiscale else labels.data)
-    if marks.shape != tuple(shape):
-        raise ValueError(
-            f'the mask "{labels.name}" has shape {marks.shape}, the image {tuple(shape)}; make them the same.'
-        )
-    if not _lie_alike(image, labels):
-        raise ValueError(
-            f'the mask "{labels.name}" lies elsewhere than the image: '
-            "give it the same scale, translate, rotate, shear and affine."
-        )
-    mask = marks == label if label else marks > 0
-    if not mask.any():
-        which = f"label {label}" if label else "any label"
-        raise ValueError(f'the mask "{labels.name}" has no pixel with {which}; paint over what is missing.')
-    return mask
-
-
-def _lie_alike(one: Image, other: Labels) -> bool:
-    """Return whether two layers put their pixels in the same places, up to rounding."""
-    pixel = float(np.abs(one.scale).min())  # in whatever unit: 1e-9 for nanometres in metres
-    return (
-        tuple(one.units) == tuple(other.units)
-        and np.allclose(one.scale, other.scale, atol=1e-5 * pixel)
-        and np.allclose(one.translate, other.translate, atol=1e-3 * pixel)
-        and np.allclose(one.rotate, other.rotate)
-        and np.allclose(one.shear, other.shear)
-        and np.allclose(one.affine.affine_matrix, other.affine.affine_matrix, atol=1e-3 * min(1.0, pixel))
-    )
 
 
 def add_over(

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QWidget
 
-from ..measurement.task import find_task
 from ..pace import say_duration, say_time_left
 from ..settings import Settings
 from .form import RestoreForm
 from .layers import Source, add_over, find_region
+from .outputs import list_outputs, say_pixel_type
+from .record_tools import RecordTools
 from .run import Request, Run
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class RestoreWidget(Container):
         self._closed = self._loading = False
         self._preview: Image | None = None
         self.band_plot: BandPlot | None = None
-        self.form = RestoreForm()
+        self.form = RestoreForm(napari_viewer)
         self.form.advanced["device"].changed.connect(self._look_for_device)
         self._build_controls()
         self._show_running(False)
@@ -83,7 +84,8 @@ class RestoreWidget(Container):
             row: Container = Container(layout="horizontal", labels=False, widgets=pair)
             row.margins = (0, 0, 0, 0)
             rows.append(row)
-        self.extend([self.form, self.device_line, *rows, self.progress, self.status])
+        self.record_tools = RecordTools(self._viewer, on_load=self.form.show_record, say=self._say)
+        self.extend([self.form, self.device_line, *rows, self.progress, self.status, self.record_tools])
         # magicgui scrolls only what has no parent: a child of the form, but seen through a scroll area
         self.native.layout().insertWidget(0, _scrolling(self.form.native))
         self.native.setMinimumWidth(300)
@@ -196,31 +198,23 @@ class RestoreWidget(Container):
         if self._closed or self._run is None:
             return
         source = self._run.request.source
-        metadata = {"napari-dip": result.record.as_dict()}
-        task = find_task(result.record.task)
-        outputs = {
-            "smoothed": result.smoothed,
-            "detail-enhanced": result.detail_enhanced,
-            "restored": result.restored if task.removes_noise else None,
-        }
-        for suffix, data in (("uncertainty", result.uncertainty), ("residual", result.residual)):
-            if data is not None:
-                add_over(self._viewer, source, data, suffix, metadata, own_contrast=True)
-        made = [(suffix, data) for suffix, data in outputs.items() if data is not None]
-        for suffix, data in made[:-1]:
-            add_over(self._viewer, source, data, suffix, metadata)
-        if made:
-            self._keep_preview(source, *made[-1], metadata)
+        made = list_outputs(result, source, self._run.request.original_type)
+        images = [each for each in made if not each.own_contrast]
+        for each in [each for each in made if each.own_contrast] + images[:-1]:
+            add_over(self._viewer, source, each.data, each.suffix, each.metadata, own_contrast=each.own_contrast)
+        if images:
+            self._keep_preview(source, images[-1].suffix, images[-1].data, images[-1].metadata)
         else:
             self._remove_preview()
+        self.record_tools.refresh()
         plot = self._open_plot()
         plot.show_history([each.step for each in result.history], [each.band_correspondence for each in result.history])
         plot.mark_stop(result.step, result.stop_reason.value)
         self.status.value = (
             f"Done: step {result.step} was chosen; {result.stop_reason.value} ({result.record.seconds:.0f} s). "
-            f"{result.note}".strip()
+            f"{result.note} {say_pixel_type(images)}".strip()
         )
-        if not made:
+        if not images:
             show_info("It was stopped before anything could be kept.")
 
     def _on_error(self, error: Exception) -> None:
@@ -249,6 +243,9 @@ class RestoreWidget(Container):
         if self._preview is not None and self._preview in self._viewer.layers:
             self._viewer.layers.remove(self._preview)
         self._preview = None
+
+    def _say(self, sentence: str) -> None:
+        self.status.value = sentence
 
     def _say_problem(self, sentence: str) -> None:
         sentence = sentence[:1].upper() + sentence[1:]
@@ -284,6 +281,7 @@ class RestoreWidget(Container):
         if self._run is not None:
             self._run.abandon()
         with contextlib.suppress(RuntimeError):  # Qt may have deleted these already
+            self.record_tools.forget_viewer()
             if self.band_plot is not None:
                 self.band_plot.forget_viewer()
 

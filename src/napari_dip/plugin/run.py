@@ -14,11 +14,10 @@ from ..measurement.task import Task, find_task
 from ..pace import Pace
 from ..settings import Settings
 from .layers import Source
+from .preferences import read_preferences
 
 if TYPE_CHECKING:
     from ..restoration import Progress, Restoration
-
-_SECONDS_BETWEEN_PREVIEWS = 0.2  # napari has no back-pressure: more would queue up
 
 
 class RestorationFailed(Exception):
@@ -36,12 +35,15 @@ class Request:
     factor : int or None
         Of super-resolution.
     settings : Settings
+    original_type : bool
+        Whether the result is wanted in the pixel type of the source.
     """
 
     source: Source
     task: str
     factor: int | None
     settings: Settings
+    original_type: bool = False
 
 
 class Run:
@@ -128,7 +130,7 @@ def restore_in_worker(
     try:
         source = request.source
         table = source.quantisation_table if find_task(request.task).knows_quantisation else None
-        pace = Pace(_SECONDS_BETWEEN_PREVIEWS)
+        pace = Pace(1 / read_preferences().previews_per_second)  # no more: napari would queue them up
         steps = restore_steps(
             source.image, source.mask, request.task, request.factor, request.settings, quantisation_table=table,
             stop_requested=stop.is_set,            report_wanted=lambda: pace.is_due() or not may_go_on.is_set(),

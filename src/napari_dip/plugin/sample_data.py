@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 from napari.types import LayerDataTuple
 
-from ..samples import noisy_fluorescence, scratched_photograph
+from ..samples import (
+    jpeg_photograph,
+    moving_cells,
+    noisy_fluorescence,
+    noisy_histology,
+    scratched_photograph,
+    small_photograph,
+)
 
 
 def noisy_fluorescence_layers() -> list[LayerDataTuple]:
@@ -26,4 +34,48 @@ def scratched_photograph_layers() -> list[LayerDataTuple]:
         (sample.truth, {"name": "photograph truth", "visible": False}, "image"),
         (sample.degraded, {"name": "photograph scratched"}, "image"),
         (sample.mask.astype("uint8"), {"name": "scratches", "opacity": 0.5}, "labels"),
+    ]
+
+
+def jpeg_photograph_layers() -> list[LayerDataTuple]:
+    """Return the truth (hidden) and what a JPEG of quality 10 left of it."""
+    sample = jpeg_photograph()
+    return [
+        (sample.truth, {"name": "JPEG truth", "visible": False}, "image"),
+        (sample.degraded, {"name": "JPEG"}, "image"),
+    ]
+
+
+def small_photograph_layers() -> list[LayerDataTuple]:
+    """Return the large truth (hidden) and, in the same place, the small image."""
+    sample = small_photograph()
+    factor = sample.truth.shape[0] // sample.degraded.shape[0]
+    # napari counts from pixel centres: the first small pixel lies half a pixel, less half a large one, before the first
+    inside = {"scale": (1 / factor,) * 2, "translate": (0.5 / factor - 0.5,) * 2}
+    return [
+        (sample.truth, {"name": "small truth", "visible": False, **inside}, "image"),
+        (sample.degraded, {"name": "small"}, "image"),
+    ]
+
+
+def noisy_histology_layers() -> list[LayerDataTuple]:
+    """Return the truth (hidden) and the noisy colour image."""
+    sample = noisy_histology()
+    return [
+        (sample.truth, {"name": "histology truth", "visible": False, "rgb": True}, "image"),
+        (sample.degraded, {"name": "histology noisy", "rgb": True}, "image"),
+    ]
+
+
+def moving_cells_layers() -> list[LayerDataTuple]:
+    """Return the truth (hidden) and the noisy film, a frame a second, 0.2 µm pixels."""
+    sample = moving_cells()
+    limits = (float(sample.truth.min()), float(np.quantile(sample.degraded, 0.999)))
+    shared = {
+        "scale": (1, 0.2, 0.2), "units": ("s", "um", "um"), "axis_labels": ("t", "y", "x"), "contrast_limits": limits,
+        "colormap": "gray",
+    }  # fmt: skip
+    return [
+        (sample.truth, {"name": "cells truth", "visible": False, **shared}, "image"),
+        (sample.degraded, {"name": "cells noisy", **shared}, "image"),
     ]

@@ -1,0 +1,119 @@
+"""Image layers written as TIFF or OME-TIFF with the record of their restoration, and read for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pint
+from napari.layers import Layer
+
+from ..image_files import TIFF_SUFFIXES, read_record, write_tiff
+from ..record import Record
+from .layers import RECORD_KEY
+
+_KNOWN_AXES = "TZC"
+_PLACES = ("scale", "translate", "rotate", "shear", "affine", "units")
+_LENGTHS = ("pm", "nm", "µm", "mm", "cm", "m")  # as OME names them
+
+
+def write_image_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write one Image layer, its record and its geometry; the command of the manifest's writer.
+
+    Parameters
+    ----------
+    path : str
+        Ends in .ome.tif, .ome.tiff, .tif or .tiff.
+    data : array
+        Of a multiscale layer the levels, of which the finest is written.
+    meta : dict
+        As napari gives it.
+
+    Returns
+    -------
+    list of str
+        The path.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot hold the layer; no file is then left.
+    """
+    pixels = np.asarray(data[0] if meta.get("multiscale") else data)
+    record = meta.get("metadata", {}).get(RECORD_KEY)
+    text = dict(record or {})
+    # what TIFF has no place for: a rotation, a shear, an affine, any axis beyond the plane
+    text["layer"] = {"name": meta.get("name", "")} | {name: _plain(meta[name]) for name in _PLACES if name in meta}
+    colours = "S" if meta.get("rgb") else ""
+    planes = pixels.ndim - len(colours)
+    if planes < 2:
+        raise ValueError(f"{Path(path).name} cannot hold this image: it has {planes} dimensions.")
+    sizes, unit = _pixel_sizes(meta)
+    write_tiff(
+        Path(path), pixels, text, axes=_axes(meta.get("axis_labels", ()), planes) + "YX" + colours,
+        pixel_sizes=sizes, unit=unit,
+    )  # fmt: skip
+    return [path]
+
+
+def save_layer(path: Path, layer: Layer) -> Path:
+    """Write an Image layer with its record; a name without a suffix of TIFF gets .ome.tif.
+
+    Raises
+    ------
+    ValueError, OSError
+        If it cannot be written.
+    """
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        path = path.with_name(f"{path.name}.ome.tif")
+    data, meta, _ = layer.as_layer_data_tuple()
+    write_image_layer(str(path), data, meta)
+    return path
+
+
+def find_layer_record(layer: Layer) -> Record | None:
+    """Return the record in a layer's metadata, or else in the TIFF that it was opened from; None if there is none.
+
+    Raises
+    ------
+    ValueError
+        If there is one that this version does not understand.
+    """
+    values = layer.metadata.get(RECORD_KEY)
+    path = layer.source.path
+    if values is None and path is not None and Path(path).suffix.lower() in TIFF_SUFFIXES:
+        values = read_record(Path(path))
+    return None if values is None else Record.from_dict(values)
+
+
+def _axes(labels: Any, planes: int) -> str:
+    """Return a letter for each axis before the rows: as the layer names it, or else Q, for other."""
+    letters = [str(label)[:1].upper() for label in labels][: planes - 2]
+    known = [letter if letter in _KNOWN_AXES and letters.count(letter) == 1 else "Q" for letter in letters]
+    return "".join(known or ["Q"] * (planes - 2))
+
+
+def _pixel_sizes(meta: dict[str, Any]) -> tuple[tuple[float, float] | None, str]:
+    """Return height and width of a pixel and their unit, if that is a length."""
+    scale = [abs(float(each)) for each in meta.get("scale", ())][-2:]
+    units = list(meta.get("units", ()))[-2:]
+    if len(scale) != 2 or len(units) != 2 or not all(scale):
+        return None, "µm"
+    name = next((name for name in _LENGTHS if pint.Unit(name) == pint.Unit(str(units[0]))), "µm")
+    try:
+        factors = [float((1 * pint.Unit(str(unit))).to(name).magnitude) for unit in units]
+    except pint.DimensionalityError:
+        return None, "µm"
+    return (scale[0] * factors[0], scale[1] * factors[1]), name
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers and lists of a layer's setting, units by their names."""
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if hasattr(value, "affine_matrix"):
+        return value.affine_matrix.tolist()
+    return value if isinstance(value, int | float | str) or value is None else str(value)

@@ -1,0 +1,84 @@
+"""A result as images for layers: in which order, in which pixel type, each with its record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..measurement.task import find_task
+from ..pixel_type import as_dtype
+from .layers import RECORD_KEY, Source
+
+if TYPE_CHECKING:
+    from ..restoration import Restoration
+
+_SIGNED = ("uncertainty", "residual")  # or small: they stay float32 and have a contrast of their own
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One image of a result.
+
+    Attributes
+    ----------
+    suffix : str
+        Of the layer's name.
+    data : ndarray
+    metadata : dict
+        Of the layer.
+    own_contrast : bool
+        Whether its intensities are of another kind than the source's.
+    clipped : int
+        Pixels that the pixel type could not hold.
+    """
+
+    suffix: str
+    data: NDArray
+    metadata: dict[str, Any]
+    own_contrast: bool
+    clipped: int
+
+
+def list_outputs(result: Restoration, source: Source, original_type: bool) -> list[Made]:
+    """Return what is to become layers, the one that matters most last.
+
+    Parameters
+    ----------
+    result : Restoration
+    source : Source
+        What was restored.
+    original_type : bool
+        Whether images are rounded and clipped to the pixel type of the source.
+    """
+    removes_noise = find_task(result.record.task).removes_noise
+    images = {
+        "uncertainty": result.uncertainty,
+        "residual": result.residual,
+        "smoothed": result.smoothed,
+        "detail_enhanced": result.detail_enhanced,
+        "restored": result.restored if removes_noise else None,
+    }
+    made = []
+    for name, image in images.items():
+        if image is None:
+            continue
+        signed = name in _SIGNED
+        data, clipped = as_dtype(image, source.image.dtype if original_type and not signed else np.float32)
+        record = result.record.of_output(
+            name, data, clipped, path=source.path, layer=source.layer_name, region=source.region
+        )
+        made.append(Made(name.replace("_", "-"), data, {RECORD_KEY: record.as_dict()}, signed, clipped))
+    return made
+
+
+def say_pixel_type(made: list[Made]) -> str:
+    """Return in a sentence that images were rounded, and how many pixels were clipped; empty if none was."""
+    converted = [each for each in made if each.data.dtype != np.float32 and not each.own_contrast]
+    if not converted:
+        return ""
+    clipped = [f"{each.clipped} pixels of the {each.suffix} image" for each in converted if each.clipped]
+    what = f"; {' and '.join(clipped)} were clipped" if clipped else "; none was clipped"
+    return f"Rounded to {converted[-1].data.dtype}{what}."

@@ -1,0 +1,153 @@
+"""What can be done with the record of a result: copy it as Python, load its settings, save it with the image."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from magicgui.widgets import Container, PushButton
+from napari.layers import Image, Layer
+from napari.viewer import Viewer
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from ..image_files import read_image
+from ..record import Record, digest_image
+from .layer_writer import find_layer_record, save_layer
+from .layers import RECORD_KEY
+
+_FILTERS = "OME-TIFF (*.ome.tif);;TIFF (*.tif)"
+
+
+class RecordTools(Container):
+    """Three buttons about the selected layer, or else the topmost one that has a record.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    on_load : callable
+        Called with a record and the name of its layer; returns what to say.
+    say : callable
+        Called with a sentence for the user.
+    """
+
+    def __init__(self, viewer: Viewer, *, on_load: Callable[[Record, str], str], say: Callable[[str], None]) -> None:
+        super().__init__(name="record_tools", layout="horizontal", labels=False)
+        self._viewer, self._on_load, self._say = viewer, on_load, say
+        self.copy_button = PushButton(
+            name="copy_button", text="Copy as Python", tooltip="A script that repeats the result exactly."
+        )
+        self.load_button = PushButton(
+            name="load_button", text="Load settings",
+            tooltip="Fill the form from the selected layer: a result, or one opened from a file that was saved here.",
+        )  # fmt: skip
+        self.save_button = PushButton(
+            name="save_button", text="Save …", tooltip="Save the result as TIFF or OME-TIFF, with its record in it."
+        )
+        self.copy_button.changed.connect(self.copy_as_python)
+        self.load_button.changed.connect(self.load_settings)
+        self.save_button.changed.connect(self.ask_and_save)
+        self.margins = (0, 0, 0, 0)
+        self.extend([self.copy_button, self.load_button, self.save_button])
+        self._watched = (
+            viewer.layers.selection.events.active, viewer.layers.events.inserted, viewer.layers.events.removed
+        )  # fmt: skip
+        for event in self._watched:
+            event.connect(self.refresh)
+        self.refresh()
+
+    def forget_viewer(self) -> None:
+        """Watch the viewer's layers no more."""
+        for event in self._watched:
+            with contextlib.suppress(ValueError, RuntimeError):
+                event.disconnect(self.refresh)
+
+    def refresh(self, event: object = None) -> None:
+        """Enable what there is something to do for."""
+        has_result = self._result() is not None
+        with contextlib.suppress(RuntimeError):  # Qt may have deleted the buttons with their window
+            self.copy_button.enabled = self.save_button.enabled = has_result
+
+    def copy_as_python(self) -> None:
+        """Put a script that repeats the result into the clipboard."""
+        layer = self._result()
+        if layer is None:
+            self._say("There is no result yet: restore an image first.")
+            return
+        try:
+            record = find_layer_record(layer)
+            assert record is not None
+            record = with_checked_path(record)
+            script = record.as_python()
+        except ValueError as error:
+            self._say(f"“{layer.name}” cannot be made a script: {error}")
+            return
+        QApplication.clipboard().setText(script)
+        where = ""
+        if record.given is not None and record.given.path is None:
+            where = " Its first lines say where to put the image, which was not read from a file or has changed."
+        self._say(f"A script that repeats “{layer.name}” is in the clipboard.{where}")
+
+    def load_settings(self) -> None:
+        """Fill the form from the selected layer's record, or else the topmost result's."""
+        layer = self._viewer.layers.selection.active
+        if layer is None:
+            layer = self._result()
+        if layer is None:
+            self._say("Select a layer that Restore has made, or one opened from a file that was saved here.")
+            return
+        try:
+            record = find_layer_record(layer)
+        except ValueError as error:
+            self._say(f"The settings of “{layer.name}” cannot be loaded: {error}")
+            return
+        if record is None:
+            self._say(
+                f"“{layer.name}” has no record of a restoration: select a layer that Restore has made, or one opened "
+                "from a file that was saved here."
+            )
+            return
+        self._say(self._on_load(record, layer.name))
+
+    def ask_and_save(self) -> None:
+        """Ask for a name and save the result there."""
+        layer = self._result()
+        if layer is None:
+            return
+        name, _ = QFileDialog.getSaveFileName(self.native, "Save with its record", f"{layer.name}.ome.tif", _FILTERS)
+        if name:
+            self.save(Path(name))
+
+    def save(self, path: Path) -> None:
+        """Save the result with its record."""
+        layer = self._result()
+        if layer is None:
+            return
+        try:
+            self._say(f"Saved as {save_layer(path, layer).name}, with its record.")
+        except (ValueError, OSError) as error:
+            self._say(f"“{layer.name}” was not saved: {error}")
+
+    def _result(self) -> Layer | None:
+        """Return the selected layer if it has a record, else the topmost one that has."""
+        layers = self._viewer.layers
+        for layer in (layers.selection.active, *reversed(layers)):
+            if isinstance(layer, Image) and RECORD_KEY in layer.metadata:
+                return layer
+        return None
+
+
+def with_checked_path(record: Record) -> Record:
+    """Return the record without its path unless that file still holds the image that was restored."""
+    given = record.given
+    if given is None or given.path is None:
+        return record
+    try:
+        image = read_image(Path(given.path))
+        if given.region is not None:
+            image = image[tuple(slice(*each) for each in given.region)]
+        same = digest_image(image) == given.digest
+    except ValueError:
+        same = False
+    return record if same else dataclasses.replace(record, given=dataclasses.replace(given, path=None))

@@ -10,14 +10,14 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .optimisation.stopping import StopReason
-    from .restoration import Progress, Report, Restoration, restore, restore_steps
+    from .restoration import Moment, Progress, Report, Restoration, restore, restore_steps
 
 # Before torch takes its first memory, and unless the user said otherwise: on Linux its large tensors then lie on large
 # pages. A step at 1024 x 1024 spent a third of its time on the faults of small ones.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = version("napari-dip")
-__all__ = ["Progress", "Report", "Restoration", "Settings", "StopReason", "restore", "restore_steps"]
+__all__ = ["Moment", "Progress", "Report", "Restoration", "Settings", "StopReason", "restore", "restore_steps"]
 
 
 def __getattr__(name: str) -> Any:

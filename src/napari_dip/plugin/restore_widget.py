@@ -21,6 +21,7 @@ from ..settings import Settings
 from .form import RestoreForm
 from .layers import Source, add_over, find_region
 from .run import Request, Run
+from .scrubber import keep_moments
 
 if TYPE_CHECKING:
     from ..restoration import Progress, Restoration
@@ -134,7 +135,7 @@ class RestoreWidget(Container):
         if self.running:
             return
         try:
-            request = make_request()
+            request = keep_moments(make_request())
         except (ValueError, TypeError) as error:
             self._say_problem(str(error))
             return
@@ -179,7 +180,7 @@ class RestoreWidget(Container):
         if self._closed or self._run is None:
             return
         if progress.stage == ("restoring" if self._run.task.removes_noise else "smoothing"):
-            self._open_plot().add(progress.step, progress.band_correspondence.tolist())
+            self._open_plot().add(progress.report)
         self.progress.max, self.progress.value = progress.step_limit, progress.step
         if not self._run.stopping:
             done = f"{progress.stage}: step {progress.step} of at most {progress.step_limit}"
@@ -213,9 +214,7 @@ class RestoreWidget(Container):
             self._keep_preview(source, *made[-1], metadata)
         else:
             self._remove_preview()
-        plot = self._open_plot()
-        plot.show_history([each.step for each in result.history], [each.band_correspondence for each in result.history])
-        plot.mark_stop(result.step, result.stop_reason.value)
+        self._open_plot().show_result(result, source)
         self.status.value = (
             f"Done: step {result.step} was chosen; {result.stop_reason.value} ({result.record.seconds:.0f} s). "
             f"{result.note}".strip()

@@ -256,7 +256,7 @@ def _restore_with_progress(
         bars, pace = {}, Pace(_SECONDS_BETWEEN_REPORTS)
         steps = restore_steps(
             image, mask, task, factor, settings, quantisation_table=quantisation_table, stop_requested=stop.is_set,
-            report_wanted=pace.is_due,
+            report_wanted=pace.is_due, quick_estimates=True,
         )  # fmt: skip
         for progress in steps:
             pace.made()

@@ -236,6 +236,7 @@ def restore_steps(
     quantisation_table: ArrayLike | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
     report_wanted: Callable[[], bool] = lambda: True,
+    quick_estimates: bool = False,
 ) -> Iterator[Progress]:
     """Restore one image step by step; everything is checked at the call, iteration ends when it has stopped.
 
@@ -248,6 +249,9 @@ def restore_steps(
     report_wanted : callable
         Asked at every report; when it returns False, this one is not yielded, and its estimate, which takes a while,
         not made. The history is complete nevertheless.
+    quick_estimates : bool
+        Whether estimates, but for the last, are made by fewer filters: near to what stopping would return, and in much
+        less time. For previews.
 
     Yields
     ------
@@ -275,7 +279,7 @@ def restore_steps(
     if chosen_task.needs_mask and bool(tensor.known.all()):
         raise ValueError("nothing is marked as missing; mark the pixels to fill in, with a mask or as NaN.")
     device = choose_device(settings.device, settings.precision)
-    return _run(tensor, chosen_task, settings, device, factor, table, stop_requested, report_wanted)
+    return _run(tensor, chosen_task, settings, device, factor, table, stop_requested, report_wanted, quick_estimates)
 
 
 def _check_table(quantisation_table: ArrayLike, task: Task, image: NDArray) -> NDArray[np.float64]:
@@ -404,6 +408,7 @@ def _run(
     quantisation_table: NDArray | None,
     stop_requested: Callable[[], bool],
     report_wanted: Callable[[], bool],
+    quick_estimates: bool,
 ) -> Iterator[Progress]:
     """Fit, then smooth if asked; yield every report, the last one with the result."""
     start = time.perf_counter()
@@ -494,7 +499,9 @@ def _run(
         fit = build_fit(settings, device, data_term)
         further_steps = settings.smoothed_steps / fit.runs if wants_smoothing else 0
         step_limit = settings.chosen_step or settings.step_limit
-        stage = _Stage("restoring", step_limit, settings, stop_requested, report_wanted, further_steps, snapshots)
+        stage = _Stage(
+            "restoring", step_limit, settings, stop_requested, report_wanted, quick_estimates, further_steps, snapshots
+        )
         reason, last = yield from stage.run(fit, lambda estimate: as_image(as_restored(estimate)), history)
         restored_values, step = as_restored(fit.estimate), fit.estimate_step
         bound = fit.lipschitz_bound(step - 1)
@@ -508,7 +515,7 @@ def _run(
         gentle = _smoothing_settings(settings)
         everything = torch.ones_like(restored_values[:, :1], dtype=torch.bool)
         fit = build_fit(gentle, device, data_term_of(find_task("denoise"), restored_values, everything))
-        stage = _Stage("smoothing", settings.smoothed_steps, gentle, stop_requested, report_wanted)
+        stage = _Stage("smoothing", settings.smoothed_steps, gentle, stop_requested, report_wanted, quick_estimates)
         restored_image = as_image(restored_values)
         shown = (
             (lambda smooth: restored_image) if task.removes_noise else lambda smooth: tensor.to_image(enhanced(smooth))
@@ -571,6 +578,7 @@ class _Stage:
     settings: Settings
     stop_requested: Callable[[], bool]
     report_wanted: Callable[[], bool]
+    quick_estimates: bool
     further_steps: float = 0.0  # of the next stage, in steps of this one
     snapshots: Snapshots | None = None
 
@@ -617,7 +625,8 @@ class _Stage:
             seconds_per_step = timer.seconds_per_step(fit.step_count)
             if self.report_wanted():
                 left = self._seconds_left(fit.step_count, rule.earliest_stop, seconds_per_step)
-                progress = self._progress(history[-1], as_image(fit.estimate), left)
+                estimate = fit.quick_estimate if self.quick_estimates else fit.estimate
+                progress = self._progress(history[-1], as_image(estimate), left)
                 with timer.stopped():
                     yield progress
 

@@ -123,6 +123,7 @@ class Fit:
         self._mean = torch.zeros_like(self._output)
         self._best = torch.zeros_like(self._output)
         self._helped: tuple[int, torch.Tensor, torch.Tensor] | None = None  # step, estimate, variance
+        self._quickly_helped: tuple[int, torch.Tensor] | None = None
         self._smallest_error, self._best_step = float("inf"), 0
         self._posterior = _Samples(self._output)
 
@@ -170,6 +171,17 @@ class Fit:
         if self._posterior.count:
             return self._posterior.mean.mean(dim=0, keepdim=True)
         return self._estimate_and_variance()[0]
+
+    @property
+    def quick_estimate(self) -> torch.Tensor:
+        """What is near to the estimate, ``(1, c, H, W)``, and takes the partner less time."""
+        if self._posterior.count or (self._helped is not None and self._helped[0] == self.estimate_step):
+            return self.estimate
+        step = self.estimate_step
+        if self._quickly_helped is None or self._quickly_helped[0] != step:
+            output = self._estimated_outputs().mean(dim=0, keepdim=True)
+            self._quickly_helped = step, self._help(output, quick=True)[0]
+        return self._quickly_helped[1]
 
     @property
     def keeps_best(self) -> bool:
@@ -272,7 +284,7 @@ class Fit:
             self._loss, self._output, self._mean, self._best = (
                 state[name].to(self.noise.device, copy=True) for name in ("loss", "output", "mean", "best")
             )
-            self._helped = None
+            self._helped = self._quickly_helped = None
         self.step_count, self._best_step = state["step_count"], state["best_step"]
         self._smallest_error = state["smallest_error"]
         self._posterior.load_state_dict(state["posterior"])
@@ -292,19 +304,23 @@ class Fit:
         """Return what the chosen averaged outputs make of the image, and its variance, both ``(1, c, H, W)``."""
         step = self.estimate_step
         if self._helped is None or self._helped[0] != step:  # it takes a while: not before somebody asks
-            outputs = self._best if self._best_step else self._averaged_outputs()
+            outputs = self._estimated_outputs()
             estimate, variance = self._help(outputs.mean(dim=0, keepdim=True))
             if self._wants_uncertainty and outputs.shape[0] > 1:
-                estimates = torch.cat([self._help(each[None])[0] for each in outputs])
+                estimates = torch.cat([self._help(each[None], quick=True)[0] for each in outputs])
                 variance = variance + estimates.var(dim=0, keepdim=True)
             self._helped = step, estimate, variance
         return self._helped[1:]
 
-    def _help(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _estimated_outputs(self) -> torch.Tensor:
+        """Return the averaged outputs of each run, ``(s, c, H, W)``, that the estimate is made of."""
+        return self._best if self._best_step else self._averaged_outputs()
+
+    def _help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what the partner makes of an output, and the variance of the noise in it, both ``(1, c, H, W)``."""
         if self._partner is None:
             return output, torch.zeros_like(output)
-        estimate, variance = self._partner.help(output)
+        estimate, variance = self._partner.help(output, quick=quick)
         return estimate, variance.expand_as(estimate)
 
     def _held_out_error(self, image: torch.Tensor) -> torch.Tensor:

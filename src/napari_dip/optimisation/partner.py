@@ -14,10 +14,14 @@ from ..measurement.data_term import DataTerm
 from ..measurement.forward_operator import BlockCosines, cosines
 from ..measurement.missing_pixels import fill_smoothly
 from ..measurement.noise import NoiseModel
+from .collaborative_filter import collaborative_filter, match_blocks
 
 _BLOCK_SIDES = (8, 16)  # of the Wiener filter; one for texture, one for smooth images
 _SHIFTS, _SHIFTS_OF_RESULT = 4, 8  # of the blocks, along either side; more is better, and slower
 _PATCH, _REACH, _STRENGTH = 5, 6, 0.8  # of non-local means: pixels, pixels, noise deviations
+# Passes of the collaborative filter, as docs/benchmarks.md has them measured: large blocks bear more noise, small ones
+# find more of their like.
+_PASSES = ((8, 4, 12, 64), (4, 2, 12, 32))  # side, stride, reach, count
 
 
 class Partner(Protocol):
@@ -27,8 +31,11 @@ class Partner(Protocol):
         """Return what becomes of the prior's output, ``(1, c, H, W)``, if no held-out pixel is seen: to be judged."""
         ...
 
-    def help(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the same with all known pixels seen, weighed as before, and the variance of the noise in it."""
+    def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the most that becomes of it with all known pixels seen, and the variance of the noise in it.
+
+        Or, quickly, what is near to that.
+        """
         ...
 
 
@@ -74,7 +81,7 @@ class CompletingPartner:
         change, share = self._missing(output)
         return torch.where(self._fitted, output, output + share * change)
 
-    def help(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the same, continued from all known pixels, and 0: of the noise nothing is known."""
         _, share = self._missing(output)
         known = self._fitted | self._held_out
@@ -89,11 +96,13 @@ class CompletingPartner:
 
 
 class DenoisingPartner:
-    """Non-local means of the degraded image, and a Wiener filter that takes the prior's spectrum for the image's.
+    """Non-local means of the degraded image, and filters that take the prior's spectrum for the image's.
 
     The prior's output p and the non-local means n are blended, m = n + a (p - n); the degraded image is filtered with
-    m's spectrum, to w; the result is m + b (w - m). The shares a and b, in [0, 1], are those with the smallest squared
-    error on the held-out pixels, of which neither filter sees anything then; with these shares both see everything.
+    m's spectrum, to w, and m + b (w - m) is the image that is judged. Of the one that is chosen more is made: passes of
+    a collaborative filter, each with what is there as pilot, of whose change a share is taken. All shares, in [0, 1],
+    are those with the smallest squared error on the held-out pixels, of which no filter sees anything then; with these
+    shares all see everything.
 
     Parameters
     ----------
@@ -116,12 +125,25 @@ class DenoisingPartner:
         image, _, _ = self._shared(output)
         return image
 
-    def help(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the same of all known pixels, with as many shifts again, and the Wiener filter's variance."""
-        _, *shares = self._shared(output)
-        blend = torch.where(self._known, torch.lerp(self._smooth_of_known, output, shares[0]), output)
+    def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what the filters make of all known pixels, and the variance of the noise that they let pass.
+
+        Quickly, without the collaborative filter.
+        """
+        judged, first, second = self._shared(output)
+        blend = torch.where(self._known, torch.lerp(self._smooth_of_known, output, first), output)
         filtered, variance = self._filter(blend, self._known, _SHIFTS_OF_RESULT)
-        return torch.where(self._known, torch.lerp(blend, filtered, shares[1]), output), variance
+        image, variance = torch.lerp(blend, filtered, second), second * variance
+        for side, stride, reach, count in () if quick else _PASSES:
+            if min(image.shape[-2:]) < side:
+                continue
+            groups = match_blocks(judged, side, stride, reach, count)
+            of_fitted, _ = self._filter_groups(judged, self._fitted, groups, side, stride)
+            share = self._share(judged, of_fitted)
+            judged = torch.lerp(judged, of_fitted, share)
+            of_known, left_over = self._filter_groups(image, self._known, groups, side, stride)
+            image, variance = torch.lerp(image, of_known, share), torch.lerp(variance, left_over, share)
+        return torch.where(self._known, image, output), variance
 
     def _shared(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the image that is judged, and the two shares."""
@@ -130,6 +152,13 @@ class DenoisingPartner:
         filtered, _ = self._filter(blend, self._fitted, _SHIFTS)
         second = self._share(blend, filtered)
         return torch.where(self._known, torch.lerp(blend, filtered, second), output), first, second
+
+    def _filter_groups(
+        self, pilot: torch.Tensor, seen: torch.Tensor, groups: torch.Tensor, side: int, stride: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return one pass of the collaborative filter, and its variance."""
+        noisy = torch.where(seen, self._values, pilot)
+        return collaborative_filter(pilot, noisy, self._noise.variance(pilot), groups, side, stride)
 
     def _filter(self, pilot: torch.Tensor, seen: torch.Tensor, shifts: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the mean of the filters of all block sizes, and of their variances."""

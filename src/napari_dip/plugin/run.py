@@ -131,7 +131,8 @@ def restore_in_worker(
         pace = Pace(_SECONDS_BETWEEN_PREVIEWS)
         steps = restore_steps(
             source.image, source.mask, request.task, request.factor, request.settings, quantisation_table=table,
-            stop_requested=stop.is_set,            report_wanted=lambda: pace.is_due() or not may_go_on.is_set(),
+            stop_requested=stop.is_set, report_wanted=lambda: pace.is_due() or not may_go_on.is_set(),
+            quick_estimates=True,
         )  # fmt: skip
         for progress in steps:
             pace.made()

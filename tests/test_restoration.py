@@ -1,7 +1,9 @@
 """The laws of a restoration, on small networks."""
 
 import dataclasses
+import gc
 import inspect
+import weakref
 
 import numpy as np
 import pytest
@@ -431,3 +433,86 @@ def test_the_least_time_left_is_the_patience(camera) -> None:
     left = [each.seconds_left for each in restore_steps(camera[:32, :32], settings=settings) if each.seconds_left]
     assert all(0 <= least <= most for least, most in left)
     assert left[0][0] < left[0][1]
+
+
+@pytest.mark.parametrize("kind", ["denoise", "inpaint", "rgb", "enlarge", "jpeg", "runs", "unjudged", "langevin"])
+def test_a_moment_is_what_a_run_to_its_step_returns(kind, camera, astronaut, small_settings, tmp_path) -> None:
+    """Bit for bit, and its record is that run's."""
+    image, mask, task, factor = camera, None, "denoise", None
+    settings = dataclasses.replace(small_settings, step_limit=60, snapshots=3, residual=True)
+    match kind:
+        case "denoise":
+            image = camera + np.random.default_rng(0).normal(0, 20, camera.shape)
+        case "inpaint":
+            mask, task = np.zeros(camera.shape, bool), "inpaint"
+            mask[10:14, 5:30] = True
+        case "rgb":
+            image = astronaut
+        case "enlarge":
+            task, factor = "super_resolve", 2
+        case "jpeg":
+            Image.fromarray(camera).save(tmp_path / "camera.jpg", quality=20)
+            image, task = np.asarray(Image.open(tmp_path / "camera.jpg")), "deblock"
+            settings = dataclasses.replace(settings, stopping="fixed")
+        case "runs":
+            settings = dataclasses.replace(settings, runs=2)
+        case "unjudged":
+            settings = dataclasses.replace(settings, held_out=0.0, stopping="fixed")
+        case "langevin":
+            settings = dataclasses.replace(settings, weight_noise=2.0, step_limit=130, held_out=0.0, stopping="fixed")
+    result = restore(image, mask, task, factor, settings)
+    steps = [moment.step for moment in result.moments]
+    assert steps == sorted(steps)
+    assert result.step in steps
+    assert {20, 40, 60} <= set(steps) if kind != "langevin" else {40, 80, 120} <= set(steps)
+    assert len(steps) <= 4
+    for moment in result.moments:
+        seen = moment.restoration()
+        again = restore(image, mask, task, factor, dataclasses.replace(settings, chosen_step=moment.step))
+        np.testing.assert_array_equal(seen.restored, again.restored)
+        np.testing.assert_array_equal(seen.residual, again.residual)
+        assert seen.history == again.history
+        assert dataclasses.replace(seen.record, seconds=0) == dataclasses.replace(again.record, seconds=0)
+        assert again.step == moment.step
+        assert again.stop_reason is StopReason.CHOSEN
+        if moment.step == result.step:
+            np.testing.assert_array_equal(seen.restored, result.restored)
+
+
+def test_keeping_moments_changes_nothing_and_keeps_no_network(camera, small_settings, monkeypatch) -> None:
+    fits = []
+    build = napari_dip.restoration.build_fit
+
+    def build_and_watch(*arguments) -> Fit:
+        fit = build(*arguments)
+        fits.extend([weakref.ref(fit), weakref.ref(fit.network)])
+        return fit
+
+    monkeypatch.setattr(napari_dip.restoration, "build_fit", build_and_watch)
+    result = restore(camera, settings=dataclasses.replace(small_settings, snapshots=2, smoothed=True, smoothed_steps=5))
+    gc.collect()
+    assert len(fits) == 4
+    assert all(fit() is None for fit in fits)
+    plain = restore(camera, settings=small_settings)
+    np.testing.assert_array_equal(result.restored, plain.restored)
+    assert result.history == plain.history
+    assert plain.moments == ()
+
+
+def test_what_is_kept_does_not_depend_on_who_looks(camera, small_settings) -> None:
+    settings = dataclasses.replace(small_settings, snapshots=5, step_limit=200)
+    *_, last = restore_steps(camera, settings=settings, stop_requested=iter([False] * 76 + [True]).__next__)
+    steps = {moment.step for moment in last.result.moments}
+    assert steps - {last.result.step} <= {20, 40, 60}
+
+
+def test_a_chosen_step_need_be_no_report_and_has_no_sense_where_nothing_is_restored(camera, small_settings) -> None:
+    settings = dataclasses.replace(small_settings, chosen_step=17)
+    result = restore(camera, settings=settings)
+    assert [report.step for report in result.history] == [10, 17]
+    assert result.step == 17
+    assert result.record.as_dict()["settings"]["chosen_step"] == 17
+    with pytest.raises(ValueError, match="leave it None"):
+        restore_steps(camera, task="enhance", settings=settings)
+    enhanced = restore(camera, task="enhance", settings=dataclasses.replace(small_settings, snapshots=3))
+    assert enhanced.moments == ()

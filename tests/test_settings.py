@@ -26,6 +26,7 @@ def test_unknown_preset_is_named() -> None:
         ("input_noise", -1.0), ("weight_noise", float("nan")), ("second_moment_decay", 1.0), ("held_out_side", 0),
         ("seed", 1.5), ("seed", -1), ("averaging", "foo"), ("detail_amount", "nan"), ("detail_amount", float("nan")),
         ("smoothed", "no"), ("input_channels", 32.0), ("kernel_size", "3"), ("learning_rate", None), ("width", True),
+        ("snapshots", -1), ("chosen_step", 0), ("chosen_step", 1.5), ("chosen_step", 3001),
     ],
 )  # fmt: skip
 def test_impossible_values_are_refused_by_name(field: str, value: object) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .optimisation.stopping import StopReason
     from .pixel_type import as_dtype
     from .record import Record
-    from .restoration import Progress, Report, Restoration, restore, restore_steps
+    from .restoration import Moment, Progress, Report, Restoration, restore, restore_steps
 
 # Before torch takes its first memory, and unless the user said otherwise: on Linux its large tensors then lie on large
 # pages. A step at 1024 x 1024 spent a third of its time on the faults of small ones.
@@ -20,7 +20,8 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = version("napari-dip")
 __all__ = [
-    "Progress", "Record", "Report", "Restoration", "Settings", "StopReason", "as_dtype", "restore", "restore_steps",
+    "Moment", "Progress", "Record", "Report", "Restoration", "Settings", "StopReason", "as_dtype", "restore",
+    "restore_steps",
 ]  # fmt: skip
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import numbers
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from .measurement.data_term import DataTerm, data_term_of
 from .measurement.missing_pixels import choose_held_out, widest_hole
 from .measurement.task import Task, find_task
 from .optimisation.fit import Fit, Measures
+from .optimisation.snapshots import Snapshot, Snapshots
 from .optimisation.stopping import StopReason, choose_rule
 from .pace import StepTimer
 from .prior.networks import NETWORKS, Architecture, fixed_input
@@ -66,6 +68,27 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """A step of a finished run that was kept; its image is made when it is asked for.
+
+    Attributes
+    ----------
+    step : int
+    """
+
+    step: int
+    _read: Callable[[], Restoration] = field(repr=False)
+
+    def restoration(self) -> Restoration:
+        """Return what the run would have returned with ``Settings.chosen_step`` at this step, to the bit.
+
+        That is, restored image, residual, note and record; further outputs, which take a run of their own, are None.
+        It may take as long as a report did.
+        """
+        return self._read()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Restoration:
     """A finished restoration.
 
@@ -94,6 +117,9 @@ class Restoration:
         What was used, every "auto" resolved.
     record : Record
         What repeats it.
+    moments : tuple of Moment
+        Steps of the run that were kept, in order, if ``Settings.snapshots`` asked for them: earlier ones, this one, and
+        later ones. For the task "enhance" there are none.
     """
 
     restored: NDArray[np.float32]
@@ -107,6 +133,7 @@ class Restoration:
     history: tuple[Report, ...]
     settings: Settings
     record: Record
+    moments: tuple[Moment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,6 +169,12 @@ class Progress:
     estimate: NDArray[np.float32]
     seconds_left: tuple[float, float] | None = None
     result: Restoration | None = None
+
+    @property
+    def report(self) -> Report:
+        """The figures alone."""
+        bands = tuple(self.band_correspondence.tolist())
+        return Report(self.step, self.loss, self.held_out_error, bands, self.ratio, self.lipschitz_bound)
 
 
 def restore(
@@ -239,6 +272,8 @@ def restore_steps(
             raise ValueError(f"super-resolution needs a whole factor of at least 2, not {factor!r}.")
     elif factor is not None:
         raise ValueError(f"factor is for super-resolution; the task {task!r} takes none.")
+    if settings.chosen_step is not None and not chosen_task.removes_noise:
+        raise ValueError(f"chosen_step picks a moment of a restoration; the task {task!r} has none, leave it None.")
     tensor = to_tensor(np.asarray(image), None if mask is None else np.asarray(mask))
     table = None if quantisation_table is None else _check_table(quantisation_table, chosen_task, np.asarray(image))
     if chosen_task.needs_mask and bool(tensor.known.all()):
@@ -394,6 +429,8 @@ def _run(
     smoothed_values: torch.Tensor | None = None
     deviation: torch.Tensor | None = None
     last: Progress | None = None
+    snapshots = Snapshots(settings.snapshots if task.removes_noise else 0, settings.report_every)
+    moments: list[Snapshot] = []
 
     def as_restored(estimate: torch.Tensor) -> torch.Tensor:
         return data_term.impose(estimate) if keep_known or not data_term.by_pixel else estimate
@@ -405,18 +442,81 @@ def _run(
     def enhanced(smooth: torch.Tensor) -> torch.Tensor:
         return restored_values + settings.detail_amount * (restored_values - smooth)
 
+    # this and ``read`` outlive the run with its moments: they must not name the fit, which would stay with them
+    def conclude(
+        restored: torch.Tensor, step: int, reason: StopReason, reports: list[Report], settings: Settings,
+        bound: float | Literal["auto"] | None, seconds: float, stopped_after: int | None = None,
+    ) -> Restoration:  # fmt: skip
+        used = dataclasses.replace(
+            resolve_settings(settings, data_term),
+            device=device.device,
+            precision=device.precision,
+            lipschitz_bound=bound,
+        )
+        residual = data_term.residual(restored)
+        correlation = max(float(each) for each in neighbour_correlation(residual, known))
+        note = ""
+        if task.noise_is_independent:
+            note = advise_denoising(
+                data_term.noise,
+                correlated_over=data_term.correlation_side,
+                residual_correlation=correlation,
+                scale=tensor.scale,
+            )
+        return Restoration(
+            restored=as_image(restored),
+            smoothed=None,
+            detail_enhanced=None,
+            uncertainty=None,
+            residual=tensor.to_residual(residual) if settings.residual else None,
+            note=note,
+            step=step,
+            stop_reason=reason,
+            history=tuple(reports),
+            settings=used,
+            record=Record(
+                task=task.name,
+                factor=factor,
+                settings=settings,
+                used=used,
+                compared=data_term.description,
+                missing=int((~known).sum()),
+                device=device.reason,
+                step=step,
+                stop_step=reports[-1].step,
+                stop_reason=reason.value,
+                residual_correlation=correlation,
+                note=note,
+                seconds=seconds,
+                versions=read_versions(),
+                given=given,
+                stopped_after=stopped_after,
+            ),
+        )
+
+    def read(snapshot: Snapshot, seconds: float) -> Restoration:
+        reports = [report for report in history if report.step <= snapshot.step]
+        chosen = dataclasses.replace(settings, chosen_step=snapshot.step)
+        restored = as_restored(snapshot.estimate())
+        bound = reports[-1].lipschitz_bound
+        return conclude(restored, snapshot.step, StopReason.CHOSEN, reports, chosen, bound, seconds)
+
     wants_smoothing = settings.smoothed or settings.detail_enhanced or not task.removes_noise
     if task.removes_noise or not bool(known.all()):
         fit = build_fit(settings, device, data_term)
         further_steps = settings.smoothed_steps / fit.runs if wants_smoothing else 0
+        step_limit = settings.chosen_step or settings.step_limit
         stage = _Stage(
-            "restoring", settings.step_limit, settings, stop_requested, report_wanted, quick_estimates, further_steps
+            "restoring", step_limit, settings, stop_requested, report_wanted, quick_estimates, further_steps, snapshots
         )
         reason, last = yield from stage.run(fit, lambda estimate: as_image(as_restored(estimate)), history)
         restored_values, step = as_restored(fit.estimate), fit.estimate_step
         steps_of_all_stages += fit.step_count
         bound = fit.lipschitz_bound(step - 1)
         deviation = fit.deviation
+        if settings.snapshots and task.removes_noise:
+            own = fit.take_snapshot_of_estimate()
+            moments = sorted((own, *(each for each in snapshots.kept if each.step != step)), key=lambda each: each.step)
     if wants_smoothing and reason is not StopReason.USER:
         if last is not None:
             yield last
@@ -441,55 +541,18 @@ def _run(
         if not task.removes_noise or smooth_reason is StopReason.STEP_LIMIT:  # half a smoothing is none
             smoothed_values = fit.estimate
     assert last is not None  # there is always a stage
-    used = dataclasses.replace(
-        resolve_settings(settings, data_term),
-        device=device.device,
-        precision=device.precision,
-        lipschitz_bound=bound,
-    )
-    residual = data_term.residual(restored_values)
-    correlation = max(float(each) for each in neighbour_correlation(residual, known))
-    note = ""
-    if task.noise_is_independent:
-        note = advise_denoising(
-            data_term.noise,
-            correlated_over=data_term.correlation_side,
-            residual_correlation=correlation,
-            scale=tensor.scale,
-        )
+    seconds = time.perf_counter() - start
+    stopped_after = steps_of_all_stages if reason is StopReason.USER else None
     smoothed = None if smoothed_values is None else tensor.to_image(smoothed_values)
     wants_detail = settings.detail_enhanced or not task.removes_noise
-    result = Restoration(
-        restored=as_image(restored_values),
+    result = dataclasses.replace(
+        conclude(restored_values, step, reason, history, settings, bound, seconds, stopped_after),
         smoothed=smoothed if settings.smoothed or not task.removes_noise else None,
         detail_enhanced=(
             tensor.to_image(enhanced(smoothed_values)) if smoothed_values is not None and wants_detail else None
         ),
         uncertainty=None if deviation is None else tensor.to_deviation(deviation),
-        residual=tensor.to_residual(residual) if settings.residual else None,
-        note=note,
-        step=step,
-        stop_reason=reason,
-        history=tuple(history),
-        settings=used,
-        record=Record(
-            task=task.name,
-            factor=factor,
-            settings=settings,
-            used=used,
-            compared=data_term.description,
-            missing=int((~known).sum()),
-            device=device.reason,
-            step=step,
-            stop_step=history[-1].step,
-            stop_reason=reason.value,
-            residual_correlation=correlation,
-            note=note,
-            seconds=time.perf_counter() - start,
-            versions=read_versions(),
-            given=given,
-            stopped_after=steps_of_all_stages if reason is StopReason.USER else None,
-        ),
+        moments=tuple(Moment(each.step, functools.partial(read, each, seconds)) for each in moments),
     )
     yield dataclasses.replace(last, result=result)
 
@@ -511,6 +574,8 @@ def _smoothing_settings(settings: Settings) -> Settings:
         stopping="fixed",
         runs=1,
         partner=False,
+        chosen_step=None,
+        snapshots=0,
     )
 
 
@@ -525,13 +590,15 @@ class _Stage:
     report_wanted: Callable[[], bool]
     quick_estimates: bool
     further_steps: float = 0.0  # of the next stage, in steps of this one
+    snapshots: Snapshots | None = None
 
     def run(
         self, fit: Fit, as_image: Callable[[torch.Tensor], NDArray[np.float32]], history: list[Report]
     ) -> Generator[Progress, None, tuple[StopReason, Progress]]:
         """Step the fit; yield its reports but the last, which is returned with the reason to stop."""
+        by_hand = self.settings.chosen_step is not None
         rule = choose_rule(
-            self.settings.stopping,
+            "fixed" if by_hand else self.settings.stopping,
             patience=self.settings.patience,
             wait_for_prior=self.settings.wait_for_prior,
             ratio_window=self.settings.ratio_window,
@@ -553,9 +620,14 @@ class _Stage:
                     f"the fit diverged at step {fit.step_count}; use a smaller learning rate or Lipschitz bound."
                 )
             history.append(self._report(fit, measures))
+            if self.snapshots is not None and self.snapshots.wants(fit.step_count):
+                self.snapshots.add(fit.take_snapshot())
             reason = rule.update(fit.step_count, measures)
             if stopped:
                 reason = StopReason.USER
+            elif at_limit and by_hand:
+                fit.choose_present()
+                reason = StopReason.CHOSEN
             elif reason is None and at_limit:
                 reason = StopReason.STEP_LIMIT
             if reason is not None:

@@ -20,7 +20,8 @@ _WORDS = {
     "stopping": ("auto", "ratio", "fixed"),
 }
 _WHOLE_NUMBERS = {  # and the least that each may be
-    "seed": 0, "stem_convolutions": 0, "skip_channels": 0, "burn_in": 0, "input_channels": 2,
+    "seed": 0, "stem_convolutions": 0, "skip_channels": 0, "burn_in": 0, "snapshots": 0,
+    "input_channels": 2,
 } | dict.fromkeys(
     (
         "convolutions_per_level", "runs", "step_limit", "report_every", "bands", "smoothed_steps", "patience",
@@ -114,6 +115,12 @@ class Settings:
         n (in steps) and ε of Eq. 8.
     step_limit : int
         Never more steps than this.
+    chosen_step : int or None
+        End at this step and return its estimate, whatever the held-out pixels say: it repeats a moment that was chosen
+        by hand.
+    snapshots : int
+        How many moments of the run are kept at most, to be looked at when it is over (``Restoration.moments``): evenly
+        spaced, and the step that was chosen; 0 for none.
     report_every : int
         Steps between two reports; measures and stopping rules run at reports only.
     bands : int
@@ -169,6 +176,8 @@ class Settings:
     ratio_window: int = 100
     ratio_threshold: float = 0.01
     step_limit: int = 3000
+    chosen_step: int | None = None
+    snapshots: int = 0
     report_every: int = 10
     bands: int = 5
     keep_known: bool = True
@@ -224,6 +233,12 @@ class Settings:
         bound = self.lipschitz_bound
         if not (bound is None or bound == "auto" or (_is_number(bound) and bound > 0)):
             raise ValueError(f'lipschitz_bound is {bound!r}; give a number above 0, "auto" or None.')
+        if self.chosen_step is not None and not _is_whole(self.chosen_step, 1):
+            raise ValueError(f"chosen_step is {self.chosen_step!r}; give a whole number of at least 1, or None.")
+        if self.chosen_step is not None and self.chosen_step > self.step_limit:
+            raise ValueError(
+                f"chosen_step is {self.chosen_step}, beyond the step_limit of {self.step_limit}; give a smaller step."
+            )
         if self.stopping == "ratio" and self.report_every > self.ratio_window:
             raise ValueError(
                 f"report_every is {self.report_every}, more than the ratio_window of {self.ratio_window} steps: "

@@ -13,6 +13,7 @@ from ..measurement.data_term import DataTerm
 from ..spectrum.band_correspondence import band_correspondence
 from ..spectrum.sharpness import blurriness, sharpness
 from .partner import choose_partner
+from .snapshots import Snapshot
 
 _STEPS_BETWEEN_SAMPLES = 50  # of the posterior, as Cheng et al. take them
 
@@ -237,6 +238,23 @@ class Fit:
             ratio=blurred / max(sharp, 1e-6),
             band_correspondence=tuple(bands),
         )
+
+    def choose_present(self) -> None:
+        """Make the present moment the estimate, whatever was better before."""
+        self._best, self._best_step = self._averaged_outputs(), self.step_count
+
+    def take_snapshot(self) -> Snapshot:
+        """Return the present moment: what would be the estimate if it were chosen."""
+        if self._posterior.count:
+            return Snapshot(self.step_count, self.estimate.cpu(), self.noise.device, None)
+        return Snapshot(self.step_count, self.averaged_output.cpu(), self.noise.device, self._partner)
+
+    def take_snapshot_of_estimate(self) -> Snapshot:
+        """Return the moment that the estimate is of."""
+        if self._posterior.count or not self._best_step:
+            return self.take_snapshot()
+        output = self._best.mean(dim=0, keepdim=True)
+        return Snapshot(self._best_step, output.cpu(), self.noise.device, self._partner)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a run needs to go on as if never interrupted, for ``torch.save``."""

@@ -21,6 +21,7 @@ class StopReason(enum.Enum):
     STEP_LIMIT = "the step limit was reached"
     DIVERGED = "the fit diverged; the best before that was kept"
     USER = "it was stopped by the user"
+    CHOSEN = "it was picked by hand"
 
 
 class StoppingRule(Protocol):

@@ -39,6 +39,8 @@ CHOICES = {
         "or at the step limit only.", ComboBox,
         _words(("held-out pixels", "auto"), ("paper's ratio", "ratio"), ("step limit", "fixed")),
     ),
+    "chosen_step": Choice("Step chosen by hand", "Ends at this step and returns its picture, whatever the rule says: "
+                          "it repeats a moment that was used. none: the rule decides.", LineEdit, {}),
     "partner": Choice(
         "Classical partners", "Non-local means and a Wiener filter help to remove noise, as far as the held-out pixels "
         "gain. Off: the network alone, as in the paper.", CheckBox, {"text": ""},
@@ -161,12 +163,13 @@ def _as_shown(value: Any, field: Any) -> Any:
 
 def _as_setting(value: Any, field: Any) -> Any:
     """Return what a field shows as a setting."""
-    if field.name not in ("lipschitz_bound", *_WHOLE_OR_AUTO):
+    if field.name not in ("lipschitz_bound", "chosen_step", *_WHOLE_OR_AUTO):
         return value.strip() or "auto" if isinstance(value, str) else value
-    text = value.strip().lower() or "auto"
+    text = value.strip().lower() or ("none" if field.name == "chosen_step" else "auto")
     if text in _WORDS:
         return _WORDS[text]
     try:
-        return int(text) if field.name in _WHOLE_OR_AUTO else float(text)
+        return float(text) if field.name == "lipschitz_bound" else int(text)
     except ValueError:
-        raise ValueError(f'{field.label} is "{value}"; give a number, or auto.') from None
+        instead = "none" if field.name == "chosen_step" else "auto"
+        raise ValueError(f'{field.label} is "{value}"; give a number, or {instead}.') from None

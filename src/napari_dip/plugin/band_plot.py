@@ -1,20 +1,28 @@
-"""The live frequency-band plot."""
+"""The dock below the image: the run's curves, why it stopped where it did, and a slider through its moments."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import bisect
+from typing import TYPE_CHECKING
 
-import pyqtgraph
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
-from qtpy.QtCore import QSize
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QSize
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
-from ..spectrum.band_figure import band_colours, band_names
+from .export_button import ExportButton, RunDrawing
+from .run import Request
+from .run_views import RunView, band_curves, make_band_view, make_loss_view
+from .scrubber import Scrubber
+
+if TYPE_CHECKING:
+    from ..restoration import Report, Restoration
+
+_INTRODUCTION = "How much of each frequency band of the image has been learned, at each step."
 
 
 class BandPlot(QWidget):
-    """One curve per frequency band over the steps (Eq. 1), the stop marked and explained.
+    """Frequency bands (Eq. 1), loss and ratio (Eq. 8) over the steps, the stop marked and explained.
 
     Parameters
     ----------
@@ -25,81 +33,163 @@ class BandPlot(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._curves: list[pyqtgraph.PlotDataItem] = []
-        self.steps: list[int] = []
-        self.bands: list[Sequence[float]] = []
-        self.caption = QLabel("How much of each frequency band of the image has been learned.")
-        self.caption.setWordWrap(True)
-        self._plot = pyqtgraph.PlotWidget()
-        self._plot.setLabel("bottom", "step")
-        self._plot.setLabel("left", "band correspondence")
-        self._plot.setYRange(0, 1)
-        self._plot.setMinimumHeight(110)
-        self._legend = QLabel()  # beside the caption: inside the plot it would cover curves
-        self._stop_line = pyqtgraph.InfiniteLine(angle=90, movable=False)
-        self._stop_line.hide()
-        self._plot.addItem(self._stop_line)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(4, 4, 4, 4)
-        line = QHBoxLayout()
-        line.addWidget(self.caption, stretch=1)
-        line.addWidget(self._legend)
-        layout.addLayout(line)
-        layout.addWidget(self._plot, stretch=1)
+        self.reports: list[Report] = []
+        self._chosen_step: int | None = None
+        self._moment_step: int | None = None
+        self._why = ""
+        self.views = (make_band_view(), make_loss_view())
+        self.caption, self.legend = QLabel(_INTRODUCTION), QLabel()
+        for text in (self.caption, self.legend):  # many bands or a narrow window: more lines, not a wider dock
+            text.setWordWrap(True)
+            text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.view_choice = QComboBox()
+        self.view_choice.setToolTip("What is drawn over the steps.")
+        self._stack = QStackedWidget()
+        for view in self.views:
+            self.view_choice.addItem(view.title)
+            self._stack.addWidget(view)
+            view.pointed.connect(self._point)
+        self.view_choice.currentIndexChanged.connect(self._show_view)
+        self.export_button = ExportButton(self._drawing)
+        self.scrubber = Scrubber(viewer)
+        self.scrubber.moment_shown.connect(self._mark_moment)
+        self.scrubber.moment_used.connect(self._mark_used)
+        self._lay_out()
         self.follow_theme()
         viewer.events.theme.connect(self.follow_theme)
+
+    def _lay_out(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 2, 4, 2)
+        layout.setSpacing(2)
+        line = QHBoxLayout()
+        line.addWidget(self.view_choice)
+        line.addWidget(self.caption, stretch=1)
+        line.addWidget(self.export_button)
+        layout.addLayout(line)
+        layout.addWidget(self.legend)
+        layout.addWidget(self._stack, stretch=1)
+        layout.addWidget(self.scrubber)
 
     def sizeHint(self) -> QSize:
         """Leave most of the window to the image."""
         return QSize(600, 220)
 
+    @property
+    def steps(self) -> list[int]:
+        """The steps that are drawn."""
+        return [report.step for report in self.reports]
+
+    @property
+    def view(self) -> RunView:
+        """The view that is shown."""
+        return self.views[self._stack.currentIndex()]
+
     def start(self, bands: int) -> None:
-        """Forget the run before, and get ready for so many curves."""
-        self._match_curves(bands)
-        self.steps, self.bands = [], []
-        self._stop_line.hide()
-        for curve in self._curves:
-            curve.setData([], [])
-        self.caption.setText("How much of each frequency band of the image has been learned, at each step.")
+        """Forget the run before, and get ready for so many bands."""
+        self.scrubber.clear()
+        self._chosen_step, self._why = None, ""
+        for plot in self._plots():
+            plot.mark("chosen", None)
+            plot.mark("pointer", None)
+        self._match_bands(bands)
+        self.show_reports([])
+        self.caption.setText(_INTRODUCTION)
 
-    def add(self, step: int, bands: Sequence[float]) -> None:
-        """Add one report: ``(n_bands,)`` in [0, 1], lowest band first."""
-        self.show_history([*self.steps, step], [*self.bands, bands])
+    def add(self, report: Report) -> None:
+        """Add one report of the run."""
+        self.show_reports([*self.reports, report])
 
-    def show_history(self, steps: list[int], bands: list[Sequence[float]]) -> None:
-        """Show all reports of a run."""
-        self.steps, self.bands = steps, bands
-        self._match_curves(len(bands[0]))
-        for n, curve in enumerate(self._curves):
-            curve.setData(steps, [row[n] for row in bands])
+    def show_reports(self, reports: list[Report]) -> None:
+        """Draw these reports."""
+        self.reports = reports
+        if reports:
+            self._match_bands(len(reports[0].band_correspondence))
+        for plot in self._plots():
+            plot.show_reports(reports)
+        self.export_button.setEnabled(bool(reports))
+        self._read()
 
-    def mark_stop(self, step: int, why: str) -> None:
-        """Mark the step that was chosen and say why it stopped."""
-        self._stop_line.setPos(step)
-        self._stop_line.show()
-        self.caption.setText(f"Step {step} was chosen: {why}.")
+    def show_result(self, result: Restoration, request: Request) -> None:
+        """Draw the whole run, say why it stopped where it did, and offer its moments."""
+        self.show_reports(list(result.history))
+        self._mark_chosen(result.step, f"Step {result.step} was chosen: {result.stop_reason.value}.")
+        self._why = result.stop_reason.value
+        self.scrubber.offer(result, request)
 
     def follow_theme(self) -> None:
         """Take the viewer's colours."""
         theme = get_theme(self._viewer.theme)
-        text = theme.text.as_hex()
-        self._plot.setBackground(theme.background.as_hex())
-        for side in ("bottom", "left"):
-            axis = self._plot.getAxis(side)
-            axis.setPen(text)
-            axis.setTextPen(text)
-        self._stop_line.setPen(pyqtgraph.mkPen(text, style=pyqtgraph.QtCore.Qt.PenStyle.DashLine))
+        for plot in self._plots():
+            plot.set_colours(theme.background.as_hex(), theme.text.as_hex())
 
     def forget_viewer(self) -> None:
-        """Stop following the theme, before the widget is deleted."""
+        """Stop following the viewer, before the widget is deleted."""
         self._viewer.events.theme.disconnect(self.follow_theme)
+        self.scrubber.forget_viewer()
 
-    def _match_curves(self, count: int) -> None:
-        if len(self._curves) == count:
-            return
-        for curve in self._curves:
-            self._plot.removeItem(curve)
-        colours = band_colours(count)
-        self._curves = [self._plot.plot([], [], pen=pyqtgraph.mkPen(colour, width=2)) for colour in colours]
-        marks = zip(colours, band_names(count), strict=True)
-        self._legend.setText("band: " + " ".join(f'<font color="{colour}">━</font> {name}' for colour, name in marks))
+    def changeEvent(self, event: QEvent) -> None:
+        """Scrub no longer when the dock has been closed: napari then takes the widget out of it."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.scrubber.return_to_chosen()
+
+    def _plots(self) -> list:
+        return [plot for view in self.views for plot in view.plots]
+
+    def _match_bands(self, count: int) -> None:
+        (plot,) = self.views[0].plots
+        if len(plot.curves) != count:
+            plot.set_curves(band_curves(count))
+
+    def _show_view(self, index: int) -> None:
+        self._stack.setCurrentIndex(index)
+        self._point(None)
+
+    def _mark_chosen(self, step: int, sentence: str) -> None:
+        self._chosen_step = step
+        for plot in self._plots():
+            plot.mark("chosen", step)
+        self.caption.setText(sentence)
+        self._read()
+
+    def _mark_moment(self, step: int | None) -> None:
+        self._moment_step = step
+        for plot in self._plots():
+            plot.mark("moment", step)
+        self._read()
+
+    def _mark_used(self, step: int, step_of_run: int) -> None:
+        self._mark_chosen(
+            step, f"Step {step} was picked by hand; the run itself had chosen step {step_of_run}: {self._why}."
+        )
+
+    def _point(self, place: float | None) -> None:
+        """Read the report nearest to a place on the axis of steps; None where the mouse is elsewhere."""
+        step = None
+        if place is not None and self.reports:
+            step = self.reports[self._nearest(place)].step
+        for plot in self._plots():
+            plot.mark("pointer", step)
+        self._read(step)
+
+    def _read(self, step: int | None = None) -> None:
+        """Say what the curves are, and their values where the mouse points, else at the moment that is looked at."""
+        step = next((each for each in (step, self._moment_step, self._chosen_step) if each is not None), None)
+        report = self.reports[-1 if step is None else self._nearest(step)] if self.reports else None
+        entries = []
+        for curve in self.view.curves:
+            value = None if report is None else curve.value(report)
+            words = [*curve.name.split(), *([] if value is None else [f"<b>{value:{curve.form}}</b>"])]
+            entries.append("&nbsp;".join([f'<font color="{curve.colour}">━</font>', *words]))  # no line ends within
+        beginning = "" if report is None else f"step <b>{report.step}</b>: &nbsp;"
+        self.legend.setText(beginning + "&nbsp; ".join(entries))
+
+    def _nearest(self, place: float) -> int:
+        steps = self.steps
+        after = min(bisect.bisect_left(steps, place), len(steps) - 1)
+        before = max(after - 1, 0)
+        return before if place - steps[before] < steps[after] - place else after
+
+    def _drawing(self) -> RunDrawing:
+        return RunDrawing(self.view is self.views[0], tuple(self.reports), self._chosen_step, self.caption.text())

@@ -22,6 +22,7 @@ from .layers import Source, add_over, find_region
 from .outputs import list_outputs, say_pixel_type
 from .record_tools import RecordTools
 from .run import Request, Run
+from .scrubber import keep_moments
 
 if TYPE_CHECKING:
     from ..restoration import Progress, Restoration
@@ -136,7 +137,7 @@ class RestoreWidget(Container):
         if self.running:
             return
         try:
-            request = make_request()
+            request = keep_moments(make_request())
         except (ValueError, TypeError) as error:
             self._say_problem(str(error))
             return
@@ -181,7 +182,7 @@ class RestoreWidget(Container):
         if self._closed or self._run is None:
             return
         if progress.stage == ("restoring" if self._run.task.removes_noise else "smoothing"):
-            self._open_plot().add(progress.step, progress.band_correspondence.tolist())
+            self._open_plot().add(progress.report)
         self.progress.max, self.progress.value = progress.step_limit, progress.step
         if not self._run.stopping:
             done = f"{progress.stage}: step {progress.step} of at most {progress.step_limit}"
@@ -207,9 +208,7 @@ class RestoreWidget(Container):
         else:
             self._remove_preview()
         self.record_tools.refresh()
-        plot = self._open_plot()
-        plot.show_history([each.step for each in result.history], [each.band_correspondence for each in result.history])
-        plot.mark_stop(result.step, result.stop_reason.value)
+        self._open_plot().show_result(result, self._run.request)
         self.status.value = (
             f"Done: step {result.step} was chosen; {result.stop_reason.value} ({result.record.seconds:.0f} s). "
             f"{result.note} {say_pixel_type(images)}".strip()

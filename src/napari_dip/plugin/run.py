@@ -143,11 +143,12 @@ def restore_in_worker(
             yield progress
             may_go_on.wait()
     except RuntimeError as error:  # torch's own, out of memory included
-        raise RestorationFailed(_explain(error)) from error
+        raise RestorationFailed(explain_failure(error)) from error
     raise RestorationFailed("the run ended without a result.")
 
 
-def _explain(error: RuntimeError) -> str:
+def explain_failure(error: RuntimeError) -> str:
+    """Say in a sentence what torch could not do, and what to try instead."""
     text = str(error)
     if "out of memory" in text.lower() or "can't allocate" in text.lower():
         return "the device ran out of memory; choose Fast, the device cpu, or a smaller image."

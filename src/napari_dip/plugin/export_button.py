@@ -1,0 +1,133 @@
+"""The menu that writes a run's curves: as a picture, as a drawing, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.qt.threading import FunctionWorker, create_worker
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
+
+from ..image_files import write_whole
+
+if TYPE_CHECKING:
+    from ..restoration import Report
+
+_KINDS = {
+    ".png": ("Picture of this view (PNG) …", "PNG picture (*.png)"),
+    ".svg": ("Drawing of this view (SVG) …", "SVG drawing (*.svg)"),
+    ".csv": ("Table of the whole run (CSV) …", "Table (*.csv)"),
+}
+_DOTS_PER_INCH = 150
+
+
+class ExportFailed(Exception):
+    """What could not be written, in a sentence. No RuntimeError: napari's worker would swallow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDrawing:
+    """What is to be written.
+
+    Attributes
+    ----------
+    shows_bands : bool
+        Whether the frequency bands are to be drawn, or loss and ratio.
+    reports : tuple of Report
+    chosen_step : int or None
+    caption : str
+    """
+
+    shows_bands: bool
+    reports: tuple[Report, ...]
+    chosen_step: int | None
+    caption: str
+
+    def write(self, path: Path) -> Path:
+        """Write a PNG, an SVG or a CSV, as the path ends; it is whole or not there.
+
+        Raises
+        ------
+        ExportFailed
+        """
+        from ..spectrum.band_figure import draw_bands, draw_loss_and_ratio
+        from ..spectrum.run_table import write_table
+
+        if path.suffix.lower() not in _KINDS:
+            raise ExportFailed(f'"{path.name}" is not written; end the name in {", ".join(_KINDS)}.')
+        try:
+            if path.suffix.lower() == ".csv":
+                write_whole(path, lambda beside: write_table(beside, self.reports))
+                return path
+            steps = [report.step for report in self.reports]
+            if self.shows_bands:
+                figure = draw_bands(
+                    steps,
+                    [report.band_correspondence for report in self.reports],
+                    chosen_step=self.chosen_step,
+                    caption=self.caption,
+                )
+            else:
+                figure = draw_loss_and_ratio(
+                    steps,
+                    [report.loss for report in self.reports],
+                    [report.held_out_error for report in self.reports],
+                    [report.ratio for report in self.reports],
+                    chosen_step=self.chosen_step,
+                    caption=self.caption,
+                )
+            write_whole(path, lambda beside: figure.savefig(beside, dpi=_DOTS_PER_INCH))
+        except (OSError, RuntimeError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise ExportFailed(f"{path} could not be written: {why}.") from error
+        return path
+
+
+class ExportButton(QPushButton):
+    """Asks for a file name and writes what is drawn.
+
+    Parameters
+    ----------
+    drawing : callable
+        Returns what is to be written.
+    """
+
+    def __init__(self, drawing: Callable[[], RunDrawing]) -> None:
+        super().__init__("Export")
+        self._drawing = drawing
+        self._folder = ""  # of the last export
+        self.setToolTip("Write the curves into a file.")
+        menu = QMenu(self)
+        for suffix, (label, _) in _KINDS.items():
+            menu.addAction(label).triggered.connect(lambda _=False, suffix=suffix: self.ask(suffix))
+        self.setMenu(menu)
+
+    def ask(self, suffix: str) -> None:
+        """Ask where to write a file of this kind."""
+        drawing = self._drawing()
+        name = "frequency_bands" if drawing.shows_bands else "loss_and_ratio"
+        dialog = QFileDialog(self, "Export", self._folder, _KINDS[suffix][1])
+        dialog.selectFile(f"{'run' if suffix == '.csv' else name}{suffix}")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix(suffix[1:])
+        dialog.fileSelected.connect(lambda path: self._write(drawing, Path(path)))
+        dialog.open()  # the window stays alive meanwhile
+
+    def _write(self, drawing: RunDrawing, path: Path) -> None:
+        self._folder = str(path.parent)
+        worker: FunctionWorker = create_worker(drawing.write, path, _ignore_errors=True)  # matplotlib takes a while
+        worker.returned.connect(self._on_written)
+        worker.errored.connect(self._on_error)
+        worker.start()
+
+    def _on_written(self, path: Path) -> None:
+        show_info(f"Written: {path}")
+
+    def _on_error(self, error: Exception) -> None:
+        sentence = str(error)
+        show_error(sentence[:1].upper() + sentence[1:])

@@ -1,0 +1,163 @@
+"""The views of a run: curves over its steps, with the moments that matter marked, read where the mouse points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyqtgraph
+from qtpy.QtCore import QEvent, QPointF, Qt, Signal
+from qtpy.QtWidgets import QHBoxLayout, QWidget
+
+from ..spectrum.band_figure import ERROR_LABEL, FIGURE_COLOURS, RATIO_LABEL, band_colours, band_names
+
+if TYPE_CHECKING:
+    from ..restoration import Report
+
+
+class Curve(NamedTuple):
+    """One curve: what it is called, and how it is read off a report and written."""
+
+    name: str
+    colour: str
+    value: Callable[[Report], float | None]
+    form: str
+
+
+class _LogarithmicAxis(pyqtgraph.AxisItem):
+    """Labels 1, 2 and 5 times the powers of ten, where there are enough of them: all would run into one another."""
+
+    def logTickStrings(self, values: Sequence[float], scale: float, spacing: float | None) -> list[str]:
+        texts = super().logTickStrings(values, scale, spacing)
+        kept = [
+            text if round(10 ** (value % 1)) in (1, 2, 5, 10) else "" for value, text in zip(values, texts, strict=True)
+        ]
+        return kept if sum(map(bool, kept)) > 1 else texts
+
+
+class CurvePlot(pyqtgraph.PlotWidget):
+    """Curves over the steps of a run.
+
+    Parameters
+    ----------
+    label : str
+        Of the vertical axis.
+    unit_range : bool
+        Whether values lie in [0, 1].
+    logarithmic : bool
+    """
+
+    pointed = Signal(object)  # the step under the mouse, or None
+
+    def __init__(self, label: str, *, unit_range: bool = False, logarithmic: bool = False) -> None:
+        super().__init__(axisItems={"left": _LogarithmicAxis("left")} if logarithmic else None)
+        self._items: list[pyqtgraph.PlotDataItem] = []
+        self.curves: list[Curve] = []
+        self.setLabel("bottom", "step")
+        self.setLabel("left", label)
+        self.getAxis("left").enableAutoSIPrefix(False)
+        self.getAxis("bottom").enableAutoSIPrefix(False)
+        if unit_range:
+            self.setYRange(0, 1)
+        self.setLogMode(y=logarithmic)
+        self.setMouseEnabled(x=False, y=False)  # nobody gets lost; the table has every figure
+        self.hideButtons()
+        self.setMenuEnabled(False)  # its own export fails
+        self.setMinimumHeight(90)
+        self._lines = {name: pyqtgraph.InfiniteLine(angle=90) for name in ("chosen", "moment", "pointer")}
+        for line in self._lines.values():
+            line.hide()
+            self.addItem(line, ignoreBounds=True)
+        self.scene().sigMouseMoved.connect(self._point)
+
+    def set_curves(self, curves: Sequence[Curve]) -> None:
+        """Get ready for these curves, still empty."""
+        for item in self._items:
+            self.removeItem(item)
+        self.curves = list(curves)
+        self._items = [self.plot([], [], pen=pyqtgraph.mkPen(curve.colour, width=2)) for curve in curves]
+
+    def show_reports(self, reports: Sequence[Report]) -> None:
+        """Draw the curves through these reports."""
+        steps = [report.step for report in reports]
+        for item, curve in zip(self._items, self.curves, strict=True):
+            values = (curve.value(report) for report in reports)
+            item.setData(steps, [math.nan if value is None else value for value in values], connect="finite")
+
+    def mark(self, name: str, step: int | None) -> None:
+        """Put one of the lines "chosen", "moment" and "pointer" at a step, or take it away."""
+        self._lines[name].setVisible(step is not None)
+        if step is not None:
+            self._lines[name].setPos(step)
+
+    def set_colours(self, background: str, text: str) -> None:
+        """Take the colours of a theme."""
+        self.setBackground(background)
+        for side in ("bottom", "left"):
+            self.getAxis(side).setPen(text)
+            self.getAxis(side).setTextPen(text)
+        styles = Qt.PenStyle.DashLine, Qt.PenStyle.SolidLine, Qt.PenStyle.DotLine
+        for line, style in zip(self._lines.values(), styles, strict=True):
+            line.setPen(pyqtgraph.mkPen(text, style=style))
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """Point nowhere when the mouse has gone."""
+        super().leaveEvent(event)
+        self.pointed.emit(None)
+
+    def _point(self, place: QPointF) -> None:
+        inside = self.getViewBox().sceneBoundingRect().contains(place)
+        self.pointed.emit(self.getViewBox().mapSceneToView(place).x() if inside else None)
+
+
+class RunView(QWidget):
+    """One or more plots side by side that are read together.
+
+    Parameters
+    ----------
+    title : str
+    plots : sequence of CurvePlot
+    """
+
+    pointed = Signal(object)
+
+    def __init__(self, title: str, plots: Sequence[CurvePlot]) -> None:
+        super().__init__()
+        self.title, self.plots = title, plots
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for plot in plots:
+            layout.addWidget(plot, stretch=1)
+            plot.pointed.connect(self.pointed)
+            if plot is not plots[0]:
+                plot.setXLink(plots[0])
+
+    @property
+    def curves(self) -> list[Curve]:
+        """All curves, in order."""
+        return [curve for plot in self.plots for curve in plot.curves]
+
+
+def make_band_view() -> RunView:
+    """Return the view of frequency bands, still without curves."""
+    return RunView("Frequency bands", [CurvePlot("band correspondence", unit_range=True)])
+
+
+def make_loss_view() -> RunView:
+    """Return the view of loss and held-out error beside the ratio of blurriness to sharpness."""
+    errors, ratio = CurvePlot(ERROR_LABEL, logarithmic=True), CurvePlot(RATIO_LABEL)
+    names = ("loss, of fitted pixels", "error of held-out pixels", "blurriness / sharpness")
+    values = (lambda report: report.loss, lambda report: report.held_out_error, lambda report: report.ratio)
+    loss, held_out, blur = map(Curve, names, FIGURE_COLOURS, values, (".3g",) * 3)
+    errors.set_curves([loss, held_out])
+    ratio.set_curves([blur])
+    return RunView("Loss and ratio", [errors, ratio])
+
+
+def band_curves(bands: int) -> list[Curve]:
+    """Return a curve for each frequency band, lowest first."""
+    return [
+        Curve(name, colour, lambda report, n=n: report.band_correspondence[n], ".2f")  # type: ignore[misc]
+        for n, (name, colour) in enumerate(zip(band_names(bands), band_colours(bands), strict=True))
+    ]

@@ -1,0 +1,49 @@
+"""The reports of a run as a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from .band_figure import band_names
+
+
+class _Report(Protocol):
+    """What a row is made of; ``napari_dip.Report`` is one."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def loss(self) -> float: ...
+    @property
+    def held_out_error(self) -> float | None: ...
+    @property
+    def ratio(self) -> float: ...
+    @property
+    def lipschitz_bound(self) -> float | None: ...
+    @property
+    def band_correspondence(self) -> tuple[float, ...]: ...
+
+
+_COLUMNS = ("step", "loss", "held_out_error", "ratio", "lipschitz_bound")
+
+
+def write_table(path: Path, reports: Sequence[_Report]) -> None:
+    """Write reports as CSV, one a row, in full precision; what is not known is empty.
+
+    Columns are step, loss, held_out_error, ratio, lipschitz_bound, and "band NAME" for each band, lowest first.
+
+    Parameters
+    ----------
+    path : Path
+    reports : sequence of Report
+        At least one.
+    """
+    names = band_names(len(reports[0].band_correspondence))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow([*_COLUMNS, *(f"band {name}" for name in names)])
+        for report in reports:
+            table.writerow([*(getattr(report, name) for name in _COLUMNS), *report.band_correspondence])

@@ -1,0 +1,276 @@
+"""The dock below the image: curves, what the mouse reads, what is exported, and the slider through a run's moments."""
+
+import csv
+import dataclasses
+import gc
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPointF, Qt
+from qtpy.QtGui import QImage
+from qtpy.QtWidgets import QFileDialog
+
+import napari_dip
+from napari_dip.plugin.restore_widget import RestoreWidget
+
+STEPS = 120
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch):
+    preset = napari_dip.Settings.preset
+
+    def small(name):
+        return dataclasses.replace(preset(name), width=8, levels=3, device="cpu", stopping="fixed", partner=False)
+
+    monkeypatch.setattr(napari_dip.Settings, "preset", staticmethod(small))
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def widget(viewer, camera) -> RestoreWidget:
+    viewer.add_image(camera, name="cells", scale=(0.5, 0.25), colormap="magma")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+    widget.form.advanced["step_limit"].value = STEPS
+    return widget
+
+
+def restore(widget, qtbot) -> None:
+    qtbot.mouseClick(widget.restore_button.native, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
+
+
+def scrub(widget, qtbot, steps: int) -> None:
+    """Press an arrow key so many times, and wait for the moment's layer."""
+    scrubber = widget.band_plot.scrubber
+    for _ in range(abs(steps)):
+        qtbot.keyClick(scrubber.slider, Qt.Key.Key_Right if steps > 0 else Qt.Key.Key_Left)
+    qtbot.waitUntil(scrubber.use_button.isEnabled, timeout=20_000)
+
+
+def names(viewer) -> list[str]:
+    return [layer.name for layer in viewer.layers]
+
+
+def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> None:
+    scrubber = widget._open_plot().scrubber
+    assert scrubber.isHidden()
+    restore(widget, qtbot)
+    kept = viewer.layers["cells restored"].data.copy()
+    assert not scrubber.isHidden()
+    assert "chosen" in scrubber.reading.text()
+    assert not scrubber.use_button.isEnabled()
+    scrub(widget, qtbot, -2)
+    moment = viewer.layers["cells moment"]
+    assert names(viewer) == ["cells", "cells restored", "cells moment"]
+    assert moment.colormap.name == "magma"
+    np.testing.assert_allclose(moment.scale, (0.5, 0.25))
+    for plot in widget.band_plot._plots():
+        assert plot._lines["moment"].isVisible()
+    qtbot.mouseClick(scrubber.use_button, Qt.MouseButton.LeftButton)
+    assert names(viewer) == ["cells", "cells restored", "cells restored [1]"]
+    np.testing.assert_array_equal(viewer.layers["cells restored"].data, kept)
+    used = viewer.layers["cells restored [1]"]
+    record = used.metadata["napari-dip"]
+    assert record["stop_reason"] == napari_dip.StopReason.CHOSEN.value
+    assert f"Step {record['step']} was picked by hand" in widget.band_plot.caption.text()
+    again = napari_dip.restore(camera, settings=napari_dip.Settings(**record["settings"]))
+    np.testing.assert_array_equal(used.data, again.restored)
+    assert not scrubber.use_button.isEnabled()
+    assert not np.array_equal(used.data, kept)
+    widget.form.advanced["chosen_step"].value = str(record["step"])  # and from the form
+    restore(widget, qtbot)
+    np.testing.assert_array_equal(viewer.layers["cells restored [2]"].data, used.data)
+
+
+def test_back_at_the_chosen_step_the_layer_goes(viewer, widget, qtbot) -> None:
+    restore(widget, qtbot)
+    slider = widget.band_plot.scrubber.slider
+    chosen = slider.value()
+    scrub(widget, qtbot, -1)
+    slider.setValue(chosen)
+    assert names(viewer) == ["cells", "cells restored"]
+    assert not widget.band_plot._plots()[0]._lines["moment"].isVisible()
+
+
+def test_the_latest_position_wins(viewer, widget, qtbot) -> None:
+    restore(widget, qtbot)
+    scrubber = widget.band_plot.scrubber
+    for place in (0, 5, 2, 1, 3):
+        scrubber.slider.setValue(place)
+    qtbot.waitUntil(scrubber.use_button.isEnabled, timeout=20_000)
+    step = scrubber._moments[3].step
+    assert viewer.layers["cells moment"].metadata["napari-dip"]["step"] == step
+    scrubber.slider.setValue(1)
+    scrubber.return_to_chosen()  # while the image is being made
+    qtbot.waitUntil(lambda: scrubber._reading is None, timeout=20_000)
+    assert names(viewer) == ["cells", "cells restored"]
+
+
+@pytest.mark.parametrize("what", ["layer", "plot", "dock", "viewer", "new run"])
+def test_whatever_ends_scrubbing_leaves_nothing_behind(make_napari_viewer, camera, qtbot, what) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.add_image(camera, name="cells")
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+    widget.form.advanced["step_limit"].value = STEPS
+    restore(widget, qtbot)
+    scrubber = widget.band_plot.scrubber
+    scrub(widget, qtbot, -2)
+    scrubber.slider.setValue(0)  # another image is on its way
+    match what:
+        case "layer":
+            viewer.layers.remove("cells moment")
+            assert "chosen" in scrubber.reading.text()
+        case "plot":
+            viewer.window.remove_dock_widget(widget.band_plot)
+        case "dock":
+            viewer.window.remove_dock_widget(dock)
+        case "viewer":
+            viewer.close()
+        case "new run":
+            restore(widget, qtbot)
+    qtbot.wait(500)
+    if what == "viewer":
+        return
+    assert "cells moment" not in viewer.layers
+    if what in ("dock", "new run"):
+        gc.collect()
+        left = [each for each in gc.get_objects() if isinstance(each, napari_dip.Moment)]
+        assert len(left) == (0 if what == "dock" else len(scrubber._moments))
+
+
+def test_closing_the_window_while_scrubbing_is_quiet(make_napari_viewer, camera, qtbot) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.add_image(camera, name="cells")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+    widget.form.advanced["step_limit"].value = STEPS
+    restore(widget, qtbot)
+    scrub(widget, qtbot, -1)
+    viewer.window._qt_window.close()
+    qtbot.wait(300)
+
+
+def test_a_moment_that_fails_is_said_and_the_slider_returns(viewer, widget, qtbot, monkeypatch) -> None:
+    said = []
+    monkeypatch.setattr("napari_dip.plugin.scrubber.show_error", said.append)
+    restore(widget, qtbot)
+
+    def fail(self):
+        raise RuntimeError("CUDA out of memory.")
+
+    monkeypatch.setattr(napari_dip.Moment, "restoration", fail)
+    scrubber = widget.band_plot.scrubber
+    qtbot.keyClick(scrubber.slider, Qt.Key.Key_Left)
+    qtbot.waitUntil(lambda: bool(said), timeout=20_000)
+    assert "ran out of memory" in said[0]
+    assert "chosen" in scrubber.reading.text()
+    assert names(viewer) == ["cells", "cells restored"]
+
+
+def test_enlarged_moments_lie_over_the_original(viewer, widget, qtbot, camera) -> None:
+    widget.form.task.value = "super_resolve"
+    restore(widget, qtbot)
+    scrub(widget, qtbot, -1)
+    moment, image = viewer.layers["cells moment"], viewer.layers["cells"]
+    assert moment.data.shape == tuple(2 * side for side in camera.shape)
+    np.testing.assert_allclose(moment.data_to_world((-0.5, -0.5)), image.data_to_world((-0.5, -0.5)))
+
+
+def test_enhancing_has_no_moments(widget, qtbot) -> None:
+    widget.form.task.value = "enhance"
+    restore(widget, qtbot)
+    assert widget.band_plot.scrubber.isHidden()
+
+
+def test_the_mouse_reads_every_curve(make_napari_viewer, camera, qtbot) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.add_image(camera, name="cells")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+    widget.form.advanced["step_limit"].value = STEPS
+    restore(widget, qtbot)
+    plot = widget.band_plot
+    for index, text in ((0, "{0.band_correspondence[4]:.2f}"), (1, "{0.held_out_error:.3g}"), (1, "{0.ratio:.3g}")):
+        plot.view_choice.setCurrentIndex(index)
+        qtbot.wait(100)
+        curves = plot.view.plots[-1]
+        report = plot.reports[3]
+        place = curves.getViewBox().mapViewToScene(QPointF(report.step + 2, 0.5))
+        middle = curves.getViewBox().sceneBoundingRect().center()
+        qtbot.mouseMove(curves.viewport(), curves.mapFromScene(QPointF(place.x(), middle.y())))
+        qtbot.waitUntil(lambda report=report: f"<b>{report.step}</b>" in plot.legend.text(), timeout=5000)
+        assert f"<b>{text.format(report)}</b>" in plot.legend.text()
+        assert curves._lines["pointer"].isVisible()
+        qtbot.mouseMove(plot.caption)
+        qtbot.waitUntil(lambda: f"<b>{plot._chosen_step}</b>" in plot.legend.text(), timeout=5000)
+
+
+def test_the_stop_is_marked_in_both_views_and_forgotten_by_the_next_run(widget, qtbot) -> None:
+    restore(widget, qtbot)
+    plot = widget.band_plot
+    assert f"Step {plot._chosen_step} was chosen: the step limit was reached." == plot.caption.text()
+    for curves in plot._plots():
+        assert curves._lines["chosen"].value() == plot._chosen_step
+    plot.start(3)
+    assert plot.reports == []
+    assert not any(curves._lines["chosen"].isVisible() for curves in plot._plots())
+    assert len(plot.views[0].curves) == 3
+
+
+@pytest.mark.parametrize("view", [0, 1])
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".csv"])
+def test_the_run_is_exported(widget, qtbot, tmp_path, monkeypatch, view, suffix) -> None:
+    said = []
+    monkeypatch.setattr("napari_dip.plugin.export_button.show_info", said.append)
+    plot = widget._open_plot()
+    assert not plot.export_button.isEnabled()
+    restore(widget, qtbot)
+    plot.view_choice.setCurrentIndex(view)
+    actions = plot.export_button.menu().actions()
+    (next(action for action in actions if suffix[1:].upper() in action.text())).trigger()
+    (dialog,) = plot.export_button.findChildren(QFileDialog)
+    dialog.selectFile(str(tmp_path / "mine"))  # the suffix comes by itself
+    dialog.accept()
+    qtbot.waitUntil(lambda: bool(said), timeout=30_000)
+    (path,) = tmp_path.iterdir()
+    assert path.name == f"mine{suffix}"
+    match suffix:
+        case ".png":
+            assert QImage(str(path)).width() > 500
+        case ".svg":
+            assert "<svg" in path.read_text()
+        case ".csv":
+            rows = list(csv.DictReader(path.open()))
+            assert [int(row["step"]) for row in rows] == plot.steps
+            assert [float(row["band highest"]) for row in rows] == [
+                report.band_correspondence[-1] for report in plot.reports
+            ]
+
+
+def test_what_cannot_be_written_is_said(widget, qtbot, tmp_path, monkeypatch) -> None:
+    said = []
+    monkeypatch.setattr("napari_dip.plugin.export_button.show_error", said.append)
+    restore(widget, qtbot)
+    (tmp_path / "file").write_text("")
+    button = widget.band_plot.export_button
+    for name in ("run.jpg", "file/run.csv"):
+        button._write(button._drawing(), tmp_path / name)
+    qtbot.waitUntil(lambda: len(said) == 2, timeout=20_000)
+    assert any("end the name in" in each for each in said)
+    assert any("could not be written" in each for each in said)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_large_images_keep_fewer_moments(viewer) -> None:
+    from napari_dip.plugin.layers import read_source
+    from napari_dip.plugin.run import Request
+    from napari_dip.plugin.scrubber import keep_moments
+
+    kept = []
+    for side in (64, 4000):
+        source = read_source(viewer.add_image(np.zeros((side, side), np.uint8)))
+        kept.append(keep_moments(Request(source, "super_resolve", 2, napari_dip.Settings())).settings.snapshots)
+    assert kept == [24, 1]

@@ -4,10 +4,10 @@
     python tests/benchmark/speed.py --restore [--size 128] [--image FILE] [--plain-steps 400]
 
 The first prints, for each preset and size, milliseconds of: the floor (the network's convolutions, forward and both
-backward products, and nothing else, in the fastest of the precisions and layouts tried); our step; our step with a
-measurement and the stopping rule after every tenth, and previews as the window has them; a plain loop (see plain_loop.py; the network of the
-preset "published" only; in a process of its own, with torch's memory as it comes). They take turns; the median of the
-turns is printed. Then the peak memory of a process that only steps (on Linux).
+backward products, and nothing else, in the fastest of the precisions and layouts that the hardware has); our step; our
+step with a measurement and the stopping rule after every tenth, and previews as the window has them; a plain loop (see
+plain_loop.py; the network of the preset "published" only; in a process of its own, with torch's memory as it comes).
+They take turns; the median of the turns is printed. Then the peak memory of a process that only steps (on Linux).
 
 The second restores a noisy image with known truth, with the default settings and with "fast": seconds from call to
 automatic stop, and steps and seconds until the estimate comes within 0.1 dB of the final one's PSNR. With --plain-steps

@@ -29,6 +29,17 @@ class DeviceChoice:
     precision: Literal["bfloat16", "float32"]
     reason: str
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether feature maps are to lie in memory with their channels last.
+
+        Not on a CPU without AVX-512: there the product for the kernels' gradient then takes 2 to 4 times as long
+        (docs/benchmarks.md).
+        """
+        if torch.device(self.device).type != "cpu" or self.precision == "bfloat16":
+            return True
+        return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
 
 def choose_device(device: str = "auto", precision: Precision = "auto") -> DeviceChoice:
     """Choose CUDA, then MPS, then the CPU; and bfloat16 where the hardware multiplies in it.

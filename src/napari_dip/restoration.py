@@ -351,7 +351,7 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
     bound = settings.lipschitz_bound
     return Fit(
         network,
-        noise.to(device.device, memory_format=torch.channels_last),
+        noise.to(device.device, memory_format=torch.channels_last if device.channels_last else torch.contiguous_format),
         data_term=data_term,
         held_out=held_out,
         learning_rate=settings.learning_rate,

@@ -4,10 +4,10 @@
     python tests/benchmark/speed.py --restore [--size 128] [--image FILE] [--plain-steps 400]
 
 The first prints, for each preset and size, milliseconds of: the floor (the network's convolutions, forward and both
-backward products, and nothing else, in the fastest of the precisions and layouts tried); our step; our step with a
-measurement, a preview and the stopping rule after every tenth; a plain loop (see plain_loop.py; the network of the
-preset "published" only; in a process of its own, with torch's memory as it comes). They take turns; the median of the
-turns is printed. Then the peak memory of a process that only steps (on Linux).
+backward products, and nothing else, in the fastest of the precisions and layouts that the hardware has); our step; our
+step with a measurement and the stopping rule after every tenth, and previews as the window has them; a plain loop (see
+plain_loop.py; the network of the preset "published" only; in a process of its own, with torch's memory as it comes).
+They take turns; the median of the turns is printed. Then the peak memory of a process that only steps (on Linux).
 
 The second restores a noisy image with known truth, with the default settings and with "fast": seconds from call to
 automatic stop, and steps and seconds until the estimate comes within 0.1 dB of the final one's PSNR. With --plain-steps
@@ -38,10 +38,11 @@ from napari_dip.device import choose_device
 from napari_dip.measurement.data_term import data_term_of
 from napari_dip.measurement.task import find_task
 from napari_dip.optimisation.fit import Fit
+from napari_dip.pace import Pace
 from napari_dip.restoration import build_fit, restore_steps
 
 _TURNS, _WARM_UP = 5, 3
-_PREVIEW_STEPS = 10
+_REPORT_STEPS, _SECONDS_BETWEEN_PREVIEWS = 10, 0.2
 _CLOSE = 0.1  # dB
 
 _plain: PlainLoop | None = None
@@ -66,7 +67,7 @@ def main() -> None:
             print_restorations(make_case(arguments.image, size), size, arguments)
         return
     print(
-        f"{'':22s}{'floor':>9s}{'step':>9s}{'+ report':>9s}{'plain':>9s}{'ratios':>30s}{'ns/pixel':>10s}{'memory':>20s}"
+        f"{'':22s}{'floor':>9s}{'step':>9s}{'watched':>9s}{'plain':>9s}{'ratios':>30s}{'ns/pixel':>10s}{'memory':>20s}"
     )
     for preset, size in itertools.product(arguments.preset, arguments.size):
         settings = dataclasses.replace(
@@ -79,11 +80,10 @@ def print_steps(preset: str, size: int, settings: napari_dip.Settings, turns: in
     """Print one line of the first table."""
     image = make_case(None, size).degraded
     fit = make_fit(image, settings)
-    steps = reports(image, settings)
+    watched = seconds_of_watched_steps(image, settings)
     workloads: dict[str, Callable[[], object]] = {
         "floor": fastest_floor(fit, size),
         "step": fit.step,
-        "report": lambda: next(steps),
     }
     if preset == "published" and settings.device == "cpu":
         plain = own_process(THP_MEM_ALLOC_ENABLE="0")  # napari_dip asks for large pages
@@ -91,16 +91,22 @@ def print_steps(preset: str, size: int, settings: napari_dip.Settings, turns: in
         workloads["plain"] = lambda: plain.apply(step_plain_loop)
     for _, workload in itertools.product(range(_WARM_UP), workloads.values()):
         workload()
-    seconds: dict[str, list[float]] = {name: [] for name in workloads}
+    next(watched)
+    next(watched)  # the first preview is of few steps
+    seconds: dict[str, list[float]] = {name: [] for name in (*workloads, "watched")}
     for _ in range(turns):
         for name, workload in workloads.items():
-            count = 1 if name == "report" else 3
-            seconds[name].append(timed(workload, count, settings.device) / (_PREVIEW_STEPS if name == "report" else 1))
+            seconds[name].append(timed(workload, 3, settings.device))
+        seconds["watched"].append(next(watched))
     took = {name: median(values) for name, values in seconds.items()}
-    ratios = f"step {took['step'] / took['floor']:.2f} floor, report +{100 * (took['report'] / took['step'] - 1):.0f}%"
+    ratios = (
+        f"step {took['step'] / took['floor']:.2f} floor, watched {100 * (took['watched'] / took['step'] - 1):+.0f}%"
+    )
     if "plain" in took:
         ratios += f", plain {took['plain'] / took['step']:.1f}"
-    columns = "".join(f"{1000 * took[name]:9.1f}" if name in took else f"{'':9s}" for name in (*seconds, "plain")[:4])
+    columns = "".join(
+        f"{1000 * took[name]:9.1f}" if name in took else f"{'':9s}" for name in ("floor", "step", "watched", "plain")
+    )
     memory = own_process().apply(peak_memory, (size, settings))
     print(
         f"{preset:10s}{size:6d}^2    {columns}{ratios:>44s}{1e9 * took['step'] / size**2:10.0f}"
@@ -148,12 +154,20 @@ def make_fit(image: np.ndarray, settings: napari_dip.Settings) -> Fit:
     return build_fit(settings, choice, data_term_of(find_task("denoise"), values, known, scale=255.0))
 
 
-def reports(image: np.ndarray, settings: napari_dip.Settings) -> Iterator[object]:
-    """Yield after every tenth step, when it has been measured and previewed and the stopping rule asked."""
+def seconds_of_watched_steps(image: np.ndarray, settings: napari_dip.Settings) -> Iterator[float]:
+    """Yield what a step takes from preview to preview, where every tenth is measured and the stopping rule asked."""
     watched = dataclasses.replace(
-        settings, held_out=0.05, stopping="auto", patience=10**6, step_limit=10**6, report_every=_PREVIEW_STEPS
+        settings, held_out=0.05, stopping="auto", patience=10**6, step_limit=10**6, report_every=_REPORT_STEPS
     )
-    return restore_steps(image.astype(np.float32), settings=watched)
+    pace = Pace(_SECONDS_BETWEEN_PREVIEWS)
+    start, step = time.perf_counter(), 0
+    for progress in restore_steps(
+        image.astype(np.float32), settings=watched, report_wanted=pace.is_due, quick_estimates=True
+    ):
+        pace.made()
+        now = time.perf_counter()
+        yield (now - start) / (progress.step - step)
+        start, step = time.perf_counter(), progress.step
 
 
 def fastest_floor(fit: Fit, size: int) -> Callable[[], object]:
@@ -161,13 +175,19 @@ def fastest_floor(fit: Fit, size: int) -> Callable[[], object]:
     shapes = convolution_shapes(fit, size)
     choices = [
         floor(shapes, fit.noise.device, dtype, layout)
-        for dtype in (torch.bfloat16, torch.float32)
+        for dtype in precisions(str(fit.noise.device))
         for layout in (torch.channels_last, torch.contiguous_format)
     ]
     device = str(fit.noise.device)
     for choice in choices:
         choice()
     return min(choices, key=lambda choice: timed(choice, 2, device))
+
+
+def precisions(device: str) -> list[torch.dtype]:
+    """Return those that the hardware multiplies in: elsewhere bfloat16 is emulated, hundreds of times slower."""
+    fast = choose_device(device).precision
+    return [torch.float32] if fast == "float32" else [torch.bfloat16, torch.float32]
 
 
 def convolution_shapes(fit: Fit, size: int) -> list[tuple[tuple[int, ...], int]]:

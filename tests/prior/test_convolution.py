@@ -34,14 +34,15 @@ def test_the_layer_and_its_gradient_are_those_of_autograd(runs: int, side: int, 
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_channels_stay_last_all_the_way() -> None:
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_features_and_their_gradient_lie_in_memory_as_the_input_does(layout) -> None:
     """Where they do not, every layer copies its features twice: a step took half as long again."""
-    features = torch.randn(1, 4, 8, 8).contiguous(memory_format=torch.channels_last).requires_grad_()
+    features = torch.randn(1, 4, 8, 8).contiguous(memory_format=layout).requires_grad_()
     out = convolve_and_centre(features, torch.randn(1, 4, 4, 3, 3), torch.zeros(1, 4))
-    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert out.is_contiguous(memory_format=layout)
     out.sum().backward()
     assert features.grad is not None
-    assert features.grad.is_contiguous(memory_format=torch.channels_last)
+    assert features.grad.is_contiguous(memory_format=layout)
 
 
 def test_grouped_convolution_is_each_run_on_its_own() -> None:

@@ -90,8 +90,13 @@ def _find_or_make(
 ) -> torch.Tensor:
     found = tensors.get(shape)
     if found is None or (found.dtype, found.device) != (like.dtype, like.device):
-        found = tensors[shape] = like.new_empty(shape).contiguous(memory_format=torch.channels_last)
+        found = tensors[shape] = like.new_empty(shape).contiguous(memory_format=layout_of(like))
     return found
+
+
+def layout_of(features: torch.Tensor) -> torch.memory_format:
+    """Return how ``(s, c, h, w)`` features lie in memory; all that is made of them is to lie alike."""
+    return torch.contiguous_format if features.is_contiguous() else torch.channels_last
 
 
 def convolve(features: torch.Tensor, kernel: torch.Tensor, stride: int = 1) -> torch.Tensor:
@@ -208,7 +213,7 @@ def _convolve(padded: torch.Tensor, kernel: torch.Tensor, stride: int) -> torch.
     runs = len(kernel)
     if runs == 1 or padded.is_cpu:  # where a grouped convolution of four runs takes the time of six to eight
         return _join([
-            functional.conv2d(one, weights.contiguous(memory_format=torch.channels_last), stride=stride)
+            functional.conv2d(one, weights.contiguous(memory_format=layout_of(padded)), stride=stride)
             for one, weights in zip(padded.split(1), kernel, strict=True)
         ])  # fmt: skip
     out = functional.conv2d(_side_by_side(padded), kernel.flatten(0, 1), groups=runs, stride=stride)
@@ -232,7 +237,7 @@ def _convolution_gradients(
     runs = len(kernel)
     if runs == 1 or padded.is_cpu:
         pairs = [
-            differentiate(up, one, weights.contiguous(memory_format=torch.channels_last), 1)
+            differentiate(up, one, weights.contiguous(memory_format=layout_of(padded)), 1)
             for up, one, weights in zip(gradient.split(1), padded.split(1), kernel, strict=True)
         ]
         return (

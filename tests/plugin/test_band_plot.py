@@ -143,17 +143,6 @@ def test_whatever_ends_scrubbing_leaves_nothing_behind(make_napari_viewer, camer
         assert len(left) == (0 if what == "dock" else len(scrubber._moments))
 
 
-def test_closing_the_window_while_scrubbing_is_quiet(make_napari_viewer, camera, qtbot) -> None:
-    viewer = make_napari_viewer(show=True)
-    viewer.add_image(camera, name="cells")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
-    widget.form.advanced["step_limit"].value = STEPS
-    restore(widget, qtbot)
-    scrub(widget, qtbot, -1)
-    viewer.window._qt_window.close()
-    qtbot.wait(300)
-
-
 def test_a_moment_that_fails_is_said_and_the_slider_returns(viewer, widget, qtbot, monkeypatch) -> None:
     said = []
     monkeypatch.setattr("napari_dip.plugin.scrubber.show_error", said.append)
@@ -273,4 +262,4 @@ def test_large_images_keep_fewer_moments(viewer) -> None:
     for side in (64, 4000):
         source = read_source(viewer.add_image(np.zeros((side, side), np.uint8)))
         kept.append(keep_moments(Request(source, "super_resolve", 2, napari_dip.Settings())).settings.snapshots)
-    assert kept == [24, 1]
+    assert kept == [20, 1]

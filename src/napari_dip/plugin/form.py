@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushButton, SpinBox, create_widget
 from napari.layers import Image, Labels, Shapes
@@ -43,10 +43,10 @@ class RestoreForm(Container):
         super().__init__(name="form", labels=False)
         defaults, preferences = Settings(), read_preferences()
         self._loaded: tuple[Settings, str] | None = None
-        self.image: Any = create_widget(  # napari keeps these choices up to date
+        self.image = cast("ComboBox", create_widget(  # napari keeps these choices up to date
             name="image", label="Image", annotation=Image,
             options={"tooltip": "The image to restore: one plane, grey or RGB."},
-        )  # fmt: skip
+        ))  # fmt: skip
         self.task = ComboBox(
             name="task", label="Task", choices=[(task.label, task.name) for task in TASKS.values()], value="denoise",
             tooltip="What is wrong with the image.",
@@ -120,8 +120,8 @@ class RestoreForm(Container):
                 field.native.setMinimumContentsLength(8)
         self.extend([fields, self.mask_finder, outputs, self.advanced_shown, self.advanced])
         self.native.layout().addStretch()
-        for field in (self.task, self.mask, self.smoothed, self.detail_enhanced):
-            field.changed.connect(self._show_task)
+        for choice in (self.task, self.mask, self.smoothed, self.detail_enhanced):
+            choice.changed.connect(self._show_task)
         self.quality.changed.connect(self._show_preset)
         self.image.changed.connect(self._show_type)
         self._show_preset()

@@ -153,7 +153,7 @@ class Scrubber(QWidget):
         if self._reading is not None or wanted is None or (self._shown and self._shown.step == wanted.step):
             return
         self._reading = wanted
-        worker: FunctionWorker = create_worker(read_moment, wanted, _ignore_errors=True)
+        worker: FunctionWorker = create_worker(read_moment, [wanted], _ignore_errors=True)
         worker.returned.connect(self._on_read)
         worker.errored.connect(self._on_error)
         worker.start()
@@ -195,9 +195,12 @@ class Scrubber(QWidget):
             self.return_to_chosen()
 
 
-def read_moment(moment: Moment) -> Restoration:
-    """Make a moment's image in napari's worker; errors become such that the worker does not swallow."""
+def read_moment(waiting: list[Moment]) -> Restoration:
+    """Make a moment's image in napari's worker; errors become such that the worker does not swallow.
+
+    The moment is taken out of the list: a worker may outlive its work, and is not to keep the moment.
+    """
     try:
-        return moment.restoration()
+        return waiting.pop().restoration()
     except RuntimeError as error:
         raise RestorationFailed(explain_failure(error)) from error

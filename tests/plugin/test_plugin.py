@@ -399,7 +399,7 @@ def test_the_plot_follows_the_theme(viewer, qtbot) -> None:
     colours = set()
     for theme in ("light", "dark", "system"):
         viewer.theme = theme
-        colours.add(plot._plot.backgroundBrush().color().name())
+        colours.add(plot.views[0].plots[0].backgroundBrush().color().name())
     assert len(colours) == 2
 
 

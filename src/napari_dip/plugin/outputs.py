@@ -13,7 +13,7 @@ from ..pixel_type import as_dtype
 from .layers import RECORD_KEY, Source
 
 if TYPE_CHECKING:
-    from ..restoration import Restoration
+    from ..outcome import Restoration
 
 _SIGNED = ("uncertainty", "residual")  # or small: they stay float32 and have a contrast of their own
 

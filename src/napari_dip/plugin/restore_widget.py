@@ -25,7 +25,7 @@ from .run import Request, Run
 from .scrubber import keep_moments
 
 if TYPE_CHECKING:
-    from ..restoration import Progress, Restoration
+    from ..outcome import Progress, Restoration
     from .band_plot import BandPlot
 
 _PAUSE, _RESUME = "Pause", "Resume"

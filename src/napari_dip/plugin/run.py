@@ -17,7 +17,7 @@ from .layers import Source
 from .preferences import read_preferences
 
 if TYPE_CHECKING:
-    from ..restoration import Progress, Restoration
+    from ..outcome import Progress, Restoration
 
 
 class RestorationFailed(Exception):

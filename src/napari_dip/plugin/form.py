@@ -220,7 +220,10 @@ class RestoreForm(Container):
         if region is not None:
             source = source.cut(region(self.image.value))
         factor = self.factor.value if find_task(self.task.value).needs_factor else None
-        return Request(source, self.task.value, factor, self.settings(), self.original_type.value)
+        return Request(
+            source, self.task.value, factor, self.settings(), self.original_type.value,
+            read_preferences().previews_per_second,
+        )  # fmt: skip
 
     @property
     def device(self) -> str:

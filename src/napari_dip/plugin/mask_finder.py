@@ -120,7 +120,7 @@ class MaskFinder(Container):
             return
         assert image is not None  # or it could not have been read
         if not missing.any():
-            self._say(f"No pixel is {kind.label}." if not kind.label.startswith("dead") else "No line is dead.")
+            self._say(f"Found none: {kind.label}.")
             return
         earlier = self._earlier(image, missing.shape)
         if earlier is None:

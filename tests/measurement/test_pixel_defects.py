@@ -36,7 +36,7 @@ def marked(shape: tuple[int, int], *places) -> np.ndarray:
 @pytest.mark.parametrize("find", FINDERS)
 def test_a_sound_image_has_no_defect(cells, find) -> None:
     assert not find(cells).any()
-    assert not find(data.camera()[80:176, 200:280]).any()
+    assert not find(data.coins()[80:176, 200:280]).any()
 
 
 def test_saturation_is_the_types_largest_value_or_where_values_pile_up(cells) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushButton, SpinBox, create_widget
 from napari.layers import Image, Labels, Shapes
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QComboBox
 
 from ..measurement.task import TASKS, find_task
 from ..record import Record
@@ -17,6 +16,7 @@ from ..settings import Settings
 from .advanced_settings import CHOICES, AdvancedSettings
 from .layers import read_source
 from .mask_finder import MaskFinder
+from .narrow_form import LabelAligner, let_shrink, pair
 from .preferences import read_preferences
 from .run import Request
 
@@ -61,8 +61,8 @@ class RestoreForm(Container):
         self.factor = SpinBox(name="factor", label="Times larger", value=2, min=2, max=16,
                               tooltip="How many times more rows and columns.")  # fmt: skip
         self.missing_label = SpinBox(
-            name="missing_label", label="Label", value=0, min=0, max=2**31 - 1,
-            tooltip="The label that means missing; 0 = all labels.",
+            name="missing_label", label="Label (0 = all)", value=0, min=0, max=2**31 - 1,
+            tooltip="Which label means missing; 0: every label.",
         )  # fmt: skip
         self.quality = ComboBox(name="quality", label="Quality", choices=self._qualities, value=preferences.quality,
                                 tooltip="Named settings: faster, or better.")  # fmt: skip
@@ -109,17 +109,14 @@ class RestoreForm(Container):
         outputs: Container = Container(name="outputs")  # both end up with the same width of labels
         fields.extend([self.image, self.task, self.factor, self.mask, self.missing_label])
         outputs.extend([  # after its making: magicgui then aligns the labels
-            self.quality, self.smoothed, self.detail_enhanced, self.residual, self.uncertainty, self.original_type,
-            self.keep_known, self.smoothed_lipschitz_bound, self.detail_amount,
+            self.quality, pair(self.smoothed, self.detail_enhanced), pair(self.residual, self.uncertainty),
+            self.original_type, self.keep_known, self.smoothed_lipschitz_bound, self.detail_amount,
         ])  # fmt: skip
         fields.margins = outputs.margins = self.margins = (0, 0, 0, 0)
-        shown: list[Any] = [*fields, *outputs, *self.advanced]
-        for field in shown:
-            if isinstance(field, ComboBox):  # a long entry must not widen the dock
-                field.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-                field.native.setMinimumContentsLength(8)
+        let_shrink([*fields, *outputs, *self.advanced])
         self.extend([fields, self.mask_finder, outputs, self.advanced_shown, self.advanced])
         self.native.layout().addStretch()
+        LabelAligner(self.native, [[fields, self.mask_finder.fields, outputs], [self.advanced]])
         for choice in (self.task, self.mask, self.smoothed, self.detail_enhanced):
             choice.changed.connect(self._show_task)
         self.quality.changed.connect(self._show_preset)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import cast
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushButton, SpinBox, create_widget
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, Label, PushButton, SpinBox, create_widget
 from napari.layers import Image, Labels, Shapes
 from napari.viewer import Viewer
 
@@ -66,20 +66,21 @@ class RestoreForm(Container):
         )  # fmt: skip
         self.quality = ComboBox(name="quality", label="Quality", choices=self._qualities, value=preferences.quality,
                                 tooltip="Named settings: faster, or better.")  # fmt: skip
+        self.beside = Label(name="beside", label="", value="Make also, beside the restored image:")
         self.smoothed = CheckBox(
-            name="smoothed", text="also smoothed", value=False,
+            name="smoothed", text="smoothed", value=False,
             tooltip="A strongly smoothed image: the prior held to a small Lipschitz bound (x_s in the paper).",
         )  # fmt: skip
         self.detail_enhanced = CheckBox(
-            name="detail_enhanced", text="also detail-enhanced", value=False,
+            name="detail_enhanced", text="detail-enhanced", value=False,
             tooltip="The restored image plus what the smoothed one lacks of it.",
         )  # fmt: skip
         self.uncertainty = CheckBox(
-            name="uncertainty", text="also uncertainty", value=False,
+            name="uncertainty", text="uncertainty", value=False,
             tooltip="How uncertain each pixel is: four runs instead of one, and their spread. Takes longer.",
         )  # fmt: skip
         self.residual = CheckBox(
-            name="residual", text="also residual", value=False,
+            name="residual", text="residual", value=False,
             tooltip="What was taken away. Look for structure in it: there the restoration went too far.",
         )  # fmt: skip
         self.original_type = CheckBox(
@@ -106,10 +107,10 @@ class RestoreForm(Container):
         self.advanced_shown = PushButton(name="advanced_shown", text=_FOLDED, tooltip="Every further setting.")
         self.advanced_shown.changed.connect(lambda: self._show_advanced(self.advanced_shown.text == _FOLDED))
         fields: Container = Container(name="fields")
-        outputs: Container = Container(name="outputs")  # both end up with the same width of labels
+        outputs: Container = Container(name="outputs")
         fields.extend([self.image, self.task, self.factor, self.mask, self.missing_label])
         outputs.extend([  # after its making: magicgui then aligns the labels
-            self.quality, pair(self.smoothed, self.detail_enhanced), pair(self.residual, self.uncertainty),
+            self.quality, self.beside, pair(self.smoothed, self.detail_enhanced), pair(self.residual, self.uncertainty),
             self.original_type, self.keep_known, self.smoothed_lipschitz_bound, self.detail_amount,
         ])  # fmt: skip
         fields.margins = outputs.margins = self.margins = (0, 0, 0, 0)
@@ -176,7 +177,7 @@ class RestoreForm(Container):
         task = find_task(self.task.value)
         self.missing_label.visible = isinstance(self.mask.value, Labels)
         self.keep_known.visible = task.keeps_known
-        for output in (self.smoothed, self.detail_enhanced, self.residual, self.uncertainty):
+        for output in (self.beside, self.smoothed, self.detail_enhanced, self.residual, self.uncertainty):
             output.visible = task.removes_noise
         self.detail_amount.visible = self.detail_enhanced.value or not task.removes_noise
         self.smoothed_lipschitz_bound.visible = self.detail_amount.visible or self.smoothed.value

@@ -140,9 +140,7 @@ class RestoreWidget(Container):
             return
         self._preview = None
         self._show_running(True)
-        self.device_line.value = self.device_line.value.partition(":")[
-            0
-        ]  # the reason has been read; its tooltip has it
+        self.device_line.value = self.device_line.value.partition(":")[0]  # the tooltip has the reason still
         self.status.value = "starting …"
         self._open_plot().start(request.settings.bands)
         self.progress.max, self.progress.value = request.settings.step_limit, 0

@@ -107,17 +107,24 @@ class RestoreForm(Container):
         self.advanced_shown = PushButton(name="advanced_shown", text=_FOLDED, tooltip="Every further setting.")
         self.advanced_shown.changed.connect(lambda: self._show_advanced(self.advanced_shown.text == _FOLDED))
         fields: Container = Container(name="fields")
-        outputs: Container = Container(name="outputs")
+        quality: Container = Container(name="quality_row")
+        outputs: Container = Container(name="outputs", labels=False)
+        amounts: Container = Container(name="amounts")
+        # filled after their making: magicgui then aligns the labels
         fields.extend([self.image, self.task, self.factor, self.mask, self.missing_label])
-        outputs.extend([  # after its making: magicgui then aligns the labels
-            self.quality, self.beside, pair(self.smoothed, self.detail_enhanced), pair(self.residual, self.uncertainty),
-            self.original_type, self.keep_known, self.smoothed_lipschitz_bound, self.detail_amount,
+        quality.append(self.quality)
+        outputs.extend([
+            self.beside, pair(self.smoothed, self.detail_enhanced), pair(self.residual, self.uncertainty),
+            self.original_type, self.keep_known,
         ])  # fmt: skip
-        fields.margins = outputs.margins = self.margins = (0, 0, 0, 0)
-        let_shrink([*fields, *outputs, *self.advanced])
-        self.extend([fields, self.mask_finder, outputs, self.advanced_shown, self.advanced])
+        amounts.extend([self.smoothed_lipschitz_bound, self.detail_amount])
+        labelled = [fields, self.mask_finder.fields, quality, amounts]
+        for container in (self, *labelled, outputs):
+            container.margins = (0, 0, 0, 0)
+        let_shrink([*(field for container in labelled for field in container), *self.advanced])
+        self.extend([fields, self.mask_finder, quality, outputs, amounts, self.advanced_shown, self.advanced])
         self.native.layout().addStretch()
-        LabelAligner(self.native, [[fields, self.mask_finder.fields, outputs], [self.advanced]])
+        LabelAligner(self.native, [labelled, [self.advanced]])
         for choice in (self.task, self.mask, self.smoothed, self.detail_enhanced):
             choice.changed.connect(self._show_task)
         self.quality.changed.connect(self._show_preset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,10 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .optimisation.stopping import StopReason
+    from .outcome import Moment, Progress, Report, Restoration
     from .pixel_type import as_dtype
     from .record import Record
-    from .restoration import Moment, Progress, Report, Restoration, restore, restore_steps
+    from .restoration import restore, restore_steps
 
 # Before torch takes its first memory, and unless the user said otherwise: on Linux its large tensors then lie on large
 # pages. A step at 1024 x 1024 spent a third of its time on the faults of small ones.
@@ -23,24 +25,13 @@ __all__ = [
     "Moment", "Progress", "Record", "Report", "Restoration", "Settings", "StopReason", "as_dtype", "restore",
     "restore_steps",
 ]  # fmt: skip
+_HOMES = {"Record": ".record", "StopReason": ".optimisation.stopping", "as_dtype": ".pixel_type"} | dict.fromkeys(
+    ("Moment", "Progress", "Report", "Restoration"), ".outcome"
+)
 
 
 def __getattr__(name: str) -> Any:
     # lazy: torch takes seconds to import, and a plugin's menu must open at once
-    if name == "StopReason":
-        from .optimisation.stopping import StopReason
-
-        return StopReason
-    if name == "as_dtype":
-        from .pixel_type import as_dtype
-
-        return as_dtype
-    if name == "Record":
-        from .record import Record
-
-        return Record
-    if name in __all__:
-        from . import restoration
-
-        return getattr(restoration, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, ".restoration"), __name__), name)

@@ -35,7 +35,7 @@ from .pixel_type import as_dtype
 from .settings import PRESETS
 
 if TYPE_CHECKING:
-    from .restoration import Restoration
+    from .outcome import Restoration
 
 _HELP = """Restore one image with a controlled deep image prior: no training data, no downloaded weights.
 

@@ -222,10 +222,12 @@ def unpack_mask(text: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
         If the text is no mask of that shape.
     """
     try:
-        bits = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
-        return np.unpackbits(bits, count=shape[0] * shape[1]).astype(bool).reshape(shape)
+        packed = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
+        if packed.size != -(-shape[0] * shape[1] // 8):
+            raise ValueError(f"it has {packed.size} bytes.")
     except (ValueError, zlib.error) as error:
         raise ValueError(f"the text is no mask of {shape[0]} x {shape[1]} pixels.") from error
+    return np.unpackbits(packed, count=shape[0] * shape[1]).astype(bool).reshape(shape)
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from dataclasses import fields
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _BESIDE = ("smoothed", "detail_enhanced", "residual", "snapshots")  # settings that change no other output
 _LINE = 100  # characters of a packed mask
+_NOT_IN_NAMES = re.compile(r'[\x00-\x1f<>:"/\\|?*]')  # of files, on any system
 
 
 def write_script(record: Record) -> str:
@@ -31,16 +33,19 @@ def write_script(record: Record) -> str:
         raise ValueError("this record is of an older version, which did not keep what a script needs.")
     of = given.layer or "the image"
     versions = ", ".join(f"{name} {number}" for name, number in record.versions.items())
+    comments = [
+        f"Repeats what napari-dip made of {of}: to the last bit with the same versions on the same kind of device.",
+        f"Versions: {versions}",
+        f"Device: {record.device}",
+        f"It took {record.seconds:.0f} s; step {record.step} was chosen; {record.stop_reason}.",
+    ]
     imports = ["from pathlib import Path", "", "import napari_dip", "from napari_dip.image_files import read_image"]
     imports.append("from napari_dip.record import digest_image" + (", unpack_mask" if given.mask is not None else ""))
     user_stopped = record.stopped_after is not None
     if user_stopped:
         imports.insert(0, "import itertools")
     lines = [
-        f"# Repeats what napari-dip made of {of}: to the last bit with the same versions on the same kind of device.",
-        f"# Versions: {versions}",
-        f"# Device: {record.device}",
-        f"# It took {record.seconds:.0f} s; step {record.step} was chosen; {record.stop_reason}.",
+        *(_comment(each) for each in comments),
         *imports,
         "",
         *_read_image_lines(record),
@@ -48,14 +53,14 @@ def write_script(record: Record) -> str:
     ]
     arguments = ["image"]
     if given.mask is not None:
-        packed = "\n".join(f'    "{part}"' for part in textwrap.wrap(given.mask, _LINE))
+        packed = "\n".join(f"    {part!r}" for part in textwrap.wrap(given.mask, _LINE))
         lines += [f"mask = unpack_mask(  # True = missing\n{packed},\n    image.shape[:2],\n)", ""]
         arguments.append("mask")
     if given.quantisation_table is not None:
         rows = "\n".join(f"    {list(row)}," for row in given.quantisation_table)
         lines += [f"quantisation_table = [  # of the JPEG\n{rows}\n]", ""]
     lines += _settings_lines(record)
-    arguments.append(f'task="{record.task}"')
+    arguments.append(f"task={record.task!r}")
     if record.factor is not None:
         arguments.append(f"factor={record.factor}")
     arguments.append("settings=settings")
@@ -76,7 +81,7 @@ def write_script(record: Record) -> str:
     if output.dtype == "float32":
         lines.append(f"{output.name} = result.{output.name}")
     else:
-        lines.append(f'{output.name}, clipped = napari_dip.as_dtype(result.{output.name}, "{output.dtype}")')
+        lines.append(f"{output.name}, clipped = napari_dip.as_dtype(result.{output.name}, {output.dtype!r})")
     lines.append(f'print({output.name}.shape, "step", result.step, result.stop_reason.value)')
     return "\n".join(lines) + "\n"
 
@@ -85,18 +90,16 @@ def _read_image_lines(record: Record) -> list[str]:
     given = record.given
     assert given is not None
     lines = []
-    if given.path is None:
-        name = f"{given.layer or 'image'}.tif"
-        lines.append(f"# Save the image beside this script as {name!r}: it was not read from a file, or has changed.")
-        path = name
-    else:
-        path = given.path
+    path = given.path
+    if path is None:
+        path = _NOT_IN_NAMES.sub("_", given.layer or "image") + ".tif"
+        lines.append(f"# Save the image beside this script as {path!r}: it was not read from a file, or has changed.")
     lines.append(f"image = read_image(Path({path!r}))")
     if given.region is not None:
         (top, bottom), (left, right) = given.region
         lines.append(f"image = image[{top}:{bottom}, {left}:{right}]")
     lines += [
-        f'if digest_image(image) != "{given.digest}":',
+        f"if digest_image(image) != {given.digest!r}:",
         '    raise SystemExit("This is not the image that was restored: its result would be another.")',
     ]
     return lines
@@ -109,10 +112,14 @@ def _settings_lines(record: Record) -> list[str]:
     for field in fields(Settings):
         name = field.name
         if name in ("device", "precision"):
-            lines.append(f'    {name}="{getattr(record.used, name)}",')
+            lines.append(f"    {name}={getattr(record.used, name)!r},")
             continue
         value = getattr(record.settings, name)
         wanted = name == record.output.name or name not in _BESIDE
         if wanted and value != getattr(defaults, name):
             lines.append(f"    {name}={value!r},")
     return ["settings = napari_dip.Settings(", *lines, ")"]
+
+
+def _comment(text: str) -> str:
+    return "# " + " ".join(text.split())  # a layer's name may have several lines

@@ -9,7 +9,7 @@ import numbers
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, cast
 
 import numpy as np
@@ -25,6 +25,7 @@ from .measurement.task import Task, find_task
 from .optimisation.fit import Fit, Measures
 from .optimisation.snapshots import Snapshot, Snapshots
 from .optimisation.stopping import StopReason, choose_rule
+from .outcome import Moment, Progress, Report, Restoration
 from .pace import StepTimer
 from .prior.networks import NETWORKS, Architecture, fixed_input
 from .record import Given, Record, describe_given, read_versions
@@ -38,143 +39,6 @@ _WIDTH, _WIDTH_WITH_PARTNER = 64, 32  # of width="auto"
 _RUNS_FOR_UNCERTAINTY = 4
 _BYTES_OF_LIBRARIES, _BYTES_PER_PIXEL_BESIDE = 200e6, 130  # beside the network; as tests/benchmark/speed.py measured
 _FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2  # λ of lipschitz_bound="auto"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The figures of one report.
-
-    Attributes
-    ----------
-    step : int
-    loss : float
-        Mean squared error on the fitted pixels, of intensities brought to [0, 1].
-    held_out_error : float or None
-        The same on the pixels that were held out.
-    band_correspondence : tuple of float
-        Per frequency band, lowest first, in [0, 1] (Eq. 1).
-    ratio : float
-        Blurriness over sharpness (Eq. 8).
-    lipschitz_bound : float or None
-        λ at this step.
-    """
-
-    step: int
-    loss: float
-    held_out_error: float | None
-    band_correspondence: tuple[float, ...]
-    ratio: float
-    lipschitz_bound: float | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Moment:
-    """A step of a finished run that was kept; its image is made when it is asked for.
-
-    Attributes
-    ----------
-    step : int
-    """
-
-    step: int
-    _read: Callable[[], Restoration] = field(repr=False)
-
-    def restoration(self) -> Restoration:
-        """Return what the run would have returned with ``Settings.chosen_step`` at this step, to the bit.
-
-        That is, restored image, residual, note and record; further outputs, which take a run of their own, are None.
-        It may take as long as a report did.
-        """
-        return self._read()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Restoration:
-    """A finished restoration.
-
-    Attributes
-    ----------
-    restored : ndarray
-        float32, the input's shape (times the factor) and intensity units. For the task "enhance", the input with
-        missing pixels filled.
-    smoothed, detail_enhanced : ndarray or None
-        The same, if the settings or the task asked for them and the run was not stopped before they were done. (For the
-        task "enhance", as far as the smoothing had come.)
-    uncertainty : ndarray or None
-        A standard deviation, float32, the shape and units of ``restored`` (alpha 0), if the settings asked for it: of
-        several runs, and of the noise that filters let pass; with Langevin dynamics (``weight_noise`` above 0) always,
-        of the posterior's samples. It ranks where errors are likely; what every run gets wrong alike it does not know.
-    residual : ndarray or None
-        What was taken away, if the settings asked for it: the image less the restored one (of super-resolution, less
-        what would be measured of it), float32, the shape and units of the image; NaN where pixels are missing.
-    note : str
-        What the noise and the residual say about the result, for the user; may be empty.
-    step : int
-        Step of the estimate that was chosen.
-    stop_reason : StopReason
-    history : tuple of Report
-    settings : Settings
-        What was used, every "auto" resolved.
-    record : Record
-        What repeats it.
-    moments : tuple of Moment
-        Steps of the run that were kept, in order, if ``Settings.snapshots`` asked for them: earlier ones, this one, and
-        later ones. For the task "enhance" there are none.
-    """
-
-    restored: NDArray[np.float32]
-    smoothed: NDArray[np.float32] | None
-    detail_enhanced: NDArray[np.float32] | None
-    uncertainty: NDArray[np.float32] | None
-    residual: NDArray[np.float32] | None
-    note: str
-    step: int
-    stop_reason: StopReason
-    history: tuple[Report, ...]
-    settings: Settings
-    record: Record
-    moments: tuple[Moment, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Progress:
-    """One report of a run.
-
-    Attributes
-    ----------
-    step, step_limit : int
-        Of the present stage.
-    stage : {"restoring", "smoothing"}
-    loss, held_out_error, ratio, lipschitz_bound
-        As in ``Report``.
-    band_correspondence : ndarray
-        ``(n_bands,)``.
-    estimate : ndarray
-        float32, full size, the input's units: what stopping here would return.
-    seconds_left : (float, float) or None
-        From here to the result: the least, if it stops as soon as its rule allows, and the most, if it goes on to the
-        step limit. Measured on the steps so far, hence None at the first report of a stage.
-    result : Restoration or None
-        None, until the last one carries it.
-    """
-
-    step: int
-    step_limit: int
-    stage: str
-    loss: float
-    held_out_error: float | None
-    ratio: float
-    lipschitz_bound: float | None
-    band_correspondence: NDArray[np.float64]
-    estimate: NDArray[np.float32]
-    seconds_left: tuple[float, float] | None = None
-    result: Restoration | None = None
-
-    @property
-    def report(self) -> Report:
-        """The figures alone."""
-        bands = tuple(self.band_correspondence.tolist())
-        return Report(self.step, self.loss, self.held_out_error, bands, self.ratio, self.lipschitz_bound)
 
 
 def restore(

@@ -28,11 +28,7 @@ class Sample:
 
 def noisy_photograph(sigma: float = 25.0, side: int = 256) -> Sample:
     """Return the centre of scikit-image's cameraman, 8-bit scale, with Gaussian noise of deviation ``sigma``."""
-    from skimage import data
-
-    image = data.camera().astype(np.float32)
-    top, left = 60, 130  # the photographer
-    truth = image[top : top + side, left : left + side]
+    truth = _photographer(side).astype(np.float32)
     noise = np.random.default_rng(0).normal(0, sigma, truth.shape)
     return Sample(np.clip(truth + noise, 0, 255).astype(np.float32), truth)
 
@@ -69,19 +65,14 @@ def noisy_fluorescence(side: int = 256, photons: float = 40.0, seed: int = 0) ->
         bend = 0.03 * np.sin(12 * ((rows - start[0]) * np.sin(angle) + (columns - start[1]) * np.cos(angle)))
         density += 0.25 * np.exp(-(((across + bend) * side / 1.5) ** 2))
     density = gaussian_filter(density, 1.1)  # the microscope's blur
-    expected = 0.03 + 0.97 * density / density.max()
-    gain, offset, read_noise = 12.0, 100.0, 4.0
-    counts = random.poisson(photons * expected) * gain + offset + random.normal(0, read_noise, expected.shape)
-    return Sample(
-        np.clip(np.rint(counts), 0, 65535).astype(np.uint16), (photons * expected * gain + offset).astype(np.float32)
-    )
+    return _seen_by_camera(density, photons, random)
 
 
 def scratched_photograph(side: int = 256) -> Sample:
     """Return the centre of the cameraman with scratches and specks, and the mask that marks them; uint8."""
-    from skimage import data, draw
+    from skimage import draw
 
-    truth = data.camera()[60 : 60 + side, 130 : 130 + side]
+    truth = _photographer(side)
     random = np.random.default_rng(1)
     mask = np.zeros((side, side), dtype=bool)
     for _ in range(9):
@@ -99,9 +90,8 @@ def scratched_photograph(side: int = 256) -> Sample:
 def jpeg_photograph(side: int = 256, quality: int = 10) -> Sample:
     """Return the centre of the cameraman as a JPEG of poor quality gives it back; uint8."""
     from PIL import Image
-    from skimage import data
 
-    truth = data.camera()[60 : 60 + side, 130 : 130 + side]
+    truth = _photographer(side)
     file = io.BytesIO()
     Image.fromarray(truth).save(file, format="JPEG", quality=quality)
     return Sample(np.asarray(Image.open(file)), truth)
@@ -164,9 +154,19 @@ def moving_cells(frames: int = 8, side: int = 128, photons: float = 25.0, seed: 
             nucleus = 0.6 * np.exp(-((distance / (0.4 * radii[number])) ** 2))
             density[frame] = np.maximum(density[frame], brightness[number] * body * (0.4 + nucleus))
         density[frame] = gaussian_filter(density[frame], 1.0)  # the microscope's blur
-    expected = 0.03 + 0.97 * density / density.max()
+    return _seen_by_camera(density, photons, random)
+
+
+def _photographer(side: int) -> NDArray[np.uint8]:
+    """Return the centre of scikit-image's cameraman, uint8."""
+    from skimage import data
+
+    return data.camera()[60 : 60 + side, 130 : 130 + side]
+
+
+def _seen_by_camera(density: NDArray[np.float64], photons: float, random: np.random.Generator) -> Sample:
+    """Return what a camera sees of a density and its faint background: uint16; the truth in the same units, float32."""
+    expected = photons * (0.03 + 0.97 * density / density.max())
     gain, offset, read_noise = 12.0, 100.0, 4.0
-    counts = random.poisson(photons * expected) * gain + offset + random.normal(0, read_noise, expected.shape)
-    return Sample(
-        np.clip(np.rint(counts), 0, 65535).astype(np.uint16), (photons * expected * gain + offset).astype(np.float32)
-    )
+    counts = random.poisson(expected) * gain + offset + random.normal(0, read_noise, expected.shape)
+    return Sample(np.clip(np.rint(counts), 0, 65535).astype(np.uint16), (expected * gain + offset).astype(np.float32))

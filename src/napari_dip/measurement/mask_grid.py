@@ -35,7 +35,10 @@ class Shape:
 
 
 def resample_marks(marks: NDArray, matrix: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Bring marks onto another grid, by the nearest pixel; where the marks do not reach, nothing is marked.
+    """Bring marks onto another grid; where the marks do not reach, nothing is marked.
+
+    A pixel is marked if its centre lies in a marked pixel, or a marked pixel's centre in it: so no mark is lost on a
+    coarser grid, however thin.
 
     Parameters
     ----------
@@ -60,7 +63,12 @@ def resample_marks(marks: NDArray, matrix: ArrayLike, shape: tuple[int, int]) ->
     inside = _sample(np.ones(marks.shape, dtype=np.uint8), matrix, shape)
     if not inside.any():
         raise ValueError("it lies beside the image: nowhere do the two overlap.")
-    return _sample(marks.astype(np.uint8), matrix, shape)
+    mask = _sample(marks.astype(np.uint8), matrix, shape)
+    places = np.linalg.solve(matrix[:, :2], np.argwhere(marks).T - matrix[:, 2:])
+    rows, columns = np.rint(places).astype(int)
+    within = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+    mask[rows[within], columns[within]] = True
+    return mask
 
 
 def _sample(values: NDArray[np.uint8], matrix: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:

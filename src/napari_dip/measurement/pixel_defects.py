@@ -14,6 +14,7 @@ _OUTLYING = 0.001  # share of pixels at either end that may be outliers, such as
 _SHARPER_THAN_OPTICS = 3  # a sampled point spread function falls less than this, relative to the ground, in one pixel
 _SEVERAL = 4  # pixels of the same top value that chance does not make
 _BEYOND_NOISE = 8  # deviations
+_AT_BORDER = "mirror"  # not "reflect", by which a border pixel is a neighbour of itself
 _BINS = 16  # of brightness, each with as many pixels
 _MAD_OF_NORMAL = 0.6745  # median absolute deviation of a standard normal
 _LEAST_STEP = 0.02  # of the range: lines that differ by less from their neighbours are uneven, not dead
@@ -75,7 +76,7 @@ def find_hot_and_cold(image: NDArray) -> NDArray[np.bool_]:
         if not known.any():
             continue
         filled = np.where(known, channel, np.median(channel[known]))
-        ground = ndimage.median_filter(filled, footprint=_ring(1)[:, :, 0])
+        ground = ndimage.median_filter(filled, footprint=_ring(1)[:, :, 0], mode=_AT_BORDER)
         beyond = np.abs(filled - ground) > _BEYOND_NOISE * _noise_deviation(filled - ground, ground)
         found |= known & beyond & stand_alone(filled[:, :, None], ground[:, :, None])[:, :, 0]
     return found
@@ -120,8 +121,8 @@ def stand_alone(values: NDArray, ground: NDArray) -> NDArray[np.bool_]:
     ground : ndarray
         What lies beneath, of a shape that goes with it: one value per channel, or one at every place.
     """
-    highest = ndimage.maximum_filter(values, footprint=_ring(values.ndim - 2))
-    lowest = ndimage.minimum_filter(values, footprint=_ring(values.ndim - 2))
+    highest = ndimage.maximum_filter(values, footprint=_ring(values.ndim - 2), mode=_AT_BORDER)
+    lowest = ndimage.minimum_filter(values, footprint=_ring(values.ndim - 2), mode=_AT_BORDER)
     neighbours = np.maximum(highest - ground, ground - lowest)
     return np.abs(values - ground) > _SHARPER_THAN_OPTICS * neighbours
 

@@ -110,7 +110,8 @@ class DenoisingPartner:
         ``(1, c, h, w)``, the degraded image.
     fitted, held_out : Tensor
         ``(1, 1, h, w)`` bool: the pixels that the filters may always see, and those that judge them. Pixels that are
-        neither are missing: there the result is p.
+        neither are missing: there the result is p with what the filters change around them, continued smoothly. The
+        step is chosen by known pixels, where filters may do well long before p alone does.
     noise : NoiseModel
     """
 
@@ -131,7 +132,7 @@ class DenoisingPartner:
         Quickly, without the collaborative filter.
         """
         judged, first, second = self._shared(output)
-        blend = torch.where(self._known, torch.lerp(self._smooth_of_known, output, first), output)
+        blend = self._complete(torch.lerp(self._smooth_of_known, output, first), output)
         filtered, variance = self._filter(blend, self._known, _SHIFTS_OF_RESULT)
         image, variance = torch.lerp(blend, filtered, second), second * variance
         for side, stride, reach, count in () if quick else _PASSES:
@@ -143,15 +144,21 @@ class DenoisingPartner:
             judged = torch.lerp(judged, of_fitted, share)
             of_known, left_over = self._filter_groups(image, self._known, groups, side, stride)
             image, variance = torch.lerp(image, of_known, share), torch.lerp(variance, left_over, share)
-        return torch.where(self._known, image, output), variance
+        return self._complete(image, output), variance
 
     def _shared(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the image that is judged, and the two shares."""
         first = self._share(self._smooth_of_fitted, output)
-        blend = torch.where(self._known, torch.lerp(self._smooth_of_fitted, output, first), output)
+        blend = self._complete(torch.lerp(self._smooth_of_fitted, output, first), output)
         filtered, _ = self._filter(blend, self._fitted, _SHIFTS)
         second = self._share(blend, filtered)
-        return torch.where(self._known, torch.lerp(blend, filtered, second), output), first, second
+        return self._complete(torch.lerp(blend, filtered, second), output), first, second
+
+    def _complete(self, image: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """Return the image where pixels are known; where not, the output with the difference continued."""
+        if bool(self._known.all()):
+            return image
+        return torch.where(self._known, image, output + fill_smoothly((image - output) * self._known, self._known))
 
     def _filter_groups(
         self, pilot: torch.Tensor, seen: torch.Tensor, groups: torch.Tensor, side: int, stride: int

@@ -16,7 +16,7 @@ from .run_views import RunView, band_curves, make_band_view, make_loss_view
 from .scrubber import Scrubber
 
 if TYPE_CHECKING:
-    from ..restoration import Report, Restoration
+    from ..outcome import Report, Restoration
 
 _INTRODUCTION = "How much of each frequency band of the image has been learned, at each step."
 

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 from ..image_files import write_whole
 
 if TYPE_CHECKING:
-    from ..restoration import Report
+    from ..outcome import Report
 
 _KINDS = {
     ".png": ("Picture of this view (PNG) …", "PNG picture (*.png)"),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushButton, SpinBox, create_widget
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, Label, PushButton, SpinBox, create_widget
 from napari.layers import Image, Labels, Shapes
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QComboBox
 
 from ..measurement.task import TASKS, find_task
 from ..record import Record
@@ -17,6 +16,7 @@ from ..settings import Settings
 from .advanced_settings import CHOICES, AdvancedSettings
 from .layers import read_source
 from .mask_finder import MaskFinder
+from .narrow_form import LabelAligner, let_shrink, pair
 from .preferences import read_preferences
 from .run import Request
 
@@ -61,25 +61,26 @@ class RestoreForm(Container):
         self.factor = SpinBox(name="factor", label="Times larger", value=2, min=2, max=16,
                               tooltip="How many times more rows and columns.")  # fmt: skip
         self.missing_label = SpinBox(
-            name="missing_label", label="Label", value=0, min=0, max=2**31 - 1,
-            tooltip="The label that means missing; 0 = all labels.",
+            name="missing_label", label="Label (0 = all)", value=0, min=0, max=2**31 - 1,
+            tooltip="Which label means missing; 0: every label.",
         )  # fmt: skip
         self.quality = ComboBox(name="quality", label="Quality", choices=self._qualities, value=preferences.quality,
                                 tooltip="Named settings: faster, or better.")  # fmt: skip
+        self.beside = Label(name="beside", label="", value="Make also, beside the restored image:")
         self.smoothed = CheckBox(
-            name="smoothed", text="also smoothed", value=False,
+            name="smoothed", text="smoothed", value=False,
             tooltip="A strongly smoothed image: the prior held to a small Lipschitz bound (x_s in the paper).",
         )  # fmt: skip
         self.detail_enhanced = CheckBox(
-            name="detail_enhanced", text="also detail-enhanced", value=False,
+            name="detail_enhanced", text="detail-enhanced", value=False,
             tooltip="The restored image plus what the smoothed one lacks of it.",
         )  # fmt: skip
         self.uncertainty = CheckBox(
-            name="uncertainty", text="also uncertainty", value=False,
+            name="uncertainty", text="uncertainty", value=False,
             tooltip="How uncertain each pixel is: four runs instead of one, and their spread. Takes longer.",
         )  # fmt: skip
         self.residual = CheckBox(
-            name="residual", text="also residual", value=False,
+            name="residual", text="residual", value=False,
             tooltip="What was taken away. Look for structure in it: there the restoration went too far.",
         )  # fmt: skip
         self.original_type = CheckBox(
@@ -106,20 +107,24 @@ class RestoreForm(Container):
         self.advanced_shown = PushButton(name="advanced_shown", text=_FOLDED, tooltip="Every further setting.")
         self.advanced_shown.changed.connect(lambda: self._show_advanced(self.advanced_shown.text == _FOLDED))
         fields: Container = Container(name="fields")
-        outputs: Container = Container(name="outputs")  # both end up with the same width of labels
+        quality: Container = Container(name="quality_row")
+        outputs: Container = Container(name="outputs", labels=False)
+        amounts: Container = Container(name="amounts")
+        # filled after their making: magicgui then aligns the labels
         fields.extend([self.image, self.task, self.factor, self.mask, self.missing_label])
-        outputs.extend([  # after its making: magicgui then aligns the labels
-            self.quality, self.smoothed, self.detail_enhanced, self.residual, self.uncertainty, self.original_type,
-            self.keep_known, self.smoothed_lipschitz_bound, self.detail_amount,
+        quality.append(self.quality)
+        outputs.extend([
+            self.beside, pair(self.smoothed, self.detail_enhanced), pair(self.residual, self.uncertainty),
+            self.original_type, self.keep_known,
         ])  # fmt: skip
-        fields.margins = outputs.margins = self.margins = (0, 0, 0, 0)
-        shown: list[Any] = [*fields, *outputs, *self.advanced]
-        for field in shown:
-            if isinstance(field, ComboBox):  # a long entry must not widen the dock
-                field.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-                field.native.setMinimumContentsLength(8)
-        self.extend([fields, self.mask_finder, outputs, self.advanced_shown, self.advanced])
+        amounts.extend([self.smoothed_lipschitz_bound, self.detail_amount])
+        labelled = [fields, self.mask_finder.fields, quality, amounts]
+        for container in (self, *labelled, outputs):
+            container.margins = (0, 0, 0, 0)
+        let_shrink([*(field for container in labelled for field in container), *self.advanced])
+        self.extend([fields, self.mask_finder, quality, outputs, amounts, self.advanced_shown, self.advanced])
         self.native.layout().addStretch()
+        LabelAligner(self.native, [labelled, [self.advanced]])
         for choice in (self.task, self.mask, self.smoothed, self.detail_enhanced):
             choice.changed.connect(self._show_task)
         self.quality.changed.connect(self._show_preset)
@@ -179,7 +184,7 @@ class RestoreForm(Container):
         task = find_task(self.task.value)
         self.missing_label.visible = isinstance(self.mask.value, Labels)
         self.keep_known.visible = task.keeps_known
-        for output in (self.smoothed, self.detail_enhanced, self.residual, self.uncertainty):
+        for output in (self.beside, self.smoothed, self.detail_enhanced, self.residual, self.uncertainty):
             output.visible = task.removes_noise
         self.detail_amount.visible = self.detail_enhanced.value or not task.removes_noise
         self.smoothed_lipschitz_bound.visible = self.detail_amount.visible or self.smoothed.value
@@ -220,7 +225,10 @@ class RestoreForm(Container):
         if region is not None:
             source = source.cut(region(self.image.value))
         factor = self.factor.value if find_task(self.task.value).needs_factor else None
-        return Request(source, self.task.value, factor, self.settings(), self.original_type.value)
+        return Request(
+            source, self.task.value, factor, self.settings(), self.original_type.value,
+            read_preferences().previews_per_second,
+        )  # fmt: skip
 
     @property
     def device(self) -> str:

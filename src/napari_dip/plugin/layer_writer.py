@@ -57,8 +57,8 @@ def write_image_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     return [path]
 
 
-def save_layer(path: Path, layer: Layer) -> Path:
-    """Write an Image layer with its record; a name without a suffix of TIFF gets .ome.tif.
+def save_layer(path: Path, layer: Layer, record: Record) -> Path:
+    """Write an Image layer with a record; a name without a suffix of TIFF gets .ome.tif.
 
     Raises
     ------
@@ -68,6 +68,7 @@ def save_layer(path: Path, layer: Layer) -> Path:
     if path.suffix.lower() not in TIFF_SUFFIXES:
         path = path.with_name(f"{path.name}.ome.tif")
     data, meta, _ = layer.as_layer_data_tuple()
+    meta["metadata"] = {RECORD_KEY: record.as_dict()}  # which the layer itself lacks if it was opened from a file
     write_image_layer(str(path), data, meta)
     return path
 
@@ -81,10 +82,15 @@ def find_layer_record(layer: Layer) -> Record | None:
         If there is one that this version does not understand.
     """
     values = layer.metadata.get(RECORD_KEY)
-    path = layer.source.path
-    if values is None and path is not None and Path(path).suffix.lower() in TIFF_SUFFIXES:
-        values = read_record(Path(path))
+    if values is None and is_from_tiff(layer):
+        values = read_record(Path(layer.source.path))
     return None if values is None else Record.from_dict(values)
+
+
+def is_from_tiff(layer: Layer) -> bool:
+    """Return whether a layer was opened from a TIFF, whose description may be a record."""
+    path = layer.source.path
+    return path is not None and Path(path).suffix.lower() in TIFF_SUFFIXES
 
 
 def _axes(labels: Any, planes: int) -> str:

@@ -10,7 +10,7 @@ from magicgui.widgets import ComboBox, Container, FloatSpinBox, Label, PushButto
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QComboBox, QSizePolicy
+from qtpy.QtWidgets import QSizePolicy
 
 from ..measurement.pixel_defects import (
     find_above,
@@ -22,6 +22,7 @@ from ..measurement.pixel_defects import (
     find_zero,
 )
 from .layers import read_source
+from .narrow_form import LabelAligner, let_shrink
 
 _FOLDED, _UNFOLDED = "Find missing pixels ▸", "Find missing pixels ▾"
 
@@ -76,8 +77,6 @@ class MaskFinder(Container):
         self.kind = ComboBox(
             name="kind", label="Look for", choices=[(each.label, name) for name, each in KINDS.items()]
         )
-        self.kind.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.kind.native.setMinimumContentsLength(8)  # a long entry must not widen the dock
         self.threshold = FloatSpinBox(
             name="threshold", label="Value", value=0, min=-1e12, max=1e12, step=1, tooltip="In the image's intensities."
         )
@@ -89,17 +88,18 @@ class MaskFinder(Container):
         self.said = Label(name="said", value="")
         self.said.native.setWordWrap(True)
         self.said.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self._fields: Container = Container(name="fields")
-        self._fields.extend([self.kind, self.threshold])
-        self._fields.margins = self.margins = (0, 0, 0, 0)
-        self.extend([self.fold_button, self._fields, self.find_button, self.said])
+        self.fields: Container = Container(name="fields")
+        self.fields.extend([self.kind, self.threshold])
+        let_shrink(self.fields)
+        self.fields.margins = self.margins = (0, 0, 0, 0)
+        self.extend([self.fold_button, self.fields, self.find_button, self.said])
         self.kind.changed.connect(self._show_kind)
         self.unfold(False)
 
     def unfold(self, unfolded: bool = True) -> None:
         """Show the fields, or hide them."""
         self.fold_button.text = _UNFOLDED if unfolded else _FOLDED
-        self._fields.visible = self.find_button.visible = unfolded
+        self.fields.visible = self.find_button.visible = unfolded
         self.said.visible = unfolded and bool(self.said.value)
         self._show_kind()
 
@@ -120,7 +120,7 @@ class MaskFinder(Container):
             return
         assert image is not None  # or it could not have been read
         if not missing.any():
-            self._say(f"No pixel is {kind.label}." if not kind.label.startswith("dead") else "No line is dead.")
+            self._say(f"Found none: {kind.label}.")
             return
         earlier = self._earlier(image, missing.shape)
         if earlier is None:
@@ -164,7 +164,9 @@ class MaskFinderWidget(Container):
         self.finder.unfold()
         self.finder.fold_button.visible = False
         choice.margins = (0, 0, 0, 0)
+        let_shrink(choice)
         self.extend([choice, self.finder])
+        LabelAligner(self.native, [[choice, self.finder.fields]])
         self.native.layout().addStretch()
 
 

@@ -13,7 +13,7 @@ from ..pixel_type import as_dtype
 from .layers import RECORD_KEY, Source
 
 if TYPE_CHECKING:
-    from ..restoration import Restoration
+    from ..outcome import Restoration
 
 _SIGNED = ("uncertainty", "residual")  # or small: they stay float32 and have a contrast of their own
 
@@ -76,7 +76,7 @@ def list_outputs(result: Restoration, source: Source, original_type: bool) -> li
 
 def say_pixel_type(made: list[Made]) -> str:
     """Return in a sentence that images were rounded, and how many pixels were clipped; empty if none was."""
-    converted = [each for each in made if each.data.dtype != np.float32 and not each.own_contrast]
+    converted = [each for each in made if each.data.dtype.kind != "f" and not each.own_contrast]
     if not converted:
         return ""
     clipped = [f"{each.clipped} pixels of the {each.suffix} image" for each in converted if each.clipped]

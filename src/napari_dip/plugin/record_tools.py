@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from magicgui.widgets import Container, PushButton
-from napari.layers import Image, Layer
+from napari.layers import Image
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from ..image_files import read_image
 from ..record import Record, digest_image
-from .layer_writer import find_layer_record, save_layer
+from .layer_writer import find_layer_record, is_from_tiff, save_layer
 from .layers import RECORD_KEY
 
 _FILTERS = "OME-TIFF (*.ome.tif);;TIFF (*.tif)"
@@ -65,20 +65,19 @@ class RecordTools(Container):
 
     def refresh(self, event: object = None) -> None:
         """Enable what there is something to do for."""
-        has_result = self._result() is not None
+        some = next(self._candidates(), None) is not None
         with contextlib.suppress(RuntimeError):  # Qt may have deleted the buttons with their window
-            self.copy_button.enabled = self.save_button.enabled = has_result
+            for button in (self.copy_button, self.load_button, self.save_button):
+                button.enabled = some
 
     def copy_as_python(self) -> None:
         """Put a script that repeats the result into the clipboard."""
-        layer = self._result()
-        if layer is None:
-            self._say("There is no result yet: restore an image first.")
+        found = self._find("cannot be made a script")
+        if found is None:
             return
+        layer, record = found
+        record = with_checked_path(record)
         try:
-            record = find_layer_record(layer)
-            assert record is not None
-            record = with_checked_path(record)
             script = record.as_python()
         except ValueError as error:
             self._say(f"“{layer.name}” cannot be made a script: {error}")
@@ -90,51 +89,57 @@ class RecordTools(Container):
         self._say(f"A script that repeats “{layer.name}” is in the clipboard.{where}")
 
     def load_settings(self) -> None:
-        """Fill the form from the selected layer's record, or else the topmost result's."""
-        layer = self._viewer.layers.selection.active
-        if layer is None:
-            layer = self._result()
-        if layer is None:
-            self._say("Select a layer that Restore has made, or one opened from a file that was saved here.")
+        """Fill the form from the record."""
+        found = self._find("has settings that cannot be loaded")
+        if found is None:
             return
+        layer, record = found
         try:
-            record = find_layer_record(layer)
+            self._say(self._on_load(record, layer.name))
         except ValueError as error:
             self._say(f"The settings of “{layer.name}” cannot be loaded: {error}")
-            return
-        if record is None:
-            self._say(
-                f"“{layer.name}” has no record of a restoration: select a layer that Restore has made, or one opened "
-                "from a file that was saved here."
-            )
-            return
-        self._say(self._on_load(record, layer.name))
 
     def ask_and_save(self) -> None:
         """Ask for a name and save the result there."""
-        layer = self._result()
-        if layer is None:
+        found = self._find("cannot be saved")
+        if found is None:
             return
-        name, _ = QFileDialog.getSaveFileName(self.native, "Save with its record", f"{layer.name}.ome.tif", _FILTERS)
+        name, _ = QFileDialog.getSaveFileName(
+            self.native, "Save with its record", f"{found[0].name}.ome.tif", _FILTERS
+        )  # fmt: skip
         if name:
             self.save(Path(name))
 
     def save(self, path: Path) -> None:
         """Save the result with its record."""
-        layer = self._result()
-        if layer is None:
+        found = self._find("cannot be saved")
+        if found is None:
             return
+        layer, record = found
         try:
-            self._say(f"Saved as {save_layer(path, layer).name}, with its record.")
+            self._say(f"Saved as {save_layer(path, layer, record).name}, with its record.")
         except (ValueError, OSError) as error:
             self._say(f"“{layer.name}” was not saved: {error}")
 
-    def _result(self) -> Layer | None:
-        """Return the selected layer if it has a record, else the topmost one that has."""
+    def _candidates(self) -> Iterator[Image]:
+        """Yield layers that have, or may have, a record: the selected one, then from the top."""
         layers = self._viewer.layers
-        for layer in (layers.selection.active, *reversed(layers)):
-            if isinstance(layer, Image) and RECORD_KEY in layer.metadata:
-                return layer
+        active = layers.selection.active
+        if isinstance(active, Image) and (RECORD_KEY in active.metadata or is_from_tiff(active)):
+            yield active
+        yield from (each for each in reversed(layers) if isinstance(each, Image) and RECORD_KEY in each.metadata)
+
+    def _find(self, problem: str) -> tuple[Image, Record] | None:
+        """Return the first layer that has a record, and the record; or say that there is none."""
+        for layer in self._candidates():
+            try:
+                record = find_layer_record(layer)
+            except ValueError as error:
+                self._say(f"“{layer.name}” {problem}: {error}")
+                return None
+            if record is not None:
+                return layer, record
+        self._say("No record found: select a layer that Restore has made, or one opened from a file saved here.")
         return None
 
 

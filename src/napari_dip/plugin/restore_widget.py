@@ -19,13 +19,14 @@ from ..pace import say_duration, say_time_left
 from ..settings import Settings
 from .form import RestoreForm
 from .layers import Source, add_over, find_region
+from .narrow_form import pair
 from .outputs import list_outputs, say_pixel_type
 from .record_tools import RecordTools
 from .run import Request, Run
 from .scrubber import keep_moments
 
 if TYPE_CHECKING:
-    from ..restoration import Progress, Restoration
+    from ..outcome import Progress, Restoration
     from .band_plot import BandPlot
 
 _PAUSE, _RESUME = "Pause", "Resume"
@@ -80,11 +81,7 @@ class RestoreWidget(Container):
         for text in (self.device_line, self.status):
             text.native.setWordWrap(True)
             text.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        rows = []
-        for pair in ((self.restore_button, self.region_button), (self.pause_button, self.stop_button)):
-            row: Container = Container(layout="horizontal", labels=False, widgets=pair)
-            row.margins = (0, 0, 0, 0)
-            rows.append(row)
+        rows = [pair(self.restore_button, self.region_button), pair(self.pause_button, self.stop_button)]
         self.record_tools = RecordTools(self._viewer, on_load=self.form.show_record, say=self._say)
         self.extend([self.form, self.device_line, *rows, self.progress, self.status, self.record_tools])
         # magicgui scrolls only what has no parent: a child of the form, but seen through a scroll area
@@ -110,7 +107,7 @@ class RestoreWidget(Container):
         if self._closed:
             return
         if device == self.form.device:  # answers may come in another order
-            self.device_line.value = sentence
+            self.device_line.value = self.device_line.tooltip = sentence
         if not self._loading:
             self._loading = True
             worker: FunctionWorker = create_worker(_load_engine, _ignore_errors=True)
@@ -143,6 +140,7 @@ class RestoreWidget(Container):
             return
         self._preview = None
         self._show_running(True)
+        self.device_line.value = self.device_line.value.partition(":")[0]  # the tooltip has the reason still
         self.status.value = "starting …"
         self._open_plot().start(request.settings.bands)
         self.progress.max, self.progress.value = request.settings.step_limit, 0
@@ -201,8 +199,11 @@ class RestoreWidget(Container):
         source = self._run.request.source
         made = list_outputs(result, source, self._run.request.original_type)
         images = [each for each in made if not each.own_contrast]
+        selected = self._viewer.layers.selection.active
         for each in [each for each in made if each.own_contrast] + images[:-1]:
             add_over(self._viewer, source, each.data, each.suffix, each.metadata, own_contrast=each.own_contrast)
+        if selected is not None:  # napari selects each layer that is added
+            self._viewer.layers.selection.active = selected
         if images:
             self._keep_preview(source, images[-1].suffix, images[-1].data, images[-1].metadata)
         else:

@@ -14,10 +14,9 @@ from ..measurement.task import Task, find_task
 from ..pace import Pace
 from ..settings import Settings
 from .layers import Source
-from .preferences import read_preferences
 
 if TYPE_CHECKING:
-    from ..restoration import Progress, Restoration
+    from ..outcome import Progress, Restoration
 
 
 class RestorationFailed(Exception):
@@ -37,6 +36,8 @@ class Request:
     settings : Settings
     original_type : bool
         Whether the result is wanted in the pixel type of the source.
+    previews_per_second : float
+        At most so many.
     """
 
     source: Source
@@ -44,6 +45,7 @@ class Request:
     factor: int | None
     settings: Settings
     original_type: bool = False
+    previews_per_second: float = 5.0
 
 
 class Run:
@@ -130,7 +132,7 @@ def restore_in_worker(
     try:
         source = request.source
         table = source.quantisation_table if find_task(request.task).knows_quantisation else None
-        pace = Pace(1 / read_preferences().previews_per_second)  # no more: napari would queue them up
+        pace = Pace(1 / request.previews_per_second)  # no more: napari would queue them up
         steps = restore_steps(
             source.image, source.mask, request.task, request.factor, request.settings, quantisation_table=table,
             stop_requested=stop.is_set, report_wanted=lambda: pace.is_due() or not may_go_on.is_set(),

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QHBoxLayout, QWidget
 from ..spectrum.band_figure import ERROR_LABEL, FIGURE_COLOURS, RATIO_LABEL, band_colours, band_names
 
 if TYPE_CHECKING:
-    from ..restoration import Report
+    from ..outcome import Report
 
 
 class Curve(NamedTuple):

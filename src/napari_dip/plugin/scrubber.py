@@ -18,7 +18,7 @@ from .preferences import read_preferences
 from .run import Request, RestorationFailed, explain_failure
 
 if TYPE_CHECKING:
-    from ..restoration import Moment, Restoration
+    from ..outcome import Moment, Restoration
 
 _CHOSEN = ", chosen"
 _MOST_BYTES = 256e6  # of all moments together

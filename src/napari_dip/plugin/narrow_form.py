@@ -1,0 +1,62 @@
+"""Forms that fit a narrow dock: labels as wide as the longest, fields that give way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from magicgui.widgets import ComboBox, Container
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QComboBox, QWidget
+
+_NARROWEST_FIELD = 80  # pixels
+
+
+def let_shrink(fields: Iterable[Any]) -> None:
+    """Let fields be narrower than their longest entry: it must not widen the dock, nor be cut off by a scroll bar."""
+    for field in fields:
+        if isinstance(field, ComboBox):
+            field.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            field.native.setMinimumContentsLength(8)
+        field.native.setMinimumWidth(_NARROWEST_FIELD)
+
+
+def pair(*widgets: Any) -> Container:
+    """Return widgets side by side."""
+    row: Container = Container(layout="horizontal", labels=False, widgets=widgets)
+    row.margins = (0, 0, 0, 0)
+    return row
+
+
+class LabelAligner(QObject):
+    """Gives the labels of several containers one width, whenever a style may have changed it.
+
+    magicgui measures them before napari's style makes the letters larger.
+
+    Parameters
+    ----------
+    watched : QWidget
+        When it is shown or gets another style, the labels are measured.
+    groups : sequence of list of Container
+        Within a group all labels have the same width.
+    """
+
+    def __init__(self, watched: QWidget, groups: Sequence[list[Container]]) -> None:
+        super().__init__(watched)
+        self._groups = groups
+        watched.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Measure anew."""
+        if event.type() in (QEvent.Type.Show, QEvent.Type.StyleChange):
+            for group in self._groups:
+                rows = [row for container in group for row in map(_labeled_row, container) if row is not None]
+                widest = max((row._label_widget.native.sizeHint().width() for row in rows), default=0)
+                for row in rows:
+                    row.label_width = widest
+        return False
+
+
+def _labeled_row(field: Any) -> Any:
+    """Return the row of magicgui's that has the field and its label; None if it has none."""
+    return field._labeled_widget()  # magicgui has no public way

@@ -1,0 +1,58 @@
+"""Each result becomes a layer with its own record, in the type that was asked for."""
+
+import numpy as np
+import pytest
+from napari.layers import Image
+
+import napari_dip
+from napari_dip.plugin.layers import read_source
+from napari_dip.plugin.outputs import list_outputs, say_pixel_type
+
+
+@pytest.fixture
+def settings() -> napari_dip.Settings:
+    return napari_dip.Settings(
+        width=8, levels=2, step_limit=20, patience=10, device="cpu", smoothed=True, smoothed_steps=10,
+        detail_enhanced=True, residual=True, uncertainty=True, runs=2,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("original_type", [False, True])
+def test_outputs_come_in_order_each_with_its_record(camera, settings, original_type) -> None:
+    source = read_source(Image(camera, name="cells"))
+    result = napari_dip.restore(camera, settings=settings)
+    made = list_outputs(result, source, original_type)
+    assert [each.suffix for each in made] == ["uncertainty", "residual", "smoothed", "detail-enhanced", "restored"]
+    for each in made:
+        name = each.suffix.replace("-", "_")
+        exact = getattr(result, name)
+        wanted = np.uint8 if original_type and not each.own_contrast else np.float32
+        assert each.data.dtype == wanted
+        np.testing.assert_array_equal(each.data, napari_dip.as_dtype(exact, wanted)[0])
+        record = napari_dip.Record.from_dict(each.metadata["napari-dip"])
+        assert (record.output.name, record.output.dtype, record.output.clipped) == (name, each.data.dtype, each.clipped)
+        assert record.given.layer == "cells"
+    assert [each.suffix for each in made if each.own_contrast] == ["uncertainty", "residual"]
+    assert bool(say_pixel_type(made)) == original_type
+
+
+def test_a_region_is_recorded(camera, settings) -> None:
+    source = read_source(Image(camera, name="cells")).cut((slice(3, 35), slice(5, 37)))
+    made = list_outputs(napari_dip.restore(source.image, settings=settings), source, False)
+    given = napari_dip.Record.from_dict(made[-1].metadata["napari-dip"]).given
+    assert (given.layer, given.region) == ("cells", ((3, 35), (5, 37)))
+
+
+def test_enhancing_gives_no_restored_layer(camera, settings) -> None:
+    source = read_source(Image(camera))
+    made = list_outputs(napari_dip.restore(camera, task="enhance", settings=settings), source, False)
+    assert [each.suffix for each in made][-1] == "detail-enhanced"
+
+
+def test_rounding_and_clipping_are_said(camera, settings) -> None:
+    image = np.where(camera > 128, 255, 0).astype(np.uint8)  # a fit overshoots
+    made = list_outputs(napari_dip.restore(image, settings=settings), read_source(Image(image)), True)
+    sentence = say_pixel_type(made)
+    assert sentence.startswith("Rounded to uint8; ")
+    clipped = sum(each.clipped for each in made)
+    assert ("none was clipped" in sentence) == (clipped == 0)

@@ -1,0 +1,169 @@
+"""What the record of a layer is good for, with real clicks: a script, the form filled, a file that keeps it."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+import napari_dip
+from napari_dip.image_files import read_image, write_tiff
+from napari_dip.plugin.form import QUALITIES
+
+CHANGES = {
+    "lipschitz_bound": 1.7, "step_limit": 20, "width": 8, "levels": 2, "seed": 5, "device": "cpu", "bands": 4,
+    "patience": 90, "residual": True, "detail_amount": 2.0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def widget(viewer):
+    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+    return widget
+
+
+@pytest.fixture
+def settings() -> napari_dip.Settings:
+    return dataclasses.replace(napari_dip.Settings(), **CHANGES)
+
+
+@pytest.fixture
+def restored(camera, settings) -> dict:
+    """What a layer of a result is made of: pixels, metadata."""
+    result = napari_dip.restore(camera, task="super_resolve", factor=2, settings=settings)
+    pixels, clipped = napari_dip.as_dtype(result.restored, np.uint8)
+    record = result.record.of_output("restored", pixels, clipped, layer="cells")
+    return {"data": pixels, "metadata": {"napari-dip": record.as_dict()}}
+
+
+def click(qtbot, button) -> None:
+    qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
+
+
+def test_without_a_result_there_is_nothing_to_do(viewer, widget, camera) -> None:
+    viewer.add_image(camera)
+    tools = widget.record_tools
+    assert not any(each.enabled for each in (tools.copy_button, tools.load_button, tools.save_button))
+
+
+def test_a_run_in_the_window_is_repeated_by_the_script_in_the_clipboard(
+    viewer, widget, qtbot, tmp_path, camera
+) -> None:
+    write_tiff(tmp_path / "cells.tif", camera)
+    viewer.open(tmp_path / "cells.tif", plugin="napari")
+    advanced = widget.form.advanced
+    advanced["width"].value, advanced["levels"].value, advanced["device"].value = "8", "2", "cpu"
+    advanced["step_limit"].value = 20
+    click(qtbot, widget.restore_button)
+    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
+    click(qtbot, widget.record_tools.copy_button)
+    assert "in the clipboard" in widget.status.value
+    script = QApplication.clipboard().text() + "import numpy\nnumpy.save('out.npy', restored)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), viewer.layers["cells restored"].data)
+    write_tiff(tmp_path / "cells.tif", camera[::-1])  # the file has changed since
+    click(qtbot, widget.record_tools.copy_button)
+    assert "or has changed" in widget.status.value
+    assert str(tmp_path) not in QApplication.clipboard().text()
+
+
+@pytest.mark.parametrize("suffix", [None, ".ome.tif", ".tif"])
+def test_settings_fill_the_whole_form(viewer, widget, qtbot, tmp_path, restored, settings, suffix) -> None:
+    layer = viewer.add_image(restored["data"], name="large", metadata=restored["metadata"])
+    if suffix is not None:  # as opened again, in another session
+        widget.record_tools.save(tmp_path / f"large{suffix}")
+        viewer.layers.clear()
+        (layer,) = viewer.open(tmp_path / f"large{suffix}", plugin="napari")
+        assert "napari-dip" not in layer.metadata
+    click(qtbot, widget.record_tools.load_button)
+    assert widget.form.settings() == settings
+    assert (widget.form.task.value, widget.form.factor.value) == ("super_resolve", 2)
+    assert widget.form.original_type.value
+    assert layer.name in widget.status.value
+
+
+@pytest.mark.parametrize("quality", [name for _, name in QUALITIES])
+def test_named_settings_are_recognised(widget, restored, quality) -> None:
+    record = napari_dip.Record.from_dict(restored["metadata"]["napari-dip"])
+    named = dataclasses.replace(napari_dip.Settings.preset(quality), seed=3, snapshots=20)
+    widget.form.show_record(dataclasses.replace(record, settings=named), "it")
+    assert widget.form.quality.value == quality
+    assert dataclasses.replace(widget.form.settings(), snapshots=20) == named
+
+
+@pytest.mark.parametrize("suffix", [".ome.tif", ".tif"])
+def test_saving_keeps_pixels_record_and_pixel_size(viewer, widget, tmp_path, restored, suffix) -> None:
+    viewer.add_image(
+        restored["data"], metadata=restored["metadata"], scale=(0.25, 0.5), units=("um", "um"), name="large"
+    )
+    path = tmp_path / f"large{suffix}"
+    widget.record_tools.save(path)
+    np.testing.assert_array_equal(read_image(path), restored["data"])
+    assert "with its record" in widget.status.value
+    with tifffile.TiffFile(path) as file:
+        if suffix == ".tif":
+            tags = file.pages[0].tags
+            (wide, of_wide), (high, of_high) = tags["XResolution"].value, tags["YResolution"].value
+            np.testing.assert_allclose([of_wide / wide, of_high / high], [0.5e-4, 0.25e-4])  # cm
+        else:
+            pixels = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
+            assert (pixels["PhysicalSizeX"], pixels["PhysicalSizeY"]) == (0.5, 0.25)
+            assert pixels["PhysicalSizeXUnit"] == "µm"
+
+
+def test_a_reopened_result_is_copied_and_saved_with_its_record(viewer, widget, qtbot, tmp_path, restored) -> None:
+    viewer.add_image(restored["data"], name="large", metadata=restored["metadata"])
+    widget.record_tools.save(tmp_path / "large")  # gets a suffix
+    viewer.layers.clear()
+    viewer.open(tmp_path / "large.ome.tif", plugin="napari")
+    click(qtbot, widget.record_tools.copy_button)
+    assert "factor=2" in QApplication.clipboard().text()
+    widget.record_tools.save(tmp_path / "again.tif")
+    viewer.layers.clear()
+    viewer.open(tmp_path / "again.tif", plugin="napari")
+    click(qtbot, widget.record_tools.load_button)
+    assert widget.form.factor.value == 2
+
+
+def test_saving_asks_for_a_name(viewer, widget, qtbot, tmp_path, restored, monkeypatch) -> None:
+    viewer.add_image(restored["data"], name="large", metadata=restored["metadata"])
+    answers = ["", str(tmp_path / "none" / "a.tif"), str(tmp_path / "a.tif")]
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *arguments: (answers.pop(0), ""))
+    (tmp_path / "none").write_text("a file, not a folder")
+    for said in ("", "was not saved", "Saved as a.tif"):
+        click(qtbot, widget.record_tools.save_button)
+        assert said in widget.status.value
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.tif", "none"]
+
+
+def test_what_has_no_record_is_said(viewer, widget, qtbot, tmp_path, camera) -> None:
+    write_tiff(tmp_path / "plain.tif", camera)
+    viewer.open(tmp_path / "plain.tif", plugin="napari")
+    before = widget.form.settings()
+    click(qtbot, widget.record_tools.load_button)
+    assert widget.status.value.startswith("No record found")
+    viewer.add_image(camera, metadata={"napari-dip": {"task": "denoise"}})
+    click(qtbot, widget.record_tools.load_button)
+    assert "cannot be loaded" in widget.status.value
+    assert widget.form.settings() == before
+
+
+def test_napari_saves_with_the_record(viewer, widget, qtbot, tmp_path, restored) -> None:
+    layer = viewer.add_image(restored["data"], name="large", metadata=restored["metadata"])
+    layer.save(str(tmp_path / "large.ome.tif"), plugin="napari-dip")
+    viewer.layers.clear()
+    viewer.open(tmp_path / "large.ome.tif", plugin="napari")
+    click(qtbot, widget.record_tools.load_button)
+    assert widget.form.factor.value == 2

@@ -236,6 +236,7 @@ class RestoreWidget(Container):
         preview.name = f"{source.name} {suffix}"  # napari numbers it if there is one
         if layers[-1] is not preview:
             layers.move(layers.index(preview), len(layers))
+            layers.selection.active = preview  # not what was added below it
         self._preview = None
 
     def _remove_preview(self) -> None:

@@ -101,14 +101,14 @@ class RestoreWidget(Container):
 
     def _look_for_device(self) -> None:
         """Load torch and choose the device in the background; say which."""
-        device = self.form.device
-        worker: FunctionWorker = create_worker(_describe_device, device, _ignore_errors=True)
-        worker.returned.connect(lambda sentence: self._on_device(device, sentence))
+        worker: FunctionWorker = create_worker(_describe_device, self.form.device, _ignore_errors=True)
+        worker.returned.connect(self._on_device)  # a method: a function would keep the form as long as Qt the worker
         worker.start()
 
-    def _on_device(self, device: str, sentence: str) -> None:
+    def _on_device(self, described: tuple[str, str]) -> None:
         if self._closed:
             return
+        device, sentence = described
         if device == self.form.device:  # answers may come in another order
             self.device_line.value = sentence
         if not self._loading:
@@ -274,7 +274,7 @@ class RestoreWidget(Container):
     # --------------------------------------------------------------- closing
 
     def close_run(self) -> None:
-        """Stop quietly when the dock or the viewer closes; nothing is touched after this."""
+        """Stop quietly when the dock or the viewer closes, and take preview and plot along; nothing is touched after."""
         if self._closed:
             return
         self._closed = True
@@ -284,6 +284,16 @@ class RestoreWidget(Container):
             self.record_tools.forget_viewer()
             if self.band_plot is not None:
                 self.band_plot.forget_viewer()
+            self._remove_preview()
+            QTimer.singleShot(0, self._remove_plot)  # not amid the closing of another dock, or of the window
+
+    def _remove_plot(self) -> None:
+        plot, self.band_plot = self.band_plot, None
+        with contextlib.suppress(RuntimeError, AttributeError, LookupError):  # the window may have closed with its docks
+            if plot is not None:
+                if plot.parent() is not None:
+                    self._viewer.window.remove_dock_widget(plot)
+                plot.deleteLater()
 
 
 class _ClosingWatcher(QObject):
@@ -311,13 +321,14 @@ def _scrolling(content: QWidget) -> QScrollArea:
     return area
 
 
-def _describe_device(device: str) -> str:
+def _describe_device(device: str) -> tuple[str, str]:
+    """Return the device that was asked for, and in a sentence what will be used."""
     from ..device import choose_device
 
     try:
-        return choose_device(device).reason
+        return device, choose_device(device).reason
     except ValueError as error:
-        return str(error)
+        return device, str(error)
 
 
 def _load_engine() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import Container, Label, ProgressBar, PushButton
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
@@ -21,8 +21,9 @@ from .form import RestoreForm
 from .layers import Source, add_over, find_region
 from .outputs import list_outputs, say_pixel_type
 from .record_tools import RecordTools
-from .run import Request, Run
+from .run import OutOfMemory, Request, Run
 from .scrubber import keep_moments
+from .smaller_way_button import SmallerWayButton
 
 if TYPE_CHECKING:
     from ..restoration import Progress, Restoration
@@ -46,6 +47,7 @@ class RestoreWidget(Container):
         self._run: Run | None = None
         self._closed = self._loading = False
         self._preview: Image | None = None
+        self._selected: Layer | None = None  # before the run
         self.band_plot: BandPlot | None = None
         self.form = RestoreForm(napari_viewer)
         self.form.advanced["device"].changed.connect(self._look_for_device)
@@ -86,7 +88,10 @@ class RestoreWidget(Container):
             row.margins = (0, 0, 0, 0)
             rows.append(row)
         self.record_tools = RecordTools(self._viewer, on_load=self.form.show_record, say=self._say)
-        self.extend([self.form, self.device_line, *rows, self.progress, self.status, self.record_tools])
+        self.smaller_way_button = SmallerWayButton(lambda request: self._start(lambda: request))
+        self.extend([
+            self.form, self.device_line, *rows, self.progress, self.status, self.smaller_way_button, self.record_tools,
+        ])  # fmt: skip
         # magicgui scrolls only what has no parent: a child of the form, but seen through a scroll area
         self.native.layout().insertWidget(0, _scrolling(self.form.native))
         self.native.setMinimumWidth(300)
@@ -141,7 +146,8 @@ class RestoreWidget(Container):
         except (ValueError, TypeError) as error:
             self._say_problem(str(error))
             return
-        self._preview = None
+        self._preview, self._selected = None, self._viewer.layers.selection.active
+        self.smaller_way_button.withdraw()
         self._show_running(True)
         self.status.value = "starting …"
         self._open_plot().start(request.settings.bands)
@@ -217,9 +223,15 @@ class RestoreWidget(Container):
             show_info("It was stopped before anything could be kept.")
 
     def _on_error(self, error: Exception) -> None:
-        if not self._closed:
-            self._remove_preview()
-            self._say_problem(str(error) or type(error).__name__)
+        if self._closed:
+            return
+        self._remove_preview()
+        if self._selected in self._viewer.layers:
+            self._viewer.layers.selection.active = self._selected
+        sentence = str(error) or type(error).__name__
+        if isinstance(error, OutOfMemory) and self._run is not None:
+            sentence = f"{sentence} {self.smaller_way_button.offer(self._run.request)}"
+        self._say_problem(sentence)
 
     def _on_finished(self) -> None:
         self._run = None
@@ -274,7 +286,7 @@ class RestoreWidget(Container):
     # --------------------------------------------------------------- closing
 
     def close_run(self) -> None:
-        """Stop quietly when the dock or the viewer closes, and take preview and plot along; nothing is touched after."""
+        """Stop quietly when the dock or the viewer closes; preview and plot go, too. Nothing is touched after this."""
         if self._closed:
             return
         self._closed = True
@@ -289,7 +301,9 @@ class RestoreWidget(Container):
 
     def _remove_plot(self) -> None:
         plot, self.band_plot = self.band_plot, None
-        with contextlib.suppress(RuntimeError, AttributeError, LookupError):  # the window may have closed with its docks
+        with contextlib.suppress(
+            RuntimeError, AttributeError, LookupError
+        ):  # a window closes with its docks
             if plot is not None:
                 if plot.parent() is not None:
                     self._viewer.window.remove_dock_widget(plot)

@@ -16,7 +16,6 @@ import napari_dip
 
 CYCLES, WARM_UP = 50, 15
 
-CYCLES, WARM_UP = int(_o.environ.get("CY", "50")), int(_o.environ.get("WU", "15"))
 MOST_GROWTH = 0.25e6  # bytes a cycle; one run of this size that stays takes more than 1 MB
 
 

@@ -301,9 +301,7 @@ class RestoreWidget(Container):
 
     def _remove_plot(self) -> None:
         plot, self.band_plot = self.band_plot, None
-        with contextlib.suppress(
-            RuntimeError, AttributeError, LookupError
-        ):  # a window closes with its docks
+        with contextlib.suppress(RuntimeError, AttributeError, LookupError):  # a window closes with its docks
             if plot is not None:
                 if plot.parent() is not None:
                     self._viewer.window.remove_dock_widget(plot)

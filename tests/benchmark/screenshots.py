@@ -17,7 +17,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
-WIDTH, COLOURS = 1000, 128  # of a picture: readable on a page, and small in a repository
+WIDTH, COLOURS = 1000, 256  # of a picture: readable on a page, and small in a repository
 MOST_BYTES = 250_000
 
 
@@ -61,7 +61,7 @@ class Window:
     def show_beside(self) -> None:
         """Show the layers side by side, the first on the left."""
         grid = self.grid
-        grid.enabled, grid.stride, grid.shape = True, -1, (1, len(self.viewer.layers))
+        grid.enabled, grid.stride, grid.shape = True, 1, (1, len(self.viewer.layers))
         self.viewer.reset_view()
 
     def look(self, path: Path) -> None:
@@ -71,7 +71,8 @@ class Window:
         small = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
         for colours in (COLOURS, COLOURS // 2, COLOURS // 4):
             written = io.BytesIO()
-            small.quantize(colours).save(written, "PNG", optimize=True)
+            # of the widest cover, so that the thin curves keep their colours beside the many greys
+            small.quantize(colours, Image.Quantize.MAXCOVERAGE).save(written, "PNG", optimize=True)
             if written.tell() <= MOST_BYTES:
                 break
         path.write_bytes(written.getvalue())
@@ -157,10 +158,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PICTURES, default=list(PICTURES))
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    window = Window()
     for name in arguments.only:
+        window = Window()  # nothing is left from the task before
         PICTURES[name](window, arguments.folder)
-    window.viewer.close()
+        window.viewer.close()
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari.qt.threading import GeneratorWorker, create_worker
+from qtpy.QtCore import QThreadPool
 
 from ..measurement.task import Task, find_task
 from ..pace import Pace
@@ -18,6 +21,21 @@ from .preferences import read_preferences
 
 if TYPE_CHECKING:
     from ..restoration import Progress, Restoration
+
+
+_MS_AT_EXIT = 30_000
+_runs: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_runs() -> None:
+    """Let no worker outlive Qt.
+
+    Napari waits for them only where its event loop ran, and a process that ends without would abort.
+    """
+    for run in list(_runs):
+        run.abandon()
+    QThreadPool.globalInstance().waitForDone(_MS_AT_EXIT)
 
 
 class RestorationFailed(Exception):
@@ -84,6 +102,7 @@ class Run:
 
     def start(self) -> None:
         """Begin."""
+        _runs.add(self)
         self._worker.start()
 
     @property

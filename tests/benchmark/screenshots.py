@@ -24,7 +24,8 @@ MOST_BYTES = 250_000
 class Window:
     """A viewer with the Restore form, and what a user does with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int | None = None) -> None:
+        self._steps = steps
         self.viewer = napari.Viewer()
         self.viewer.window.resize(1240, 900)
         _, self.widget = self.viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
@@ -54,6 +55,8 @@ class Window:
 
     def restore(self) -> None:
         """Press Restore and wait for the result."""
+        if self._steps is not None:
+            self.form.advanced["step_limit"].value = self._steps
         self.press(self.widget.restore_button.native)
         self.wait()
         self.wait(until=lambda: not self.widget.running)
@@ -156,10 +159,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("docs/images"))
     parser.add_argument("--only", nargs="+", choices=PICTURES, default=list(PICTURES))
+    parser.add_argument("--steps", type=int, help="at most, on a slow machine; the pictures then say so")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for name in arguments.only:
-        window = Window()  # nothing is left from the task before
+        window = Window(arguments.steps)  # nothing is left from the task before
         PICTURES[name](window, arguments.folder)
         window.viewer.close()
 

@@ -220,7 +220,9 @@ def _plain_errors() -> Iterator[None]:
         typer.echo(f"napari-dip: {error}", err=True)
         raise typer.Exit(1) from error
     except RuntimeError as error:
-        if "out of memory" not in str(error).lower():
+        from .device import is_out_of_memory
+
+        if not is_out_of_memory(error):
             raise
         typer.echo(
             "napari-dip: the device ran out of memory; use --preset fast, --device cpu or a smaller image.", err=True

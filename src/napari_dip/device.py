@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import traceback
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,6 +63,10 @@ def choose_device(device: str = "auto", precision: Precision = "auto") -> Device
     return DeviceChoice(chosen, precision, f"{_device_name(chosen)} in {precision}: {reason}.")
 
 
+class NotEnoughMemory(ValueError):
+    """What was asked for does not fit the device's memory."""
+
+
 def check_memory(device: str, needed: float) -> None:
     """Refuse what would not fit.
 
@@ -74,15 +79,35 @@ def check_memory(device: str, needed: float) -> None:
 
     Raises
     ------
-    ValueError
+    NotEnoughMemory
         In a sentence that says how much is needed and how much is free.
     """
     free = _free_memory(device)
     if needed > free:
-        raise ValueError(
+        raise NotEnoughMemory(
             f"this would take about {needed / 1e9:.1f} GB of memory, and {_device_name(device)} has {free / 1e9:.1f} GB"
             " free: restore a part of the image, or choose a narrower network (width), fewer runs or another device."
         )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception says that a device's memory was not enough; the CPU's comes as a RuntimeError."""
+    text = str(error).lower()
+    return isinstance(error, torch.cuda.OutOfMemoryError | NotEnoughMemory | MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate" in text)
+    )
+
+
+def return_memory(error: BaseException) -> None:
+    """Give back to the device what a failed run held: what its frames name, and what torch keeps for later.
+
+    A traceback keeps every frame of the run, and these the network, its gradients and the feature maps.
+    """
+    traceback.clear_frames(error.__traceback__)
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def _free_memory(device: str) -> float:

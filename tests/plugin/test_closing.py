@@ -49,3 +49,28 @@ def test_closing_the_window_is_quiet(when: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "Warning" not in done.stderr.replace("DeprecationWarning", "").replace("PydanticDeprecated", "")
+
+
+AT_ONCE = """
+import sys
+import napari
+from skimage import data
+
+viewer = napari.Viewer(show=False)
+viewer.add_image(data.camera()[80:144, 200:264], name="cells")
+_, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+if "running" in sys.argv:
+    widget.start()
+if "closed" in sys.argv:
+    viewer.close()
+"""
+
+
+@pytest.mark.parametrize("how", ["closed", "running", "closed running"])
+def test_a_process_may_end_at_once(how: str) -> None:
+    """Without an event loop, while torch is still being loaded, or a run begins."""
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE, *how.split()], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr

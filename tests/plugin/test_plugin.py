@@ -130,15 +130,15 @@ def test_a_paused_run_waits_and_then_goes_on(viewer, qtbot, camera) -> None:
     widget.start()
     qtbot.waitUntil(lambda: widget.progress.value > 0, timeout=60_000)
     press(qtbot, widget.pause_button)
-    qtbot.waitUntil(lambda: "paused" in widget.status.value, timeout=10_000)
+    qtbot.waitUntil(lambda: "paused" in widget.status.value, timeout=60_000)
     step = widget.progress.value
     qtbot.wait(600)
     assert widget.progress.value == step
     assert widget.pause_button.text == "Resume"
     press(qtbot, widget.pause_button)
-    qtbot.waitUntil(lambda: widget.progress.value > step, timeout=10_000)
+    qtbot.waitUntil(lambda: widget.progress.value > step, timeout=60_000)
     press(qtbot, widget.pause_button)
-    qtbot.waitUntil(lambda: "paused" in widget.status.value, timeout=10_000)
+    qtbot.waitUntil(lambda: "paused" in widget.status.value, timeout=60_000)
     press(qtbot, widget.stop_button)  # a paused run stops, too
     finish(widget, qtbot)
     assert "cells restored" in viewer.layers

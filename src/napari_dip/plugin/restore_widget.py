@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import Container, Label, ProgressBar, PushButton
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
@@ -22,8 +22,9 @@ from .layers import Source, add_over, find_region
 from .narrow_form import pair
 from .outputs import list_outputs, say_pixel_type
 from .record_tools import RecordTools
-from .run import Request, Run
+from .run import OutOfMemory, Request, Run
 from .scrubber import keep_moments
+from .smaller_way_button import SmallerWayButton
 
 if TYPE_CHECKING:
     from ..outcome import Progress, Restoration
@@ -47,6 +48,7 @@ class RestoreWidget(Container):
         self._run: Run | None = None
         self._closed = self._loading = False
         self._preview: Image | None = None
+        self._selected: Layer | None = None  # before the run
         self.band_plot: BandPlot | None = None
         self.form = RestoreForm(napari_viewer)
         self.form.advanced["device"].changed.connect(self._look_for_device)
@@ -83,7 +85,10 @@ class RestoreWidget(Container):
             text.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         rows = [pair(self.restore_button, self.region_button), pair(self.pause_button, self.stop_button)]
         self.record_tools = RecordTools(self._viewer, on_load=self.form.show_record, say=self._say)
-        self.extend([self.form, self.device_line, *rows, self.progress, self.status, self.record_tools])
+        self.smaller_way_button = SmallerWayButton(lambda request: self._start(lambda: request))
+        self.extend([
+            self.form, self.device_line, *rows, self.progress, self.status, self.smaller_way_button, self.record_tools,
+        ])  # fmt: skip
         # magicgui scrolls only what has no parent: a child of the form, but seen through a scroll area
         self.native.layout().insertWidget(0, _scrolling(self.form.native))
         self.native.setMinimumWidth(300)
@@ -98,14 +103,14 @@ class RestoreWidget(Container):
 
     def _look_for_device(self) -> None:
         """Load torch and choose the device in the background; say which."""
-        device = self.form.device
-        worker: FunctionWorker = create_worker(_describe_device, device, _ignore_errors=True)
-        worker.returned.connect(lambda sentence: self._on_device(device, sentence))
+        worker: FunctionWorker = create_worker(_describe_device, self.form.device, _ignore_errors=True)
+        worker.returned.connect(self._on_device)  # a method: a function would keep the form as long as Qt the worker
         worker.start()
 
-    def _on_device(self, device: str, sentence: str) -> None:
+    def _on_device(self, described: tuple[str, str]) -> None:
         if self._closed:
             return
+        device, sentence = described
         if device == self.form.device:  # answers may come in another order
             self.device_line.value = self.device_line.tooltip = sentence
         if not self._loading:
@@ -138,7 +143,8 @@ class RestoreWidget(Container):
         except (ValueError, TypeError) as error:
             self._say_problem(str(error))
             return
-        self._preview = None
+        self._preview, self._selected = None, self._viewer.layers.selection.active
+        self.smaller_way_button.withdraw()
         self._show_running(True)
         self.device_line.value = self.device_line.value.partition(":")[0]  # the tooltip has the reason still
         self.status.value = "starting …"
@@ -218,9 +224,15 @@ class RestoreWidget(Container):
             show_info("It was stopped before anything could be kept.")
 
     def _on_error(self, error: Exception) -> None:
-        if not self._closed:
-            self._remove_preview()
-            self._say_problem(str(error) or type(error).__name__)
+        if self._closed:
+            return
+        self._remove_preview()
+        if self._selected in self._viewer.layers:
+            self._viewer.layers.selection.active = self._selected
+        sentence = str(error) or type(error).__name__
+        if isinstance(error, OutOfMemory) and self._run is not None:
+            sentence = f"{sentence} {self.smaller_way_button.offer(self._run.request)}"
+        self._say_problem(sentence)
 
     def _on_finished(self) -> None:
         self._run = None
@@ -237,6 +249,7 @@ class RestoreWidget(Container):
         preview.name = f"{source.name} {suffix}"  # napari numbers it if there is one
         if layers[-1] is not preview:
             layers.move(layers.index(preview), len(layers))
+            layers.selection.active = preview  # not what was added below it
         self._preview = None
 
     def _remove_preview(self) -> None:
@@ -274,7 +287,7 @@ class RestoreWidget(Container):
     # --------------------------------------------------------------- closing
 
     def close_run(self) -> None:
-        """Stop quietly when the dock or the viewer closes; nothing is touched after this."""
+        """Stop quietly when the dock or the viewer closes; preview and plot go, too. Nothing is touched after this."""
         if self._closed:
             return
         self._closed = True
@@ -284,6 +297,16 @@ class RestoreWidget(Container):
             self.record_tools.forget_viewer()
             if self.band_plot is not None:
                 self.band_plot.forget_viewer()
+            self._remove_preview()
+            QTimer.singleShot(0, self._remove_plot)  # not amid the closing of another dock, or of the window
+
+    def _remove_plot(self) -> None:
+        plot, self.band_plot = self.band_plot, None
+        with contextlib.suppress(RuntimeError, AttributeError, LookupError):  # a window closes with its docks
+            if plot is not None:
+                if plot.parent() is not None:
+                    self._viewer.window.remove_dock_widget(plot)
+                plot.deleteLater()
 
 
 class _ClosingWatcher(QObject):
@@ -311,13 +334,14 @@ def _scrolling(content: QWidget) -> QScrollArea:
     return area
 
 
-def _describe_device(device: str) -> str:
+def _describe_device(device: str) -> tuple[str, str]:
+    """Return the device that was asked for, and in a sentence what will be used."""
     from ..device import choose_device
 
     try:
-        return choose_device(device).reason
+        return device, choose_device(device).reason
     except ValueError as error:
-        return str(error)
+        return device, str(error)
 
 
 def _load_engine() -> None:

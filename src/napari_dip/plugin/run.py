@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari.qt.threading import GeneratorWorker, create_worker
+from qtpy.QtCore import QThreadPool
 
 from ..measurement.task import Task, find_task
 from ..pace import Pace
@@ -19,8 +22,27 @@ if TYPE_CHECKING:
     from ..outcome import Progress, Restoration
 
 
+_MS_AT_EXIT = 30_000
+_runs: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_runs() -> None:
+    """Let no worker outlive Qt.
+
+    Napari waits for them only where its event loop ran, and a process that ends without would abort.
+    """
+    for run in list(_runs):
+        run.abandon()
+    QThreadPool.globalInstance().waitForDone(_MS_AT_EXIT)
+
+
 class RestorationFailed(Exception):
     """What the engine could not do, in a sentence. No RuntimeError: napari's worker would swallow it."""
+
+
+class OutOfMemory(RestorationFailed):
+    """What was asked for did not fit; the memory has been given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +104,7 @@ class Run:
 
     def start(self) -> None:
         """Begin."""
+        _runs.add(self)
         self._worker.start()
 
     @property
@@ -127,6 +150,7 @@ def restore_in_worker(
     request: Request, stop: threading.Event, may_go_on: threading.Event
 ) -> Generator[Progress, None, Restoration]:
     """Run the engine in napari's worker: previews by the clock, errors that the worker does not swallow."""
+    from ..device import NotEnoughMemory, return_memory
     from ..restoration import restore_steps
 
     try:
@@ -144,14 +168,21 @@ def restore_in_worker(
                 return progress.result
             yield progress
             may_go_on.wait()
-    except RuntimeError as error:  # torch's own, out of memory included
-        raise RestorationFailed(explain_failure(error)) from error
-    raise RestorationFailed("the run ended without a result.")
+    except (RuntimeError, MemoryError, NotEnoughMemory) as error:  # torch's own, out of memory included
+        failure = explain_failure(error)
+        return_memory(error)
+    else:
+        failure = RestorationFailed("the run ended without a result.")
+    raise failure  # beyond the except clause: chained to it, the error would keep the run's frames
 
 
-def explain_failure(error: RuntimeError) -> str:
-    """Say in a sentence what torch could not do, and what to try instead."""
+def explain_failure(error: Exception) -> RestorationFailed:
+    """Say in a sentence what torch could not do."""
+    from ..device import NotEnoughMemory, is_out_of_memory
+
     text = str(error)
-    if "out of memory" in text.lower() or "can't allocate" in text.lower():
-        return "the device ran out of memory; choose Fast, the device cpu, or a smaller image."
-    return f"the restoration failed: {text.splitlines()[0] if text else type(error).__name__}"
+    if isinstance(error, NotEnoughMemory):
+        return OutOfMemory(f"{text.partition(':')[0]}.")
+    if is_out_of_memory(error):
+        return OutOfMemory("the device ran out of memory.")
+    return RestorationFailed(f"the restoration failed: {text.splitlines()[0] if text else type(error).__name__}")

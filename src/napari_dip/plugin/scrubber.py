@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QWidget
 from .layers import add_over
 from .outputs import list_outputs
 from .preferences import read_preferences
-from .run import Request, RestorationFailed, explain_failure
+from .run import Request, explain_failure
 
 if TYPE_CHECKING:
     from ..outcome import Moment, Restoration
@@ -202,5 +202,6 @@ def read_moment(waiting: list[Moment]) -> Restoration:
     """
     try:
         return waiting.pop().restoration()
-    except RuntimeError as error:
-        raise RestorationFailed(explain_failure(error)) from error
+    except (RuntimeError, MemoryError) as error:
+        failure = explain_failure(error)
+    raise failure

@@ -1,0 +1,48 @@
+"""The button that offers a smaller way when the memory was not enough."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from magicgui.widgets import PushButton
+
+from ..smaller_way import find_smaller_way
+from .run import Request
+
+
+class SmallerWayButton(PushButton):
+    """Hidden until a run did not fit; starts the same run in the next smaller way.
+
+    Parameters
+    ----------
+    start : callable
+        Called with the request to start.
+    """
+
+    def __init__(self, start: Callable[[Request], None]) -> None:
+        super().__init__(name="smaller_way_button", text="", visible=False)
+        self._start = start
+        self._request: Request | None = None
+        self.changed.connect(self._try)
+
+    def offer(self, failed: Request) -> str:
+        """Offer what is smaller than the request that failed, and return what to say of it."""
+        rows, columns = failed.source.image.shape[:2]
+        way = find_smaller_way(failed.settings, failed.task, (rows, columns))
+        if way is None:
+            return "There is no smaller way: close other programs, or restore a smaller image."
+        source = failed.source if way.region is None else failed.source.cut(way.region)
+        self._request = dataclasses.replace(failed, source=source, settings=way.settings)
+        self.text = f"Try {way.words.partition(',')[0]}"
+        self.tooltip = f"The same image and task, with {way.words}."
+        self.visible = True
+        return f"The layers are as they were. The next smaller way: {way.words}."
+
+    def withdraw(self) -> None:
+        """Forget the request; the button goes."""
+        self._request, self.visible = None, False
+
+    def _try(self) -> None:
+        if self._request is not None:
+            self._start(self._request)

@@ -1,0 +1,70 @@
+"""When a run does not fit the memory: the next smaller way to do it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from .measurement.task import find_task
+from .settings import Settings
+
+_NARROWEST = 16  # channels; below, hardly anything is restored
+_SIDE = 192  # pixels, of a part to try on
+_WIDTH, _WIDTH_WITH_PARTNER = 64, 32  # of width="auto", where nothing has been resolved yet
+
+
+@dataclass(frozen=True, slots=True)
+class SmallerWay:
+    """Another way to do the same, that takes less memory.
+
+    Attributes
+    ----------
+    settings : Settings
+    words : str
+        What is smaller, to follow "Try".
+    region : tuple of slice or None
+        The rows and columns, if only a part can be done.
+    """
+
+    settings: Settings
+    words: str
+    region: tuple[slice, slice] | None = None
+
+
+def find_smaller_way(settings: Settings, task: str, size: tuple[int, int]) -> SmallerWay | None:
+    """Return the next smaller way: fewer runs, a narrower network, the CPU, a part; None if there is none left.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the run that did not fit.
+    task : str
+    size : (int, int)
+        Rows and columns of the image.
+    """
+    runs = 4 if settings.uncertainty and settings.runs == 1 else settings.runs
+    if runs > 1:
+        without = " and no uncertainty" if settings.uncertainty else ""
+        fewer = dataclasses.replace(settings, runs=1, uncertainty=False)
+        return SmallerWay(fewer, f"one network instead of {runs}{without}")
+    width = settings.width
+    if width == "auto":
+        width = _WIDTH_WITH_PARTNER if settings.partner and find_task(task).noise_is_independent else _WIDTH
+    if width > _NARROWEST:
+        narrower = max(_NARROWEST, width // 2)
+        return SmallerWay(
+            dataclasses.replace(settings, width=narrower), f"a narrower network, {narrower} channels instead of {width}"
+        )
+    if settings.device != "cpu":
+        return SmallerWay(dataclasses.replace(settings, device="cpu"), "the CPU, which is slower")
+    if max(size) > _SIDE:
+        rows, columns = (_middle(side) for side in size)
+        return SmallerWay(
+            settings, f"the middle {rows.stop - rows.start} x {columns.stop - columns.start} pixels", (rows, columns)
+        )
+    return None
+
+
+def _middle(side: int) -> slice:
+    first = max(0, (side - _SIDE) // 2)
+    return slice(first, min(side, first + _SIDE))

@@ -1,0 +1,189 @@
+"""A user's hands and eyes: real clicks and keys in a real window, and ears for every warning."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from magicgui.widgets import ComboBox
+from napari.utils.notifications import NotificationSeverity, notification_manager
+from qtpy.QtCore import QPoint, Qt, QtMsgType, qInstallMessageHandler
+from qtpy.QtWidgets import QAbstractSpinBox, QLineEdit, QScrollArea, QWidget
+
+_LEFT = Qt.MouseButton.LeftButton
+_NO_FAULTS = (  # of Qt and of the display, about themselves; each whole message, so that nothing else hides behind them
+    r"This plugin does not support propagateSizeHints\(\)",  # the offscreen platform
+    r"QStandardPaths: .*XDG_RUNTIME_DIR.*",  # a machine without a login session
+    r"This plugin does not support raise\(\)",
+)
+
+
+@pytest.fixture
+def quiet() -> Iterator[list[str]]:
+    """Hear what Qt and napari complain about, until everything is closed; fail if there was anything.
+
+    napari's worker turns the Python warnings of its thread into notifications, so that they are heard, too.
+    """
+    heard: list[str] = []
+
+    def hear_qt(kind: QtMsgType, context: object, text: str | None) -> None:
+        loud = kind not in (QtMsgType.QtDebugMsg, QtMsgType.QtInfoMsg)
+        if loud and not any(re.fullmatch(each, text or "") for each in _NO_FAULTS):
+            heard.append(f"Qt: {text}")
+
+    def hear_napari(notification: object) -> None:
+        if NotificationSeverity(notification.severity) >= NotificationSeverity.WARNING:
+            heard.append(f"napari: {notification.message}")
+
+    before = qInstallMessageHandler(hear_qt)
+    notification_manager.notification_ready.connect(hear_napari)
+    yield heard
+    notification_manager.notification_ready.disconnect(hear_napari)
+    qInstallMessageHandler(before)
+    assert heard == []
+
+
+class Hands:
+    """Clicks and keys on a Restore form in a window that is shown.
+
+    Parameters
+    ----------
+    qtbot
+    viewer
+    folder : Path
+        Where ``look`` leaves its screenshots.
+    """
+
+    def __init__(self, qtbot, viewer, folder: Path) -> None:
+        self._qtbot, self.viewer, self._folder = qtbot, viewer, folder
+        viewer.window.resize(1380, 960)
+        self.dock, self.widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+        self.form = self.widget.form
+        self.wait_until(lambda: self.widget.band_plot is not None)  # torch is loaded
+
+    @property
+    def camera(self):
+        return getattr(self.viewer, "scene", self.viewer).camera  # napari 0.9 moved it
+
+    def wait_until(self, happened: Callable[[], bool], seconds: float = 90) -> None:
+        self._qtbot.waitUntil(happened, timeout=int(1000 * seconds))
+
+    def press(self, button) -> None:
+        """Click in the middle of a button, as far as it can be seen and is enabled."""
+        native = getattr(button, "native", button)
+        self._bring_into_view(native)
+        assert native.isVisible(), button
+        assert native.isEnabled(), button
+        self._qtbot.mouseClick(native, _LEFT)
+
+    def tick(self, box) -> None:
+        """Click on a check box's mark, where it is; its middle may lie beside the text."""
+        self._bring_into_view(box.native)
+        self._qtbot.mouseClick(box.native, _LEFT, pos=QPoint(9, box.native.height() // 2))
+        assert box.value
+
+    def choose(self, combo: ComboBox, text: str) -> None:
+        """Open a combo box with the mouse and click on the entry with that text."""
+        native = combo.native
+        self._bring_into_view(native)
+        assert native.isVisible(), combo
+        row = native.findText(text)
+        assert row >= 0, f"{text} is not among {[native.itemText(n) for n in range(native.count())]}"
+        native.showPopup()
+        view = native.view()
+        self._qtbot.waitUntil(view.isVisible)
+        view.scrollTo(native.model().index(row, native.modelColumn()))
+        place = view.visualRect(native.model().index(row, native.modelColumn())).center()
+        self._qtbot.mouseClick(view.viewport(), _LEFT, pos=place)
+        self._qtbot.waitUntil(lambda: native.currentText() == text)
+
+    def choose_by_keys(self, combo: ComboBox, text: str) -> None:
+        """Reach an entry with the arrow keys."""
+        native = combo.native
+        self._bring_into_view(native)
+        native.setFocus()
+        self._qtbot.keyClick(native, Qt.Key.Key_Home)
+        for _ in range(native.count()):
+            if native.currentText() == text:
+                return
+            self._qtbot.keyClick(native, Qt.Key.Key_Down)
+        raise AssertionError(f"{text} is not among {[native.itemText(n) for n in range(native.count())]}")
+
+    def type_into(self, field, text: str) -> None:
+        """Replace what a line or a number field holds."""
+        native = field.native
+        self._bring_into_view(native)
+        assert native.isVisible(), field
+        line = native if isinstance(native, QLineEdit) else native.findChild(QLineEdit)
+        assert line is not None
+        line.setFocus()
+        line.selectAll()
+        self._qtbot.keyClicks(line, text)
+        self._qtbot.keyClick(line, Qt.Key.Key_Return)
+        if isinstance(native, QAbstractSpinBox):
+            assert float(native.value()) == float(text)
+
+    def make_network_small(self, steps: int) -> None:
+        """Unfold Advanced, type what makes a run take seconds, and fold it again: as a user could."""
+        self.press(self.form.advanced_shown)
+        self.type_into(self.form.advanced["width"], "8")
+        self.type_into(self.form.advanced["levels"], "3")
+        self.type_into(self.form.advanced["device"], "cpu")
+        self.type_into(self.form.advanced["step_limit"], str(steps))
+        self.press(self.form.advanced_shown)
+
+    def stroke(self, corners: list[tuple[float, float]]) -> None:
+        """Draw with the mouse over the canvas, through these rows and columns of the world."""
+        canvas = self.viewer.window._qt_viewer.canvas
+        native, camera = canvas.native, self.camera
+        middle = np.array([native.height(), native.width()]) / 2
+
+        def place(corner: tuple[float, float]) -> QPoint:
+            row, column = middle + (np.array(corner) - camera.center[-2:]) * camera.zoom
+            return QPoint(round(column), round(row))
+
+        self._qtbot.mouseMove(native, place(corners[0]))
+        self._qtbot.mousePress(native, _LEFT, pos=place(corners[0]))
+        for corner in corners[1:]:
+            self._qtbot.mouseMove(native, place(corner))
+            self._qtbot.wait(20)
+        self._qtbot.mouseRelease(native, _LEFT, pos=place(corners[-1]))
+
+    def finish(self) -> None:
+        self.wait_until(lambda: not self.widget.running)
+
+    def names(self) -> list[str]:
+        return [layer.name for layer in self.viewer.layers]
+
+    def look(self, name: str) -> None:
+        """Leave a screenshot of the whole window."""
+        self._qtbot.wait(300)
+        path = self._folder / f"{name}.png"
+        self.viewer.screenshot(str(path), canvas_only=False)
+        assert path.stat().st_size > 10_000
+
+    def _bring_into_view(self, native: QWidget) -> None:
+        parent = native.parentWidget()
+        while parent is not None and not isinstance(parent, QScrollArea):
+            parent = parent.parentWidget()
+        if parent is not None:
+            parent.ensureWidgetVisible(native)
+            self._qtbot.wait(10)
+
+
+@pytest.fixture
+def screenshots(tmp_path) -> Path:
+    """Where screenshots go: the folder that JOURNEY_SCREENSHOTS names, or else pytest's own."""
+    folder = Path(os.environ.get("JOURNEY_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def hands(quiet, make_napari_viewer, qtbot, screenshots) -> Hands:
+    """A viewer whose window is shown, with the Restore form open beside it."""
+    return Hands(qtbot, make_napari_viewer(show=True), screenshots)

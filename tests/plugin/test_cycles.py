@@ -1,0 +1,78 @@
+"""Open, start, stop and close over and over: nothing is left behind, whatever was closed when."""
+
+import dataclasses
+import gc
+import os
+import threading
+import weakref
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from qtpy.QtCore import QThreadPool
+
+import napari_dip
+
+CYCLES, WARM_UP = 50, 15
+
+MOST_GROWTH = 0.25e6  # bytes a cycle; one run of this size that stays takes more than 1 MB
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch):
+    """The form's presets with a small network and without filters, so that a cycle takes a second."""
+    preset = napari_dip.Settings.preset
+
+    def small(name):
+        return dataclasses.replace(preset(name), width=8, levels=3, partner=False)
+
+    monkeypatch.setattr(napari_dip.Settings, "preset", staticmethod(small))
+
+
+def settle(qtbot) -> None:
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=60_000)
+    qtbot.wait(100)  # what is queued to be deleted
+    gc.collect()
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+def test_fifty_runs_leave_nothing_behind(quiet, make_napari_viewer, qtbot, camera) -> None:
+    viewer = make_napari_viewer(show=True)
+    image = viewer.add_image(camera, name="cells")
+    process = psutil.Process()
+    memory, handles, threads, device_memory = [], [], [], []
+    left: list[weakref.ref] = []
+    for cycle in range(CYCLES):
+        dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+        widget.form.advanced["step_limit"].value = 100_000
+        widget.start()
+        qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
+        worker = widget._run._worker
+        if cycle % 3 == 0:  # else it is closed in mid-run
+            widget.stop_and_keep()
+            qtbot.waitUntil(lambda widget=widget: not widget.running, timeout=60_000)
+        left += [weakref.ref(each) for each in (widget, widget.band_plot, widget.form, viewer.layers[-1])]
+        viewer.window.remove_dock_widget(dock)
+        qtbot.waitUntil(lambda worker=worker: not worker.is_running, timeout=60_000)
+        for layer in list(viewer.layers):
+            if layer is not image:
+                viewer.layers.remove(layer)
+        del dock, widget, worker
+        layer = None
+        settle(qtbot)
+        memory.append(process.memory_info().rss)
+        handles.append(process.num_fds() if os.name == "posix" else 0)
+        threads.append(threading.active_count())
+        device_memory.append(torch.cuda.memory_allocated() if torch.cuda.is_available() else 0)
+    cycles = np.arange(CYCLES - WARM_UP)
+    growth = np.polyfit(cycles, memory[WARM_UP:], 1)[0]
+    print(f"growth {growth / 1e3:.0f} kB a cycle; {memory[0] / 1e6:.0f}, {memory[WARM_UP] / 1e6:.0f} … "
+          f"{memory[-1] / 1e6:.0f} MB; handles {handles}; threads {threads}")  # fmt: skip
+    gc.collect()
+    assert [type(each()).__name__ for each in left if each() is not None] == []
+    assert max(threads[WARM_UP:]) <= threads[WARM_UP]
+    assert max(handles[WARM_UP:]) <= handles[WARM_UP]
+    assert device_memory[-1] <= device_memory[WARM_UP]
+    assert growth < MOST_GROWTH

@@ -1,0 +1,183 @@
+"""Seven jobs as a user does them: in a real window, with clicks and keys, each with a screenshot, none with a warning.
+
+JOURNEY_SCREENSHOTS=folder keeps the screenshots.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QPushButton
+from skimage.draw import line
+
+import napari_dip
+from napari_dip.samples import noisy_fluorescence, noisy_photograph, small_photograph
+
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.filterwarnings(
+        "error",
+        "ignore::pydantic.warnings.PydanticDeprecatedSince20",  # napari and npe2 use pydantic so; we do not use it
+    ),
+]
+
+SIDE = 96
+ENDLESS = 100_000  # steps, of a run that is stopped by hand
+
+
+def test_denoise(hands) -> None:
+    noisy = noisy_fluorescence(side=SIDE).degraded
+    image = hands.viewer.add_image(noisy, name="cells", scale=(0.1, 0.1), units=("um", "um"))
+    hands.viewer.reset_view()
+    hands.choose(hands.form.task, "Remove noise")
+    hands.choose(hands.form.quality, "Fast")
+    hands.tick(hands.form.residual)
+    hands.make_network_small(steps=120)
+    hands.press(hands.widget.restore_button)
+    hands.finish()
+    hands.look("denoise")
+
+    assert hands.names() == ["cells", "cells residual", "cells restored"]
+    restored = hands.viewer.layers["cells restored"]
+    np.testing.assert_allclose(restored.scale, image.scale)
+    np.testing.assert_array_equal(image.data, noisy)
+    assert restored.data.std() < noisy.std()
+    assert hands.widget.status.value.startswith("Done")
+
+
+def test_inpaint_from_painted_labels(hands, qtbot) -> None:
+    scratched = noisy_photograph(side=SIDE).truth.copy()
+    scratches = [[(20, 10), (20, 80)], [(50, 20), (80, 60), (80, 80)]]  # row, column
+    for scratch in scratches:
+        for start, end in itertools.pairwise(scratch):
+            rows, columns = line(*start, *end)
+            for shift in (-1, 0, 1):
+                scratched[rows + shift, columns] = 255
+    hands.viewer.add_image(scratched, name="photograph")
+    hands.viewer.reset_view()
+    window = hands.viewer.window._qt_viewer
+    hands.press(window.layerButtons.newLabelsButton)
+    labels = hands.viewer.layers[-1]
+    hands.press(window.controls.widgets[labels].paint_button)
+    qtbot.wait(300)
+    for scratch in scratches:
+        hands.stroke(scratch)
+    painted = np.asarray(labels.data) > 0
+    assert painted[20, 15:75].all()
+    hands.choose(hands.form.image, "photograph")
+    hands.choose_by_keys(hands.form.task, "Fill in missing pixels")
+    hands.choose(hands.form.mask, labels.name)
+    hands.make_network_small(steps=120)
+    hands.look("inpaint_painted")
+    hands.press(hands.widget.restore_button)
+    hands.finish()
+    labels.visible = False
+    hands.look("inpaint")
+
+    restored = hands.viewer.layers["photograph restored"].data
+    np.testing.assert_array_equal(restored[~painted], scratched[~painted])
+    assert not np.array_equal(restored[painted], scratched[painted])
+
+
+def test_enhance(hands) -> None:
+    truth = noisy_photograph(side=SIDE).truth
+    hands.viewer.add_image(truth, name="photograph")
+    hands.viewer.reset_view()
+    hands.choose(hands.form.task, "Enhance detail")
+    hands.type_into(hands.form.detail_amount, "1.5")
+    hands.make_network_small(steps=120)
+    hands.press(hands.widget.restore_button)
+    hands.finish()
+    hands.look("enhance")
+
+    assert hands.names() == ["photograph", "photograph smoothed", "photograph detail-enhanced"]
+    enhanced, smoothed = (hands.viewer.layers[name].data for name in hands.names()[:0:-1])
+    np.testing.assert_allclose(enhanced, truth + 1.5 * (truth - smoothed), atol=0.02)
+
+
+def test_enlarge(hands) -> None:
+    small = small_photograph(side=48).degraded
+    hands.viewer.add_image(small, name="small")
+    hands.viewer.reset_view()
+    hands.choose_by_keys(hands.form.task, "Enlarge")
+    hands.type_into(hands.form.factor, "3")
+    hands.make_network_small(steps=120)
+    hands.press(hands.widget.restore_button)
+    hands.finish()
+    hands.look("enlarge")
+
+    large = hands.viewer.layers["small restored"]
+    assert large.data.shape == (144, 144)
+    for end, outwards in ((0, -0.5), (1, 0.5)):  # from the centres of pixels to their edges
+        edges = [layer.extent.world[end] + outwards * layer.scale for layer in hands.viewer.layers]
+        np.testing.assert_allclose(edges[0], edges[1])
+
+
+def test_preview_region_then_whole(hands, qtbot) -> None:
+    noisy = noisy_fluorescence(side=SIDE).degraded
+    hands.viewer.add_image(noisy, name="cells")
+    hands.viewer.reset_view()
+    hands.camera.zoom *= 2
+    qtbot.wait(300)
+    hands.choose(hands.form.quality, "Fast")
+    hands.make_network_small(steps=120)
+    hands.press(hands.widget.region_button)
+    hands.finish()
+    hands.look("region")
+    region = hands.viewer.layers["cells region restored"]
+    assert max(region.data.shape) < SIDE
+    hands.choose(hands.form.image, "cells")
+    hands.press(hands.widget.restore_button)
+    hands.finish()
+    hands.viewer.reset_view()
+    hands.look("region_then_whole")
+
+    assert hands.names() == ["cells", "cells region restored", "cells restored"]
+    assert hands.viewer.layers["cells restored"].data.shape == noisy.shape
+
+
+def test_stop_and_keep_then_use_another_moment(hands, qtbot) -> None:
+    noisy = noisy_photograph(side=SIDE).degraded
+    hands.viewer.add_image(noisy, name="photograph")
+    hands.viewer.reset_view()
+    hands.make_network_small(steps=ENDLESS)
+    hands.press(hands.widget.restore_button)
+    hands.wait_until(lambda: len(hands.widget.band_plot.steps) > 5)
+    hands.look("stop_running")
+    hands.press(hands.widget.stop_button)
+    hands.finish()
+    kept = hands.viewer.layers["photograph restored"]
+    scrubber = hands.widget.band_plot.scrubber
+    hands.wait_until(scrubber.isVisible)
+    scrubber.slider.setFocus()
+    away = Qt.Key.Key_Left if scrubber.slider.value() > 0 else Qt.Key.Key_Right
+    qtbot.keyClick(scrubber.slider, away)
+    hands.wait_until(scrubber.use_button.isEnabled)
+    hands.look("stop_scrubbed")
+    hands.press(scrubber.use_button)
+    hands.look("stop_used")
+
+    assert hands.names() == ["photograph", "photograph restored", "photograph restored [1]"]
+    used = hands.viewer.layers["photograph restored [1]"]
+    assert kept.metadata["napari-dip"]["stop_reason"] == napari_dip.StopReason.USER.value
+    assert used.metadata["napari-dip"]["stop_reason"] == napari_dip.StopReason.CHOSEN.value
+    assert used.metadata["napari-dip"]["step"] != kept.metadata["napari-dip"]["step"]
+
+
+def test_close_in_mid_run(hands, qtbot) -> None:
+    hands.viewer.add_image(noisy_fluorescence(side=SIDE).degraded, name="cells")
+    hands.viewer.reset_view()
+    hands.make_network_small(steps=ENDLESS)
+    hands.press(hands.widget.restore_button)
+    hands.wait_until(lambda: "cells preview" in hands.viewer.layers)
+    hands.look("close_running")
+    worker = hands.widget._run._worker
+    (close_button,) = (
+        button for button in hands.dock.titleBarWidget().findChildren(QPushButton) if "close" in button.toolTip()
+    )
+    hands.press(close_button)
+    hands.wait_until(lambda: not worker.is_running)
+    qtbot.wait(300)
+    hands.look("close_closed")
+    assert hands.names() == ["cells"]

@@ -1,0 +1,86 @@
+"""What README and docs tell to type does what they say: every Python block and every command of ours is run.
+
+Images of the names that the pages use are made here, small; commands get few steps and the pages stay as they are.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skimage import data, io
+from typer.testing import CliRunner
+
+from napari_dip.command_line import app
+from napari_dip.image_files import read_image
+from napari_dip.samples import noisy_fluorescence, scratched_photograph, small_photograph
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FEW_STEPS = ["--set", "step_limit=10", "--set", "smoothed_steps=10"]
+_ELSEWHERE = ("pip install", "python tests/benchmark/", ".ci/run", "git clone")  # .ci/run and test_benchmark_scripts
+
+
+def _blocks() -> list:
+    return [
+        pytest.param(code, id=f"{page.name}-{number}")
+        for page in PAGES
+        for number, code in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S))
+    ]
+
+
+def _commands() -> list:
+    found = []
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+        for line in re.findall(r"^    (\S.*)$", text, re.M):
+            for part in line.split("&&"):
+                if part.strip().startswith("napari-dip "):
+                    found.append(pytest.param(part.split()[1:], id=f"{page.name}: {part.strip()}"))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch) -> Path:
+    """A folder with the images that the pages speak of."""
+    monkeypatch.chdir(tmp_path)
+    noisy, scratched = noisy_fluorescence(side=48).degraded, scratched_photograph(side=48)
+    assert scratched.mask is not None
+    for name in ("noisy.tif", "cells.tif"):
+        io.imsave(name, noisy, check_contrast=False)
+    io.imsave("small.tif", small_photograph(side=24).degraded, check_contrast=False)
+    io.imsave("scratched.png", scratched.degraded, check_contrast=False)
+    io.imsave("scratches.png", scratched.mask.astype(np.uint8) * 255, check_contrast=False)
+    io.imsave("photo.jpg", data.camera()[:64, :64], quality=10, check_contrast=False)
+    return tmp_path
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("code", _blocks())
+def test_python_blocks_run(code: str) -> None:
+    exec(compile(code, "block", "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("words", _commands())
+def test_commands_run(words: list[str], folder: Path) -> None:
+    files = [word for word in words[1:] if re.search(r"\.(tif|png|jpg)$", word)]
+    helped = "--help" in words or words[0] == "demo"
+    done = CliRunner().invoke(app, words if helped else [*words, *FEW_STEPS])
+    assert done.exit_code == 0, done.output
+    for name in files:
+        assert read_image(folder / name).size, name
+
+
+def test_the_pages_name_what_is_there() -> None:
+    """Links and pictures lead somewhere, and no command line of another kind slips in untested."""
+    assert _blocks()
+    assert _commands()
+    for page in PAGES:
+        text = page.read_text()
+        for target in re.findall(r"\]\(([^)#\s]+)\)", text):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links {target}"
+        for line in re.findall(r"^    ((?:napari-dip|python|pip|git|\.ci/)\S* .*|\.ci/run.*)$", text, re.M):
+            for part in line.split("&&"):
+                assert part.strip().startswith(("napari-dip ", *_ELSEWHERE)), f"{page.name}: {part}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from .many.stack import PlaneProgress, restore_stack
     from .optimisation.stopping import StopReason
     from .outcome import Moment, Progress, Report, Restoration
     from .pixel_type import as_dtype
@@ -22,11 +23,13 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = version("napari-dip")
 __all__ = [
-    "Moment", "Progress", "Record", "Report", "Restoration", "Settings", "StopReason", "as_dtype", "restore",
-    "restore_steps",
+    "Moment", "PlaneProgress", "Progress", "Record", "Report", "Restoration", "Settings", "StopReason", "as_dtype",
+    "restore", "restore_stack", "restore_steps",
 ]  # fmt: skip
-_HOMES = {"Record": ".record", "StopReason": ".optimisation.stopping", "as_dtype": ".pixel_type"} | dict.fromkeys(
-    ("Moment", "Progress", "Report", "Restoration"), ".outcome"
+_HOMES = (
+    {"Record": ".record", "StopReason": ".optimisation.stopping", "as_dtype": ".pixel_type"}
+    | dict.fromkeys(("Moment", "Progress", "Report", "Restoration"), ".outcome")
+    | dict.fromkeys(("PlaneProgress", "restore_stack"), ".many.stack")
 )
 
 

@@ -82,7 +82,7 @@ def check_memory(device: str, needed: float) -> None:
     NotEnoughMemory
         In a sentence that says how much is needed and how much is free.
     """
-    free = _free_memory(device)
+    free = free_memory(device)
     if needed > free:
         raise NotEnoughMemory(
             f"this would take about {needed / 1e9:.1f} GB of memory, and {_device_name(device)} has {free / 1e9:.1f} GB"
@@ -110,7 +110,7 @@ def return_memory(error: BaseException) -> None:
         torch.mps.empty_cache()
 
 
-def _free_memory(device: str) -> float:
+def free_memory(device: str) -> float:
     """Return the bytes that can still be had."""
     match torch.device(device).type:
         case "cuda":

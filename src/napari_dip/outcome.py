@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from .record import Record
 from .settings import Settings
 
 if TYPE_CHECKING:
+    import torch
+
     from .optimisation.stopping import StopReason
 
 
@@ -65,6 +67,22 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class WarmStart:
+    """Where a fit can begin instead of afresh.
+
+    Attributes
+    ----------
+    network : mapping
+        The weights as they were at the step that was chosen.
+    lambda_step : int
+        The step whose λ they obeyed: the schedule goes on from there.
+    """
+
+    network: Mapping[str, torch.Tensor]
+    lambda_step: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Restoration:
     """A finished restoration.
 
@@ -96,6 +114,8 @@ class Restoration:
     moments : tuple of Moment
         Steps of the run that were kept, in order, if ``Settings.snapshots`` asked for them: earlier ones, this one, and
         later ones. For the task "enhance" there are none.
+    warm_start : WarmStart or None
+        Where a similar image can begin, if that was asked for.
     """
 
     restored: NDArray[np.float32]
@@ -110,6 +130,7 @@ class Restoration:
     settings: Settings
     record: Record
     moments: tuple[Moment, ...] = ()
+    warm_start: WarmStart | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,7 +30,9 @@ def write_script(record: Record) -> str:
     """
     given, output = record.given, record.output
     if given is None:
-        raise ValueError("this record is of an older version, which did not keep what a script needs.")
+        raise ValueError(
+            "this record does not say what a script needs: it is of an older version, or of an image restored in tiles."
+        )
     of = given.layer or "the image"
     versions = ", ".join(f"{name} {number}" for name, number in record.versions.items())
     comments = [
@@ -64,6 +66,8 @@ def write_script(record: Record) -> str:
     if record.factor is not None:
         arguments.append(f"factor={record.factor}")
     arguments.append("settings=settings")
+    if not given.colours:
+        arguments.append("colours=False")
     if given.quantisation_table is not None:
         arguments.append("quantisation_table=quantisation_table")
     if user_stopped:

@@ -22,10 +22,11 @@ from .image_tensor import ImageTensor, to_tensor
 from .measurement.data_term import DataTerm, data_term_of
 from .measurement.missing_pixels import choose_held_out, widest_hole
 from .measurement.task import Task, find_task
+from .measurement.whole_image import WholeImage
 from .optimisation.fit import Fit, Measures
 from .optimisation.snapshots import Snapshot, Snapshots
 from .optimisation.stopping import StopReason, choose_rule
-from .outcome import Moment, Progress, Report, Restoration
+from .outcome import Moment, Progress, Report, Restoration, WarmStart
 from .pace import StepTimer
 from .prior.networks import NETWORKS, Architecture, fixed_input
 from .record import Given, Record, describe_given, read_versions
@@ -38,6 +39,7 @@ _HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
 _WIDTH, _WIDTH_WITH_PARTNER = 64, 32  # of width="auto"
 _RUNS_FOR_UNCERTAINTY = 4
 _BYTES_OF_LIBRARIES, _BYTES_PER_PIXEL_BESIDE = 200e6, 130  # beside the network; as tests/benchmark/speed.py measured
+_BYTES_PER_PIXEL_OF_PARTNER = 1100  # and channel: all blocks of 8 x 8, of three images, and what passes
 _FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2  # λ of lipschitz_bound="auto"
 
 
@@ -49,6 +51,7 @@ def restore(
     settings: Settings | None = None,
     *,
     quantisation_table: ArrayLike | None = None,
+    colours: bool = True,
 ) -> Restoration:
     """Restore one image with a controlled deep image prior.
 
@@ -68,6 +71,10 @@ def restore(
         For deblocking: the ``(8, 8)`` luminance steps of the JPEG, vertical frequency first, of intensities from 0 to
         255. By default they are estimated from the pixels; where that fails, and for RGB, the data term is plain
         squared error.
+    colours : bool
+        Whether the channels of the image are colours of one light. If not, there may be any number of them, none is
+        alpha, and each has an intensity range and a noise of its own; one network draws them all, so that they share
+        their structure.
 
     Returns
     -------
@@ -83,8 +90,9 @@ def restore(
     Shi, Mettes, Maji, Snoek: On Measuring and Controlling the Spectral Bias of the Deep Image Prior, IJCV 2022.
     """
     steps = restore_steps(
-        image, mask, task, factor, settings, quantisation_table=quantisation_table, report_wanted=lambda: False
-    )
+        image, mask, task, factor, settings, quantisation_table=quantisation_table, colours=colours,
+        report_wanted=lambda: False,
+    )  # fmt: skip
     (last,) = deque(steps, maxlen=1)
     assert last.result is not None
     return last.result
@@ -98,6 +106,10 @@ def restore_steps(
     settings: Settings | None = None,
     *,
     quantisation_table: ArrayLike | None = None,
+    colours: bool = True,
+    whole: WholeImage | None = None,
+    start: WarmStart | None = None,
+    keep_network: bool = False,
     stop_requested: Callable[[], bool] = lambda: False,
     report_wanted: Callable[[], bool] = lambda: True,
     quick_estimates: bool = False,
@@ -108,6 +120,12 @@ def restore_steps(
 
     Parameters
     ----------
+    whole : WholeImage, optional
+        If the image is a part of another: what is known of that, so that all parts are restored alike.
+    start : WarmStart, optional
+        Where the fit begins: as it ended for a similar image of the same size and settings. By default afresh.
+    keep_network : bool
+        Whether the result is to hold the network for such a start.
     stop_requested : callable
         Asked after every step; when it returns True, the run ends with the best so far.
     report_wanted : callable
@@ -138,15 +156,19 @@ def restore_steps(
         raise ValueError(f"factor is for super-resolution; the task {task!r} takes none.")
     if settings.chosen_step is not None and not chosen_task.removes_noise:
         raise ValueError(f"chosen_step picks a moment of a restoration; the task {task!r} has none, leave it None.")
-    tensor = to_tensor(np.asarray(image), None if mask is None else np.asarray(mask))
+    tensor = to_tensor(
+        np.asarray(image), None if mask is None else np.asarray(mask), colours=colours,
+        intensity_range=None if whole is None else whole.intensity_range,
+    )  # fmt: skip
     table = None if quantisation_table is None else _check_table(quantisation_table, chosen_task, np.asarray(image))
     if chosen_task.needs_mask and bool(tensor.known.all()):
         raise ValueError("nothing is marked as missing; mark the pixels to fill in, with a mask or as NaN.")
     device = choose_device(settings.device, settings.precision)
-    given = describe_given(np.asarray(image), None if mask is None else np.asarray(mask), table)
+    given = describe_given(np.asarray(image), None if mask is None else np.asarray(mask), table, colours)
     return _run(
-        tensor, chosen_task, settings, device, factor, table, given, stop_requested, report_wanted, quick_estimates
-    )
+        tensor, chosen_task, settings, device, factor, table, given, stop_requested, report_wanted, quick_estimates,
+        whole, start, keep_network,
+    )  # fmt: skip
 
 
 def _check_table(quantisation_table: ArrayLike, task: Task, image: NDArray) -> NDArray[np.float64]:
@@ -181,24 +203,8 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
     generator = torch.Generator().manual_seed(settings.seed)
     settings = resolve_settings(settings, data_term)
     levels, side = cast("int", settings.levels), cast("int", settings.held_out_side)
-    width = cast("int", settings.width)
     share = cast("float", settings.held_out)
     low, high, mean = _range_of(data_term)
-    architecture = Architecture(
-        runs=settings.runs,
-        input_channels=settings.input_channels,
-        output_channels=len(mean),
-        width=width,
-        levels=levels,
-        convolutions_per_level=settings.convolutions_per_level,
-        stem_convolutions=settings.stem_convolutions,
-        skip_channels=settings.skip_channels,
-        kernel_size=settings.kernel_size,
-        normalisation=settings.normalisation,
-        upsampling=settings.upsampling,
-        gaussian_sigma=settings.gaussian_sigma,
-        gaussian_kernel_size=settings.gaussian_kernel_size,
-    )
     fewest = max(2, settings.kernel_size // 2 + 1)  # pixels a side at the smallest size: reflection needs neighbours
     height, width_of_canvas = (max(fewest, -(-side // 2**levels)) * 2**levels for side in data_term.size)
     held_out = torch.zeros_like(data_term.judged)
@@ -207,7 +213,7 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
     kind = NETWORKS[settings.network]
     size = kind.input_size((height, width_of_canvas), levels)
     noise = fixed_input(settings.input_kind, settings.runs, settings.input_channels, size, generator)
-    network = kind(architecture, (min(0.0, low), max(1.0, high)), mean, generator)
+    network = kind(_architecture_of(settings, len(mean)), (min(0.0, low), max(1.0, high)), mean, generator)
     network.compute_dtype = getattr(torch, device.precision)
     pixels = height * width_of_canvas
     check_memory(device.device, _BYTES_OF_LIBRARIES + pixels * (network.bytes_per_pixel() + _BYTES_PER_PIXEL_BESIDE))
@@ -231,6 +237,54 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
         partner=settings.partner,
         uncertainty=settings.uncertainty,
     )
+
+
+def _architecture_of(settings: Settings, channels: int) -> Architecture:
+    """Return what settings whose every "auto" is resolved say of the network."""
+    return Architecture(
+        runs=settings.runs,
+        input_channels=settings.input_channels,
+        output_channels=channels,
+        width=cast("int", settings.width),
+        levels=cast("int", settings.levels),
+        convolutions_per_level=settings.convolutions_per_level,
+        stem_convolutions=settings.stem_convolutions,
+        skip_channels=settings.skip_channels,
+        kernel_size=settings.kernel_size,
+        normalisation=settings.normalisation,
+        upsampling=settings.upsampling,
+        gaussian_sigma=settings.gaussian_sigma,
+        gaussian_kernel_size=settings.gaussian_kernel_size,
+    )
+
+
+def bytes_needed(
+    settings: Settings, device: DeviceChoice, size: tuple[int, int], channels: int, *, helped: bool
+) -> float:
+    """Return about how much memory a restoration takes, torch itself included.
+
+    Parameters
+    ----------
+    settings : Settings
+    device : DeviceChoice
+    size : (int, int)
+        Of the image that is sought.
+    channels : int
+    helped : bool
+        Whether the task lets a partner denoise, as far as the settings do.
+    """
+    helped = helped and settings.partner
+    width = settings.width if settings.width != "auto" else _WIDTH_WITH_PARTNER if helped else _WIDTH
+    levels = settings.levels if settings.levels != "auto" else _FEWEST_LEVELS
+    runs = _RUNS_FOR_UNCERTAINTY if settings.uncertainty and settings.runs == 1 else settings.runs
+    settings = dataclasses.replace(settings, width=width, levels=levels, runs=runs)
+    architecture = _architecture_of(settings, channels)
+    network = NETWORKS[settings.network](architecture, (0.0, 1.0), torch.full((channels,), 0.5), torch.Generator())
+    network.compute_dtype = getattr(torch, device.precision)
+    height, width_of_canvas = (-(-side // 2**levels) * 2**levels for side in size)
+    fitting = height * width_of_canvas * (network.bytes_per_pixel() + _BYTES_PER_PIXEL_BESIDE)
+    helping = size[0] * size[1] * channels * _BYTES_PER_PIXEL_OF_PARTNER if helped else 0.0
+    return _BYTES_OF_LIBRARIES + max(fitting, helping)
 
 
 def resolve_settings(settings: Settings, data_term: DataTerm) -> Settings:
@@ -277,14 +331,17 @@ def _run(
     stop_requested: Callable[[], bool],
     report_wanted: Callable[[], bool],
     quick_estimates: bool,
+    whole: WholeImage | None,
+    start_from: WarmStart | None,
+    keep_network: bool,
 ) -> Iterator[Progress]:
     """Fit, then smooth if asked; yield every report, the last one with the result."""
     start = time.perf_counter()
     values, known = tensor.values.to(device.device), tensor.known.to(device.device)
     keep_known = (task.keeps_known and settings.keep_known) or not task.removes_noise
     data_term = data_term_of(
-        task, values, known, factor=factor, scale=tensor.scale, offset=tensor.offset,
-        quantisation_table=quantisation_table,
+        task, values, known, factor=factor, scale=float(tensor.scale[0]), offset=float(tensor.offset[0]),
+        quantisation_table=quantisation_table, colours=given.colours, whole=whole,
     )  # fmt: skip
     history: list[Report] = []
     reason, step, bound = StopReason.STEP_LIMIT, 0, settings.lipschitz_bound
@@ -295,6 +352,7 @@ def _run(
     last: Progress | None = None
     snapshots = Snapshots(settings.snapshots if task.removes_noise else 0, settings.report_every)
     moments: list[Snapshot] = []
+    kept: WarmStart | None = None
 
     def as_restored(estimate: torch.Tensor) -> torch.Tensor:
         return data_term.impose(estimate) if keep_known or not data_term.by_pixel else estimate
@@ -325,7 +383,7 @@ def _run(
                 data_term.noise,
                 correlated_over=data_term.correlation_side,
                 residual_correlation=correlation,
-                scale=tensor.scale,
+                scale=float(tensor.scale[0]) if given.colours else None,
             )
         return Restoration(
             restored=as_image(restored),
@@ -355,6 +413,11 @@ def _run(
                 versions=read_versions(),
                 given=given,
                 stopped_after=stopped_after,
+                noise=(
+                    None
+                    if data_term.noise is None
+                    else data_term.noise.mean_variance**0.5 * (float(tensor.scale[0]) if given.colours else 1.0)
+                ),
             ),
         )
 
@@ -368,6 +431,9 @@ def _run(
     wants_smoothing = settings.smoothed or settings.detail_enhanced or not task.removes_noise
     if task.removes_noise or not bool(known.all()):
         fit = build_fit(settings, device, data_term)
+        fit.keeps_network = keep_network
+        if start_from is not None:
+            fit.start_from(start_from.network, lambda_step=start_from.lambda_step)
         further_steps = settings.smoothed_steps / fit.runs if wants_smoothing else 0
         step_limit = settings.chosen_step or settings.step_limit
         stage = _Stage(
@@ -378,6 +444,8 @@ def _run(
         steps_of_all_stages += fit.step_count
         bound = fit.lipschitz_bound(step - 1)
         deviation = fit.deviation
+        if keep_network:
+            kept = WarmStart(fit.network_of_estimate, fit.lambda_step_of_estimate)
         if settings.snapshots and task.removes_noise:
             own = fit.take_snapshot_of_estimate()
             moments = sorted((own, *(each for each in snapshots.kept if each.step != step)), key=lambda each: each.step)
@@ -416,6 +484,7 @@ def _run(
             tensor.to_image(enhanced(smoothed_values)) if smoothed_values is not None and wants_detail else None
         ),
         uncertainty=None if deviation is None else tensor.to_deviation(deviation),
+        warm_start=kept,
         moments=tuple(Moment(each.step, functools.partial(read, each, seconds)) for each in moments),
     )
     yield dataclasses.replace(last, result=result)

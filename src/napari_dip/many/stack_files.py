@@ -1,0 +1,213 @@
+"""Stacks in files: TIFF, OME-TIFF and OME-Zarr, opened without reading their pixels, written plane by plane."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..image_files import TIFF_SUFFIXES, is_ome, read_image, write_whole
+from .image_stack import SHORT_UNITS, Stack
+from .ome_zarr import ZARR_SUFFIX, open_zarr, write_zarr
+
+_IMAGEJ_LETTERS, _IMAGEJ_TYPES = "TZCYXS", ("uint8", "uint16", "float32")
+_OME_LETTERS = "TZCYXS"
+
+
+def is_zarr(path: Path) -> bool:
+    """Return whether a name promises an OME-Zarr."""
+    return path.name.lower().rstrip("/").endswith(ZARR_SUFFIX)
+
+
+def open_stack(path: Path) -> Stack:
+    """Open an image file; of TIFF and OME-Zarr pixels are read when the array is indexed.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read.
+    """
+    if not path.exists():
+        raise ValueError(f"there is no file {path}.")
+    try:
+        if is_zarr(path):
+            return open_zarr(path)
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            return _open_tiff(path)
+    except Exception as error:  # the readers raise many kinds of their own
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    image = read_image(path)
+    return Stack(image, "YXS" if image.ndim == 3 else "YX")
+
+
+def check_stack_name(path: Path, axes: str, dtype: DTypeLike) -> None:
+    """Check that a file of that name can hold a stack, as ``write_stack`` writes it.
+
+    Raises
+    ------
+    ValueError
+        If it cannot.
+    """
+    dtype = np.dtype(dtype)
+    if is_zarr(path):
+        letters = axes.replace("S", "C") if "C" not in axes else axes
+        if set(letters) - set("TCZYX"):
+            raise ValueError(f"an OME-Zarr has the axes TCZYX at most, not {axes}; end the name in .ome.tif.")
+        return
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        raise ValueError(f"{path.name} cannot hold a stack; end it in .tif, .ome.tif or .zarr.")
+    if is_ome(path):
+        return
+    in_order = "".join(letter for letter in _IMAGEJ_LETTERS if letter in axes) == axes
+    types = ("uint8",) if axes.endswith("S") else _IMAGEJ_TYPES
+    if not in_order or dtype.name not in types:
+        raise ValueError(
+            f"a plain TIFF, as ImageJ has it, holds no {dtype} stack with the axes {axes}; end the name in .ome.tif."
+        )
+
+
+def write_stack(
+    path: Path,
+    planes: Iterable[NDArray],
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    like: Stack,
+    axes: str,
+    record: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the planes of a stack as TIFF (for ImageJ), OME-TIFF or OME-Zarr, by the name; whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    planes : iterable of ndarray
+        ``(h, w)`` or ``(h, w, colours)``, in the order of the axes before them; taken one by one.
+    shape : tuple of int
+        Of the stack.
+    dtype : dtype
+    like : Stack
+        Whose channel names and pixel sizes are written.
+    axes : str
+        One letter for each axis of ``shape``; ends in YX or YXS.
+    record : mapping, optional
+        Plain types.
+
+    Raises
+    ------
+    ValueError
+        If such a file cannot hold such a stack.
+    """
+    import tifffile
+
+    dtype = np.dtype(dtype)
+    check_stack_name(path, axes, dtype)
+    if is_zarr(path):
+        write_zarr(path, planes, shape, dtype, like, axes, record)
+        return
+    colours = shape[-1] if axes.endswith("S") else 1
+    options: dict[str, Any] = {"photometric": "rgb" if colours > 1 else "minisblack"}
+    if colours == 4:
+        options["extrasamples"] = ["unassalpha"]
+    metadata: dict[str, Any]
+    if is_ome(path):
+        options["ome"] = True
+        metadata = {"axes": "".join(each if each in _OME_LETTERS else "Q" for each in axes)}
+        if like.channel_names and "C" in axes:
+            metadata["Channel"] = {"Name": list(like.channel_names)}
+        if record is not None:
+            metadata["Description"] = json.dumps(record)
+        for letter, size in like.pixel_sizes.items():
+            name = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
+            if letter in "XYZT" and letter in axes:
+                metadata |= {name: float(size), f"{name}Unit": like.units.get(letter, "s" if letter == "T" else "µm")}
+    else:
+        options["imagej"] = True
+        metadata = {"axes": axes}
+        if record is not None:
+            metadata["Info"] = json.dumps(record)
+        if like.channel_names and "C" in axes:
+            metadata["Labels"] = list(like.channel_names)
+        sizes = like.pixel_sizes
+        if "Y" in sizes and "X" in sizes:
+            options["resolution"] = (1 / sizes["X"], 1 / sizes["Y"])
+            metadata["unit"] = like.units.get("X", "µm").replace("µ", "u")
+        if "Z" in sizes:
+            metadata["spacing"] = sizes["Z"]
+        if "T" in sizes:
+            metadata["finterval"] = sizes["T"]
+    options["metadata"] = metadata
+    pages = (np.ascontiguousarray(plane, dtype=dtype) for plane in planes)
+    try:
+        write_whole(path, lambda beside: tifffile.imwrite(beside, pages, shape=shape, dtype=dtype, **options))
+    except (tifffile.TiffFileError, tifffile.OmeXmlError, TypeError) as error:
+        raise ValueError(f"{path.name} cannot hold this stack: {error}") from error
+
+
+def _open_tiff(path: Path) -> Stack:
+    import tifffile
+    import zarr
+
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        axes, shape = series.axes, series.shape
+        names: tuple[str, ...] = ()
+        sizes: dict[str, float] = {}
+        units: dict[str, str] = {}
+        if file.ome_metadata:
+            names, sizes, units = _read_ome(tifffile.xml2dict(file.ome_metadata))
+        elif file.imagej_metadata:
+            names, sizes, units = _read_imagej(file)
+        level = series.levels[0]
+        store = level.aszarr()
+    array: Any = zarr.open_array(store, mode="r")  # reads a page when it is asked for
+    for letter in set(axes) - set("YXSC"):
+        if axes.count(letter) > 1:  # of a file that does not say
+            axes = ""
+    return Stack(array, axes if len(axes) == len(shape) and _is_told(axes) else None, names, sizes, units)
+
+
+def _is_told(axes: str) -> bool:
+    """Return whether letters are a file's own word: tifffile calls I and Q what nobody named."""
+    return "Y" in axes and "X" in axes and not set(axes) & set("IQ")
+
+
+def _read_ome(metadata: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, float], dict[str, str]]:
+    image = metadata["OME"]["Image"]
+    pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
+    channels = pixels.get("Channel", [])
+    channels = channels if isinstance(channels, list) else [channels]
+    names = tuple(str(each["Name"]) for each in channels if "Name" in each)
+    sizes, units = {}, {}
+    for letter, name in (
+        ("X", "PhysicalSizeX"),
+        ("Y", "PhysicalSizeY"),
+        ("Z", "PhysicalSizeZ"),
+        ("T", "TimeIncrement"),
+    ):
+        if name in pixels:
+            sizes[letter] = float(pixels[name])
+            units[letter] = str(pixels.get(f"{name}Unit", "s" if letter == "T" else "µm"))
+    return (names if len(names) == len(channels) else ()), sizes, units
+
+
+def _read_imagej(file: Any) -> tuple[tuple[str, ...], dict[str, float], dict[str, str]]:
+    told = file.imagej_metadata
+    sizes: dict[str, float] = {}
+    unit = str(told.get("unit", ""))
+    unit = SHORT_UNITS.get(unit, unit)
+    if unit and unit != "pixel":
+        for letter, resolution in zip("XY", file.pages.first.resolution, strict=True):
+            if resolution:
+                sizes[letter] = 1 / resolution
+        if "spacing" in told:
+            sizes["Z"] = float(told["spacing"])
+    units = dict.fromkeys(sizes, unit)
+    if told.get("finterval"):
+        sizes["T"], units["T"] = float(told["finterval"]), "s"
+    labels = told.get("Labels") or ()
+    names = tuple(str(each) for each in labels) if len(labels) == int(told.get("channels", 0)) else ()
+    return names, sizes, units

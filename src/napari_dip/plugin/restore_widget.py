@@ -22,7 +22,7 @@ from .layers import Source, add_over, find_region
 from .narrow_form import pair
 from .outputs import list_outputs, say_pixel_type
 from .record_tools import RecordTools
-from .run import OutOfMemory, Request, Run
+from .run import OutOfMemory, Request, Run, start_worker
 from .scrubber import keep_moments
 from .smaller_way_button import SmallerWayButton
 
@@ -105,7 +105,7 @@ class RestoreWidget(Container):
         """Load torch and choose the device in the background; say which."""
         worker: FunctionWorker = create_worker(_describe_device, self.form.device, _ignore_errors=True)
         worker.returned.connect(self._on_device)  # a method: a function would keep the form as long as Qt the worker
-        worker.start()
+        start_worker(worker, self)
 
     def _on_device(self, described: tuple[str, str]) -> None:
         if self._closed:
@@ -117,7 +117,7 @@ class RestoreWidget(Container):
             self._loading = True
             worker: FunctionWorker = create_worker(_load_engine, _ignore_errors=True)
             worker.returned.connect(self._make_plot)
-            worker.start()
+            start_worker(worker, self)
 
     # ------------------------------------------------------------------- run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import threading
 import time
 import weakref
@@ -10,7 +11,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari.qt.threading import GeneratorWorker, create_worker
+from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
 from qtpy.QtCore import QThreadPool
 
 from ..measurement.task import Task, find_task
@@ -35,6 +36,20 @@ def _end_runs() -> None:
     for run in list(_runs):
         run.abandon()
     QThreadPool.globalInstance().waitForDone(_MS_AT_EXIT)
+
+
+_kept: dict[int, tuple[object, object]] = {}
+
+
+def start_worker(worker: FunctionWorker | GeneratorWorker, owner: object) -> None:
+    """Start a worker, and keep it and the owner of its slots until it has finished.
+
+    Not longer, or every closed form would stay; and not less: PySide calls the methods of what has been deleted.
+    """
+    key = id(worker)
+    _kept[key] = worker, owner
+    worker.finished.connect(functools.partial(_kept.pop, key, None))  # the last slot
+    worker.start()
 
 
 class RestorationFailed(Exception):
@@ -100,12 +115,12 @@ class Run:
         worker.returned.connect(on_result)
         worker.errored.connect(on_error)
         worker.finished.connect(on_finished)
-        self._worker = worker
+        self._worker, self._owner = worker, (on_progress, on_result, on_error, on_finished)
 
     def start(self) -> None:
         """Begin."""
         _runs.add(self)
-        self._worker.start()
+        start_worker(self._worker, self._owner)
 
     @property
     def task(self) -> Task:

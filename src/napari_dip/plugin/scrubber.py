@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QWidget
 from .layers import add_over
 from .outputs import list_outputs
 from .preferences import read_preferences
-from .run import Request, explain_failure
+from .run import Request, explain_failure, start_worker
 
 if TYPE_CHECKING:
     from ..outcome import Moment, Restoration
@@ -156,7 +156,7 @@ class Scrubber(QWidget):
         worker: FunctionWorker = create_worker(read_moment, [wanted], _ignore_errors=True)
         worker.returned.connect(self._on_read)
         worker.errored.connect(self._on_error)
-        worker.start()
+        start_worker(worker, self)
 
     def _on_read(self, restoration: Restoration) -> None:
         moment, self._reading = self._reading, None

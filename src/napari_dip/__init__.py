@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from .many.stack import PlaneProgress, restore_stack
     from .optimisation.stopping import StopReason
     from .pixel_type import as_dtype
     from .record import Record
@@ -20,8 +21,8 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = version("napari-dip")
 __all__ = [
-    "Moment", "Progress", "Record", "Report", "Restoration", "Settings", "StopReason", "as_dtype", "restore",
-    "restore_steps",
+    "Moment", "PlaneProgress", "Progress", "Record", "Report", "Restoration", "Settings", "StopReason", "as_dtype",
+    "restore", "restore_stack", "restore_steps",
 ]  # fmt: skip
 
 
@@ -39,6 +40,10 @@ def __getattr__(name: str) -> Any:
         from .record import Record
 
         return Record
+    if name in ("PlaneProgress", "restore_stack"):
+        from .many import stack
+
+        return getattr(stack, name)
     if name in __all__:
         from . import restoration
 

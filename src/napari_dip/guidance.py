@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from .measurement.noise import NoiseModel
+from .measurement.noise import ChannelNoise, NoiseModel
 
 _HARDLY_ANY = 0.01  # noise deviation, of the image's range
 _COLOURED = 0.1  # correlation of a residual's neighbours
 
 
 def advise_denoising(
-    noise: NoiseModel | None, *, correlated_over: int, residual_correlation: float, scale: float
+    noise: NoiseModel | ChannelNoise | None,
+    *,
+    correlated_over: int,
+    residual_correlation: float,
+    scale: float | None,
 ) -> str:
     """Say how strong the noise is, whether denoising was worth while, and what to look at.
 
     Parameters
     ----------
-    noise : NoiseModel or None
+    noise : NoiseModel, ChannelNoise or None
         Estimated on values in [0, 1]; None if there was none to estimate.
     correlated_over : int
         Side of the squares within which errors are correlated, in pixels; 1 for independent noise.
     residual_correlation : float
         Of the residual's neighbours; the larger of the two directions.
-    scale : float
-        Intensities per unit of value.
+    scale : float or None
+        Intensities per unit of value; None where channels differ in it.
     """
     sentences = []
     if correlated_over > 1:
@@ -33,7 +37,8 @@ def advise_denoising(
         )
     elif noise is not None:
         deviation = noise.mean_variance**0.5
-        level = f"{deviation * scale:.3g} ({deviation:.1%} of the range)"
+        share = f"{deviation:.1%} of the range"
+        level = share if scale is None else f"{deviation * scale:.3g} ({share})"
         if deviation < _HARDLY_ANY:
             sentences.append(f"There is hardly any noise, {level}: denoising can take away more than it gives.")
         elif noise.slope > 0:

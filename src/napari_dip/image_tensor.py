@@ -23,17 +23,21 @@ class ImageTensor:
         ``(1, c, h, w)`` float32; known pixels lie in [0, 1] (extreme outliers beyond), missing ones are 0.
     known : Tensor
         ``(1, 1, h, w)`` bool, True where the pixel was measured. Hot and dead pixels were not.
-    offset, scale : float
-        intensity = offset + scale * value.
+    offset, scale : ndarray
+        ``(c,)`` float64: intensity = offset + scale * value. The same for all colours; channels that are no colours
+        have their own.
     original : ndarray
         ``(h, w)`` or ``(h, w, c)``, the image as given.
+    has_alpha : bool
+        Whether the last channel of the original is alpha, passed through.
     """
 
     values: torch.Tensor
     known: torch.Tensor
-    offset: float
-    scale: float
+    offset: NDArray[np.float64]
+    scale: NDArray[np.float64]
     original: NDArray
+    has_alpha: bool = False
 
     def to_image(self, values: torch.Tensor) -> NDArray[np.float32]:
         """Return ``(1, c, h, w)`` values as float32 in the user's intensities and axes, alpha passed through.
@@ -44,7 +48,7 @@ class ImageTensor:
         image = (self.offset + self.scale * array).astype(np.float32)
         if self.original.ndim == 2:
             return image[:, :, 0]
-        if self.original.shape[2] == 4:
+        if self.has_alpha:
             factor = image.shape[0] // self.original.shape[0]
             alpha = self.original[:, :, 3:].repeat(factor, axis=0).repeat(factor, axis=1)
             return np.concatenate([image, alpha.astype(np.float32)], axis=2)
@@ -73,7 +77,13 @@ class ImageTensor:
             return np.where(known, self.original.astype(np.float32), image)
 
 
-def to_tensor(image: NDArray, mask: NDArray | None = None) -> ImageTensor:
+def to_tensor(
+    image: NDArray,
+    mask: NDArray | None = None,
+    *,
+    colours: bool = True,
+    intensity_range: NDArray[np.float64] | None = None,
+) -> ImageTensor:
     """Check an image and its mask, and bring the intensities to [0, 1].
 
     The scale is the range of the known intensities, except that extreme outliers (farther beyond the 0.1 and 99.9
@@ -89,6 +99,12 @@ def to_tensor(image: NDArray, mask: NDArray | None = None) -> ImageTensor:
         ``(h, w)`` or ``(h, w, c)``, c = 1, 3 or 4 (the fourth is alpha); any real dtype. NaN and inf are missing.
     mask : array, optional
         ``(h, w)``, True where the pixel is missing.
+    colours : bool
+        Whether channels are colours of one light, with one scale (and alpha, as the fourth). If not, there may be any
+        number of them and each has a scale of its own.
+    intensity_range : array, optional
+        ``(2, c)``, or ``(2, 1)`` for one scale: the lowest and highest intensities of the image that this one is a part
+        of. By default they are this image's own.
 
     Raises
     ------
@@ -101,14 +117,15 @@ def to_tensor(image: NDArray, mask: NDArray | None = None) -> ImageTensor:
         or np.issubdtype(image.dtype, np.floating)
     ):  # fmt: skip
         raise TypeError(f"image has dtype {image.dtype}; give real numbers (for a complex image, its magnitude).")
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+    if image.ndim not in (2, 3) or (colours and image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
         raise ValueError(f"image has shape {image.shape}; give one plane (h, w) or (h, w, c) with c = 1, 3 or 4.")
     height, width = image.shape[:2]
     if min(height, width) < SMALLEST_SIDE:
         raise ValueError(f"image is {height} x {width} pixels; at least {SMALLEST_SIDE} x {SMALLEST_SIDE} are needed.")
-    colours = image if image.ndim == 3 else image[:, :, None]
-    colours = colours[:, :, :3].astype(np.float64)
-    known = np.isfinite(colours).all(axis=2)
+    has_alpha = colours and image.ndim == 3 and image.shape[2] == 4
+    channels = image if image.ndim == 3 else image[:, :, None]
+    channels = (channels[:, :, :3] if has_alpha else channels).astype(np.float64)
+    known = np.isfinite(channels).all(axis=2)
     if mask is not None:
         mask = np.asarray(mask)
         if mask.shape != (height, width):
@@ -116,22 +133,53 @@ def to_tensor(image: NDArray, mask: NDArray | None = None) -> ImageTensor:
         known &= ~mask.astype(bool)
     if known.sum() < SMALLEST_SIDE:
         raise ValueError("the mask and the not-a-number pixels leave nothing of the image to learn from.")
-    intensities = colours[known]
-    low, high = typical_range(intensities)
-    if not high > low:
-        raise ValueError(f"all known pixels have the same intensity ({low:g}); there is nothing to restore.")
-    known &= ~_hot(colours, known, low, high)
-    values = np.where(known[:, :, None], (colours - low) / (high - low), 0.0)
+    if intensity_range is None:
+        intensity_range = find_intensity_range(channels[known], colours=colours)
+    low, high = np.broadcast_to(intensity_range, (2, channels.shape[2]))
+    known &= ~_hot(channels, known, low, high)
+    values = np.where(known[:, :, None], (channels - low) / (high - low), 0.0)
     return ImageTensor(
         values=torch.from_numpy(values.astype(np.float32)).permute(2, 0, 1)[None].contiguous(),
         known=torch.from_numpy(known)[None, None],
-        offset=float(low),
-        scale=float(high - low),
+        offset=low,
+        scale=high - low,
         original=image,
+        has_alpha=has_alpha,
     )
 
 
-def _hot(colours: NDArray[np.float64], known: NDArray[np.bool_], low: float, high: float) -> NDArray[np.bool_]:
+def find_intensity_range(intensities: NDArray, *, colours: bool = True) -> NDArray[np.float64]:
+    """Return the lowest and highest intensity, without extreme outliers, that become 0 and 1.
+
+    Parameters
+    ----------
+    intensities : ndarray
+        ``(n, c)``, finite.
+    colours : bool
+        Whether all channels have one scale.
+
+    Returns
+    -------
+    ndarray
+        ``(2, 1)``, or ``(2, c)`` for channels that are no colours.
+
+    Raises
+    ------
+    ValueError
+        If there is only one intensity.
+    """
+    parts = [intensities] if colours else list(intensities.T)
+    ranges = np.array([typical_range(each) for each in parts]).T
+    for number, (low, high) in enumerate(ranges.T):
+        if not high > low:
+            of = "" if len(parts) == 1 else f" of channel {number}"
+            raise ValueError(f"all known pixels{of} have the same intensity ({low:g}); there is nothing to restore.")
+    return ranges
+
+
+def _hot(
+    colours: NDArray[np.float64], known: NDArray[np.bool_], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.bool_]:
     """Return which pixels are outliers that stand alone, in any channel, ``(h, w)``."""
     outlying = known[:, :, None] & ((colours < low) | (colours > high))
     if not outlying.any():

@@ -40,6 +40,8 @@ class Given:
         The name of that layer.
     region : tuple or None
         ``((first row, end row), (first column, end column))`` if it was a part of that image.
+    colours : bool
+        Whether channels were taken for colours of one light.
     """
 
     image_shape: tuple[int, ...]
@@ -50,6 +52,7 @@ class Given:
     path: str | None = None
     layer: str | None = None
     region: tuple[tuple[int, int], tuple[int, int]] | None = None
+    colours: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,9 @@ def read_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in ("napari-dip", "torch", "numpy")}
 
 
-def describe_given(image: NDArray, mask: NDArray | None, quantisation_table: NDArray | None) -> Given:
+def describe_given(
+    image: NDArray, mask: NDArray | None, quantisation_table: NDArray | None, colours: bool = True
+) -> Given:
     """Describe what a restoration was given."""
     return Given(
         image_shape=image.shape,
@@ -196,6 +201,7 @@ def describe_given(image: NDArray, mask: NDArray | None, quantisation_table: NDA
         digest=digest_image(image),
         mask=None if mask is None else pack_mask(mask),
         quantisation_table=None if quantisation_table is None else _tuples(quantisation_table.tolist()),
+        colours=colours,
     )
 
 

@@ -59,6 +59,8 @@ def write_script(record: Record) -> str:
     if record.factor is not None:
         arguments.append(f"factor={record.factor}")
     arguments.append("settings=settings")
+    if not given.colours:
+        arguments.append("colours=False")
     if given.quantisation_table is not None:
         arguments.append("quantisation_table=quantisation_table")
     if user_stopped:

@@ -8,7 +8,7 @@ import math
 import numbers
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -22,6 +22,7 @@ from .image_tensor import ImageTensor, to_tensor
 from .measurement.data_term import DataTerm, data_term_of
 from .measurement.missing_pixels import choose_held_out, widest_hole
 from .measurement.task import Task, find_task
+from .measurement.whole_image import WholeImage
 from .optimisation.fit import Fit, Measures
 from .optimisation.snapshots import Snapshot, Snapshots
 from .optimisation.stopping import StopReason, choose_rule
@@ -89,6 +90,22 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class WarmStart:
+    """Where a fit can begin instead of afresh.
+
+    Attributes
+    ----------
+    network : mapping
+        The weights as they were at the step that was chosen.
+    lambda_step : int
+        The step whose λ they obeyed: the schedule goes on from there.
+    """
+
+    network: Mapping[str, torch.Tensor]
+    lambda_step: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Restoration:
     """A finished restoration.
 
@@ -120,6 +137,8 @@ class Restoration:
     moments : tuple of Moment
         Steps of the run that were kept, in order, if ``Settings.snapshots`` asked for them: earlier ones, this one, and
         later ones. For the task "enhance" there are none.
+    warm_start : WarmStart or None
+        Where a similar image can begin, if that was asked for.
     """
 
     restored: NDArray[np.float32]
@@ -134,6 +153,7 @@ class Restoration:
     settings: Settings
     record: Record
     moments: tuple[Moment, ...] = ()
+    warm_start: WarmStart | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,6 +205,7 @@ def restore(
     settings: Settings | None = None,
     *,
     quantisation_table: ArrayLike | None = None,
+    colours: bool = True,
 ) -> Restoration:
     """Restore one image with a controlled deep image prior.
 
@@ -204,6 +225,10 @@ def restore(
         For deblocking: the ``(8, 8)`` luminance steps of the JPEG, vertical frequency first, of intensities from 0 to
         255. By default they are estimated from the pixels; where that fails, and for RGB, the data term is plain
         squared error.
+    colours : bool
+        Whether the channels of the image are colours of one light. If not, there may be any number of them, none is
+        alpha, and each has an intensity range and a noise of its own; one network draws them all, so that they share
+        their structure.
 
     Returns
     -------
@@ -219,8 +244,9 @@ def restore(
     Shi, Mettes, Maji, Snoek: On Measuring and Controlling the Spectral Bias of the Deep Image Prior, IJCV 2022.
     """
     steps = restore_steps(
-        image, mask, task, factor, settings, quantisation_table=quantisation_table, report_wanted=lambda: False
-    )
+        image, mask, task, factor, settings, quantisation_table=quantisation_table, colours=colours,
+        report_wanted=lambda: False,
+    )  # fmt: skip
     (last,) = deque(steps, maxlen=1)
     assert last.result is not None
     return last.result
@@ -234,6 +260,10 @@ def restore_steps(
     settings: Settings | None = None,
     *,
     quantisation_table: ArrayLike | None = None,
+    colours: bool = True,
+    whole: WholeImage | None = None,
+    start: WarmStart | None = None,
+    keep_network: bool = False,
     stop_requested: Callable[[], bool] = lambda: False,
     report_wanted: Callable[[], bool] = lambda: True,
     quick_estimates: bool = False,
@@ -244,6 +274,12 @@ def restore_steps(
 
     Parameters
     ----------
+    whole : WholeImage, optional
+        If the image is a part of another: what is known of that, so that all parts are restored alike.
+    start : WarmStart, optional
+        Where the fit begins: as it ended for a similar image of the same size and settings. By default afresh.
+    keep_network : bool
+        Whether the result is to hold the network for such a start.
     stop_requested : callable
         Asked after every step; when it returns True, the run ends with the best so far.
     report_wanted : callable
@@ -274,15 +310,19 @@ def restore_steps(
         raise ValueError(f"factor is for super-resolution; the task {task!r} takes none.")
     if settings.chosen_step is not None and not chosen_task.removes_noise:
         raise ValueError(f"chosen_step picks a moment of a restoration; the task {task!r} has none, leave it None.")
-    tensor = to_tensor(np.asarray(image), None if mask is None else np.asarray(mask))
+    tensor = to_tensor(
+        np.asarray(image), None if mask is None else np.asarray(mask), colours=colours,
+        intensity_range=None if whole is None else whole.intensity_range,
+    )  # fmt: skip
     table = None if quantisation_table is None else _check_table(quantisation_table, chosen_task, np.asarray(image))
     if chosen_task.needs_mask and bool(tensor.known.all()):
         raise ValueError("nothing is marked as missing; mark the pixels to fill in, with a mask or as NaN.")
     device = choose_device(settings.device, settings.precision)
-    given = describe_given(np.asarray(image), None if mask is None else np.asarray(mask), table)
+    given = describe_given(np.asarray(image), None if mask is None else np.asarray(mask), table, colours)
     return _run(
-        tensor, chosen_task, settings, device, factor, table, given, stop_requested, report_wanted, quick_estimates
-    )
+        tensor, chosen_task, settings, device, factor, table, given, stop_requested, report_wanted, quick_estimates,
+        whole, start, keep_network,
+    )  # fmt: skip
 
 
 def _check_table(quantisation_table: ArrayLike, task: Task, image: NDArray) -> NDArray[np.float64]:
@@ -413,14 +453,17 @@ def _run(
     stop_requested: Callable[[], bool],
     report_wanted: Callable[[], bool],
     quick_estimates: bool,
+    whole: WholeImage | None,
+    start_from: WarmStart | None,
+    keep_network: bool,
 ) -> Iterator[Progress]:
     """Fit, then smooth if asked; yield every report, the last one with the result."""
     start = time.perf_counter()
     values, known = tensor.values.to(device.device), tensor.known.to(device.device)
     keep_known = (task.keeps_known and settings.keep_known) or not task.removes_noise
     data_term = data_term_of(
-        task, values, known, factor=factor, scale=tensor.scale, offset=tensor.offset,
-        quantisation_table=quantisation_table,
+        task, values, known, factor=factor, scale=float(tensor.scale[0]), offset=float(tensor.offset[0]),
+        quantisation_table=quantisation_table, colours=given.colours, whole=whole,
     )  # fmt: skip
     history: list[Report] = []
     reason, step, bound = StopReason.STEP_LIMIT, 0, settings.lipschitz_bound
@@ -431,6 +474,7 @@ def _run(
     last: Progress | None = None
     snapshots = Snapshots(settings.snapshots if task.removes_noise else 0, settings.report_every)
     moments: list[Snapshot] = []
+    kept: WarmStart | None = None
 
     def as_restored(estimate: torch.Tensor) -> torch.Tensor:
         return data_term.impose(estimate) if keep_known or not data_term.by_pixel else estimate
@@ -461,7 +505,7 @@ def _run(
                 data_term.noise,
                 correlated_over=data_term.correlation_side,
                 residual_correlation=correlation,
-                scale=tensor.scale,
+                scale=float(tensor.scale[0]) if given.colours else None,
             )
         return Restoration(
             restored=as_image(restored),
@@ -504,6 +548,9 @@ def _run(
     wants_smoothing = settings.smoothed or settings.detail_enhanced or not task.removes_noise
     if task.removes_noise or not bool(known.all()):
         fit = build_fit(settings, device, data_term)
+        fit.keeps_network = keep_network
+        if start_from is not None:
+            fit.start_from(start_from.network, lambda_step=start_from.lambda_step)
         further_steps = settings.smoothed_steps / fit.runs if wants_smoothing else 0
         step_limit = settings.chosen_step or settings.step_limit
         stage = _Stage(
@@ -514,6 +561,8 @@ def _run(
         steps_of_all_stages += fit.step_count
         bound = fit.lipschitz_bound(step - 1)
         deviation = fit.deviation
+        if keep_network:
+            kept = WarmStart(fit.network_of_estimate, fit.lambda_step_of_estimate)
         if settings.snapshots and task.removes_noise:
             own = fit.take_snapshot_of_estimate()
             moments = sorted((own, *(each for each in snapshots.kept if each.step != step)), key=lambda each: each.step)
@@ -552,6 +601,7 @@ def _run(
             tensor.to_image(enhanced(smoothed_values)) if smoothed_values is not None and wants_detail else None
         ),
         uncertainty=None if deviation is None else tensor.to_deviation(deviation),
+        warm_start=kept,
         moments=tuple(Moment(each.step, functools.partial(read, each, seconds)) for each in moments),
     )
     yield dataclasses.replace(last, result=result)

@@ -45,11 +45,12 @@ def test_the_nearest_image_within_the_cells_is_no_farther_from_the_original() ->
     decoded, table = compress(original, 10)
     degraded = to_tensor(decoded)
     term = data_term_of(
-        find_task("deblock"), degraded.values, degraded.known, scale=degraded.scale, offset=degraded.offset,
+        find_task("deblock"), degraded.values, degraded.known,
+        scale=degraded.scale.item(), offset=degraded.offset.item(),
         quantisation_table=table,
     )  # fmt: skip
     assert "given" in term.description
-    truth = torch.from_numpy((original - degraded.offset) / degraded.scale).float()[None, None]
+    truth = torch.from_numpy((original - degraded.offset.item()) / degraded.scale.item()).float()[None, None]
     for deviation in (0.02, 0.1, 0.5):
         estimate = truth + deviation * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
         imposed = term.impose(estimate)
@@ -61,7 +62,7 @@ def test_the_nearest_image_within_the_cells_is_no_farther_from_the_original() ->
 def test_pixels_beyond_whole_blocks_stay() -> None:
     decoded, table = compress(data.camera()[100:161, 100:151], 10)
     degraded = to_tensor(decoded)
-    term = data_term_of(find_task("deblock"), degraded.values, degraded.known, scale=degraded.scale,
+    term = data_term_of(find_task("deblock"), degraded.values, degraded.known, scale=degraded.scale.item(),
                         quantisation_table=table)  # fmt: skip
     estimate = torch.rand(1, 1, 61, 51)
     imposed = term.impose(estimate)
@@ -82,11 +83,12 @@ def test_errors_are_in_quantisation_steps_and_vanish_at_the_jpeg() -> None:
     decoded, table = compress(original, 10)
     degraded = to_tensor(decoded)
     term = data_term_of(
-        find_task("deblock"), degraded.values, degraded.known, scale=degraded.scale, offset=degraded.offset,
+        find_task("deblock"), degraded.values, degraded.known,
+        scale=degraded.scale.item(), offset=degraded.offset.item(),
         quantisation_table=table,
     )  # fmt: skip
     assert term.errors(degraded.values).max() < 1e-3  # the rounding of the pixels
-    truth = torch.from_numpy((original - degraded.offset) / degraded.scale).float()[None, None]
+    truth = torch.from_numpy((original - degraded.offset.item()) / degraded.scale.item()).float()[None, None]
     assert 0.7 < float(term.discrepancy(truth)) < 1.3  # the quantisation error is spread over the step
     assert float(term.discrepancy(degraded.values)) < 1e-2
 
@@ -100,13 +102,14 @@ def test_the_cells_hold_the_original_also_where_pixels_were_clipped() -> None:
             decoded, table = compress(original, quality)
             degraded = to_tensor(decoded)
             term = data_term_of(
-                find_task("deblock"), degraded.values, degraded.known, scale=degraded.scale, offset=degraded.offset,
+                find_task("deblock"), degraded.values, degraded.known,
+        scale=degraded.scale.item(), offset=degraded.offset.item(),
                 quantisation_table=table,
             )  # fmt: skip
             if term.by_pixel:  # nothing is left that was not clipped
                 continue
-            truth = torch.from_numpy((original - degraded.offset) / degraded.scale).float()[None, None]
-            moved = (term.impose(truth) - truth) * degraded.scale
+            truth = torch.from_numpy((original - degraded.offset.item()) / degraded.scale.item()).float()[None, None]
+            moved = (term.impose(truth) - truth) * degraded.scale.item()
             assert moved.square().mean().sqrt() < 0.3
             assert 0.5 < float(term.discrepancy(truth)) < 1.5
 

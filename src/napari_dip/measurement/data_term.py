@@ -16,8 +16,9 @@ from .jpeg import (
     quantised_coefficients,
     tile_table,
 )
-from .noise import NoiseModel, estimate_noise, is_correlated
+from .noise import ChannelNoise, NoiseModel, estimate_channel_noise, estimate_noise, is_correlated
 from .task import Task
+from .whole_image import WholeImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class DataTerm:
         (H, W), of the image that is sought.
     description : str
         What is compared with what, in words.
-    noise : NoiseModel or None
+    noise : NoiseModel, ChannelNoise or None
         Of y, where it can be told.
     correlation_side : int
         Side of the squares within which the pixels' errors are correlated.
@@ -47,7 +48,7 @@ class DataTerm:
     known: torch.Tensor
     size: tuple[int, int]
     description: str
-    noise: NoiseModel | None = None
+    noise: NoiseModel | ChannelNoise | None = None
     correlation_side: int = 1
 
     @property
@@ -157,6 +158,8 @@ def data_term_of(
     scale: float = 1.0,
     offset: float = 0.0,
     quantisation_table: NDArray | None = None,
+    colours: bool = True,
+    whole: WholeImage | None = None,
 ) -> DataTerm:
     """Return what a degraded image tells about the image that the task seeks.
 
@@ -173,6 +176,10 @@ def data_term_of(
         intensity = offset + scale * value; for JPEG, which quantises intensities.
     quantisation_table : array, optional
         ``(8, 8)`` steps of a grey JPEG; estimated from the pixels if None.
+    colours : bool
+        Whether channels are colours of one light, whose noise is alike.
+    whole : WholeImage, optional
+        What is known of the image that this is a part of; else its noise is estimated from itself.
     """
     size = (values.shape[2], values.shape[3])
     everything = bool(known.all())
@@ -184,14 +191,20 @@ def data_term_of(
             size=(size[0] * factor, size[1] * factor),
             description=f"squared error of the pixels after Lanczos downsampling by {factor}",
         )
-    correlated = task.noise_is_independent and is_correlated(values, known)
+    noise: NoiseModel | ChannelNoise | None = None
+    if whole is not None:
+        correlated, noise = task.noise_is_independent and whole.correlated, whole.noise
+    else:
+        correlated = task.noise_is_independent and is_correlated(values, known)
+        if task.noise_is_independent and not correlated:
+            noise = estimate_noise(values, known) if colours else estimate_channel_noise(values, known)
     pixels = DataTerm(
         operator=Identity(),
         values=values,
         known=known,
         size=size,
         description="squared error of the pixels",
-        noise=estimate_noise(values, known) if task.noise_is_independent and not correlated else None,
+        noise=noise if task.noise_is_independent else None,
         correlation_side=BLOCK if task.knows_quantisation or correlated else 1,
     )
     if not (task.knows_quantisation and everything and values.shape[1] == 1):

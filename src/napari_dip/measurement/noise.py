@@ -66,6 +66,54 @@ class NoiseModel:
         return self.slope * (photons - read_noise)
 
 
+@dataclass(frozen=True, slots=True)
+class ChannelNoise:
+    """Noise that differs between channels, each with its own detector or dye.
+
+    Attributes
+    ----------
+    channels : tuple of NoiseModel
+    """
+
+    channels: tuple[NoiseModel, ...]
+
+    @property
+    def mean_variance(self) -> float:
+        """Of the pixels of all channels."""
+        return sum(each.mean_variance for each in self.channels) / len(self.channels)
+
+    @property
+    def slope(self) -> float:
+        """The largest: 0 if no channel's noise depends on brightness."""
+        return max(each.slope for each in self.channels)
+
+    def variance(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the variance at every pixel of noise-free images, ``(s, c, h, w)``."""
+        parts = image.split(1, dim=1)
+        return torch.cat([each.variance(part) for each, part in zip(self.channels, parts, strict=True)], dim=1)
+
+    def stabilise(self, values: NDArray) -> NDArray[np.float64]:
+        """Map values, ``(c, h, w)``, to a scale on which the noise of every channel has variance 1."""
+        return np.stack([each.stabilise(part) for each, part in zip(self.channels, values, strict=True)])
+
+    def unstabilise(self, stabilised: NDArray) -> NDArray[np.float64]:
+        """Map the mean of stabilised values, ``(c, h, w)``, to that of the values."""
+        return np.stack([each.unstabilise(part) for each, part in zip(self.channels, stabilised, strict=True)])
+
+
+def estimate_channel_noise(values: torch.Tensor, known: torch.Tensor) -> ChannelNoise | None:
+    """Estimate the noise of every channel on its own, as ``estimate_noise`` does; None where none has any.
+
+    A channel without noise counts as having a hundredth of the others' mean variance, so that filters can compare them.
+    """
+    found = [estimate_noise(channel, known) for channel in values.split(1, dim=1)]
+    variances = [each.mean_variance for each in found if each is not None]
+    if not variances:
+        return None
+    least = 0.01 * sum(variances) / len(variances)
+    return ChannelNoise(tuple(each or NoiseModel(least, 0.0, _FLOOR * least, least) for each in found))
+
+
 def estimate_noise(values: torch.Tensor, known: torch.Tensor) -> NoiseModel | None:
     """Estimate the noise from what is left of the image by the mask of Immerkær, as a function of local brightness.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +109,7 @@ class Fit:
         self.averaging, self.bands = averaging, bands
         self.input_noise, self.weight_noise, self.burn_in = input_noise, weight_noise, burn_in
         self._generator = torch.Generator(noise.device).manual_seed(seed)
-        self.lipschitz_bound = lipschitz_bound
+        self._lipschitz_bound = lipschitz_bound
         self._wants_partner, self._wants_uncertainty = partner, uncertainty
         self._hold_out(held_out)
         trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -125,6 +125,9 @@ class Fit:
         self._helped: tuple[int, torch.Tensor, torch.Tensor] | None = None  # step, estimate, variance
         self._quickly_helped: tuple[int, torch.Tensor] | None = None
         self._smallest_error, self._best_step = float("inf"), 0
+        self.keeps_network = False
+        self._best_network: dict[str, torch.Tensor] | None = None
+        self._first_lambda_step = 0
         self._posterior = _Samples(self._output)
 
     def step(self) -> None:
@@ -145,6 +148,10 @@ class Fit:
         self._mean.lerp_(self._output, 1 - self.averaging)
         if self.weight_noise:
             self._diffuse()
+
+    def lipschitz_bound(self, step: int) -> float | None:
+        """Return λ at a step of this run; after a warm start the schedule goes on from where it was."""
+        return self._lipschitz_bound(self._first_lambda_step + step)
 
     @property
     def runs(self) -> int:
@@ -228,6 +235,8 @@ class Fit:
         if self._judged and held_out_error < self._smallest_error:
             self._smallest_error, self._best_step = held_out_error, self.step_count
             self._best = self._averaged_outputs()
+            if self.keeps_network:
+                self._best_network = self._copy_network()
         return Measures(
             loss=loss,
             held_out_error=held_out_error if self._judged else None,
@@ -264,6 +273,7 @@ class Fit:
             "noise": self.noise,
             "held_out": self.held_out,
             "step_count": self.step_count,
+            "first_lambda_step": self._first_lambda_step,
             "loss": self._loss,
             "output": self._output,
             "mean": self._mean,
@@ -287,6 +297,8 @@ class Fit:
             self._helped = self._quickly_helped = None
         self.step_count, self._best_step = state["step_count"], state["best_step"]
         self._smallest_error = state["smallest_error"]
+        self._first_lambda_step = state.get("first_lambda_step", 0)
+        self._best_network = None
         self._posterior.load_state_dict(state["posterior"])
         self._generator.set_state(state["generator"].cpu())
 
@@ -339,9 +351,30 @@ class Fit:
         self._judged = bool(held_out.any())
         self._partner = choose_partner(self.data_term, held_out) if self._wants_partner else None
 
-    def start_from(self, network_state: dict[str, torch.Tensor]) -> None:
-        """Begin from the weights of another fit (warm start); optimiser, step and running mean begin anew."""
+    @property
+    def network_of_estimate(self) -> dict[str, torch.Tensor]:
+        """The weights at the step that the estimate is of, if ``keeps_network``; else the present ones."""
+        return self._best_network or self._copy_network()
+
+    @property
+    def lambda_step_of_estimate(self) -> int:
+        """The step of the schedule of λ that the estimate is of."""
+        return self._first_lambda_step + self.estimate_step
+
+    def start_from(self, network_state: Mapping[str, torch.Tensor], lambda_step: int = 0) -> None:
+        """Begin from the weights of another fit (warm start); optimiser, step and running mean begin anew.
+
+        Parameters
+        ----------
+        network_state : mapping
+        lambda_step : int
+            Where the schedule of λ begins: a hard bound on weights that have outgrown it would undo what they learned.
+        """
         self.network.load_state_dict(network_state)
+        self._first_lambda_step = lambda_step
+
+    def _copy_network(self) -> dict[str, torch.Tensor]:
+        return {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
 
 class _Samples:

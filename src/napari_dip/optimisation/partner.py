@@ -13,7 +13,7 @@ from torch.nn import functional
 from ..measurement.data_term import DataTerm
 from ..measurement.forward_operator import BlockCosines, cosines
 from ..measurement.missing_pixels import fill_smoothly
-from ..measurement.noise import NoiseModel
+from ..measurement.noise import ChannelNoise, NoiseModel
 from .collaborative_filter import collaborative_filter, match_blocks
 
 _BLOCK_SIDES = (8, 16)  # of the Wiener filter; one for texture, one for smooth images
@@ -111,10 +111,16 @@ class DenoisingPartner:
     fitted, held_out : Tensor
         ``(1, 1, h, w)`` bool: the pixels that the filters may always see, and those that judge them. Pixels that are
         neither are missing: there the result is p.
-    noise : NoiseModel
+    noise : NoiseModel or ChannelNoise
     """
 
-    def __init__(self, values: torch.Tensor, fitted: torch.Tensor, held_out: torch.Tensor, noise: NoiseModel) -> None:
+    def __init__(
+        self,
+        values: torch.Tensor,
+        fitted: torch.Tensor,
+        held_out: torch.Tensor,
+        noise: NoiseModel | ChannelNoise,
+    ) -> None:
         self._values, self._fitted, self._held_out, self._noise = values, fitted, held_out, noise
         self._known = fitted | held_out
         self._smooth_of_fitted = non_local_means(values, fitted, noise)
@@ -187,7 +193,7 @@ def best_share(change: torch.Tensor, error: torch.Tensor, judged: torch.Tensor) 
     return share.clamp(0, 1)
 
 
-def non_local_means(values: torch.Tensor, fitted: torch.Tensor, noise: NoiseModel) -> torch.Tensor:
+def non_local_means(values: torch.Tensor, fitted: torch.Tensor, noise: NoiseModel | ChannelNoise) -> torch.Tensor:
     """Denoise with non-local means where the noise has been made equally strong everywhere.
 
     Parameters

@@ -8,7 +8,7 @@ _GREY = (0.2989, 0.5870, 0.1140)
 
 
 def to_grey(image: torch.Tensor) -> torch.Tensor:
-    """Return ``(s, 1 or 3, h, w)`` images as ``(s, h, w)``, with 0.2989 R + 0.5870 G + 0.1140 B."""
-    if image.shape[1] == 1:
-        return image[:, 0]
+    """Return ``(s, c, h, w)`` images as ``(s, h, w)``: of RGB 0.2989 R + 0.5870 G + 0.1140 B, of others the mean."""
+    if image.shape[1] != len(_GREY):
+        return image[:, 0] if image.shape[1] == 1 else image.mean(dim=1)
     return torch.tensordot(image, image.new_tensor(_GREY), dims=([1], [0]))

@@ -21,7 +21,7 @@ def band_correspondence(image: torch.Tensor, target: torch.Tensor, bands: int = 
     Parameters
     ----------
     image, target : Tensor
-        ``(s, c, h, w)`` and ``(s or 1, c, h, w)``, c = 1 or 3, in [0, 1].
+        ``(s, c, h, w)`` and ``(s or 1, c, h, w)``, in [0, 1].
     bands : int
         Number of rings, lowest frequencies first.
 

@@ -28,7 +28,7 @@ def blurriness(image: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     image : Tensor
-        ``(s, c, h, w)``, c = 1 or 3; at least 16 x 16.
+        ``(s, c, h, w)``; at least 16 x 16.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def sharpness(image: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     image : Tensor
-        ``(s, c, h, w)``, c = 1 or 3, in [0, 1]: it scales with the intensities.
+        ``(s, c, h, w)``, in [0, 1]: it scales with the intensities.
 
     Returns
     -------

@@ -1,0 +1,207 @@
+"""What the axes of a stack are, and the planes that it is restored by."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Channels = Literal["apart", "together"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One plane of a stack: what is restored at once.
+
+    Attributes
+    ----------
+    index : tuple
+        Where it lies in the array: a whole number for every axis that is stepped through, a slice for every other.
+    place : dict
+        The same in words: the letter of each axis that is stepped through, and the number along it.
+    """
+
+    index: tuple[int | slice, ...]
+    place: Mapping[str, int]
+
+    def describe(self) -> str:
+        """Return the place as text, such as "T 3, C 0"; empty where there is only one plane."""
+        return ", ".join(f"{letter} {number}" for letter, number in self.place.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """The axes of a stack.
+
+    Attributes
+    ----------
+    letters : str
+        One for each axis: Y and X are rows and columns, S colours (3, or 4 with alpha), C channels; T, Z and any other
+        letter are stepped through.
+    shape : tuple of int
+    channels : {"apart", "together"}
+        Whether the channels (C) are restored one by one or as the channels of one network, sharing their structure.
+    """
+
+    letters: str
+    shape: tuple[int, ...]
+    channels: Channels = "apart"
+
+    @property
+    def whole(self) -> str:
+        """The letters of the axes that a plane has, rows and columns first."""
+        last = "S" if "S" in self.letters else "C" if self.takes_channels_together else ""
+        return "YX" + last
+
+    @property
+    def stepped(self) -> str:
+        """The letters of the axes that are stepped through, in order."""
+        return "".join(letter for letter in self.letters if letter not in self.whole)
+
+    @property
+    def takes_channels_together(self) -> bool:
+        """Whether a plane has all channels."""
+        return self.channels == "together" and "C" in self.letters and "S" not in self.letters
+
+    def size(self, letter: str) -> int:
+        """Return the length of an axis."""
+        return self.shape[self.letters.index(letter)]
+
+    @property
+    def count(self) -> int:
+        """How many planes there are."""
+        return math.prod(self.size(letter) for letter in self.stepped)
+
+    def planes(self, selection: Mapping[str, Any] | None = None) -> Iterator[Plane]:
+        """Return the planes in order, the last of the axes that are stepped through fastest.
+
+        Parameters
+        ----------
+        selection : mapping, optional
+            A slice, a whole number or a sequence of them for the letters of some axes; all of the others.
+
+        Raises
+        ------
+        ValueError
+            If there is no such axis or nothing is selected.
+        """
+        unknown = sorted(set(selection or {}) - set(self.stepped))
+        if unknown:
+            raise ValueError(
+                f"planes cannot be chosen along {', '.join(unknown)}: those that are stepped through are "
+                f"{self.stepped or 'none'} of {self.letters}."
+            )
+        numbers = [_numbers((selection or {}).get(letter), self.size(letter), letter) for letter in self.stepped]
+        return (self._plane(dict(zip(self.stepped, each, strict=True))) for each in itertools.product(*numbers))
+
+    def _plane(self, place: dict[str, int]) -> Plane:
+        return Plane(tuple(place.get(letter, slice(None)) for letter in self.letters), place)
+
+    def read(self, array: Any, plane: Plane) -> NDArray:
+        """Read one plane of an array, ``(h, w)`` or ``(h, w, c)``, and nothing else of it."""
+        part = np.asarray(array[plane.index])
+        kept = [letter for letter in self.letters if letter in self.whole]
+        return part.transpose([kept.index(letter) for letter in self.whole])
+
+    def write(self, array: Any, plane: Plane, image: NDArray) -> None:
+        """Write one plane, ``(h, w)`` or ``(h, w, c)``, into an array with these axes (whose sizes may differ)."""
+        kept = [letter for letter in self.letters if letter in self.whole]
+        array[plane.index] = image.transpose([self.whole.index(letter) for letter in kept])
+
+    def read_mask(self, mask: Any, plane: Plane) -> NDArray[np.bool_] | None:
+        """Read the mask of one plane, ``(h, w)``, of one that ``check_mask`` has passed.
+
+        A mask for each channel of planes that take them together marks a pixel if it does so in any channel.
+        """
+        if mask is None:
+            return None
+        letters = self.check_mask(mask.shape)
+        part = np.asarray(mask[tuple(plane.place.get(letter, slice(None)) for letter in letters)]) != 0
+        kept = [letter for letter in letters if letter in self.whole]
+        if "C" in kept:
+            part = part.any(axis=kept.index("C"))
+            kept.remove("C")
+        return part.transpose([kept.index("Y"), kept.index("X")])
+
+    def check_mask(self, shape: tuple[int, ...]) -> str:
+        """Return the letters of a mask's axes: those of one plane, or of the stack with or without its channels.
+
+        Raises
+        ------
+        ValueError
+            If it goes with none of them.
+        """
+        of_stack = self.letters.replace("S", "")
+        for letters in dict.fromkeys((of_stack, of_stack.replace("C", ""), "YX")):
+            if shape == tuple(self.size(letter) for letter in letters):
+                return letters
+        height, width = self.size("Y"), self.size("X")
+        stack = tuple(self.size(letter) for letter in of_stack)
+        raise ValueError(
+            f"mask shape {shape} does not match the planes ({height}, {width}) nor the stack {stack} ({of_stack})."
+        )
+
+
+def find_axes(shape: Sequence[int], letters: str | None = None, channels: str = "apart") -> Axes:
+    """Return the axes of an array, checked.
+
+    Parameters
+    ----------
+    shape : sequence of int
+    letters : str, optional
+        One for each axis. By default a plane, grey or with 3 or 4 colours last; more axes must be named.
+    channels : {"apart", "together"}
+
+    Raises
+    ------
+    ValueError
+        If the letters do not go with the shape; the message says what to do.
+    """
+    shape = tuple(int(length) for length in shape)
+    if channels not in ("apart", "together"):
+        raise ValueError(f'channels is {channels!r}; choose "apart" or "together".')
+    if letters is None:
+        letters = "YX" if len(shape) == 2 else "YXS" if len(shape) == 3 and shape[2] in (3, 4) else ""
+        if not letters:
+            raise ValueError(f'the image has shape {shape}: say what its axes are, such as axes="{_example(shape)}".')
+    letters = letters.upper()
+    if len(letters) != len(shape):
+        raise ValueError(f"axes {letters} names {len(letters)} axes; the image has {len(shape)}, of shape {shape}.")
+    if len(set(letters)) != len(letters) or not {"Y", "X"} <= set(letters) or not letters.isalpha():
+        raise ValueError(f"axes is {letters}; give each axis a letter of its own, among them Y (rows) and X (columns).")
+    if "S" in letters and shape[letters.index("S")] not in (1, 3, 4):
+        raise ValueError(
+            f"axis S of {letters} has {shape[letters.index('S')]} colours; there are 3, or 4 with alpha. Name other "
+            "channels C."
+        )
+    if channels == "together" and "S" in letters and "C" in letters:
+        raise ValueError("channels that have colours (C and S) cannot be taken together; take them apart.")
+    if 0 in shape:
+        raise ValueError(f"the image has shape {shape}: there is nothing in it.")
+    return Axes(letters, shape, channels)  # type: ignore[arg-type]
+
+
+def _example(shape: tuple[int, ...]) -> str:
+    return ("QPTZCYX" if len(shape) > 5 else "TZCYX" if len(shape) == 5 else "TCYX" if len(shape) == 4 else "TYX")[
+        -len(shape) :
+    ]
+
+
+def _numbers(chosen: Any, length: int, letter: str) -> list[int]:
+    everything = range(length)
+    if chosen is None:
+        return list(everything)
+    try:
+        numbers = (
+            list(everything[chosen]) if isinstance(chosen, slice) else [everything[n] for n in np.atleast_1d(chosen)]
+        )
+    except IndexError as error:
+        raise ValueError(f"{letter} runs from 0 to {length - 1}; {chosen} is beyond.") from error
+    if not numbers:
+        raise ValueError(f"no plane is chosen along {letter}, which runs from 0 to {length - 1}.")
+    return numbers

@@ -1,0 +1,149 @@
+"""restore_stack(): the planes of a stack, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..measurement.task import find_task
+from ..restoration import Progress, Restoration, restore_steps
+from ..settings import Settings
+from .axes import Axes, Plane, find_axes
+from .stack_files import open_stack
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaneProgress:
+    """How far a stack is.
+
+    Attributes
+    ----------
+    plane : Plane
+        The one that this is about: ``plane.index`` is its place in the stack.
+    number, count : int
+        It is the number-th, from 1, of so many.
+    progress : Progress
+        ``progress.result`` is None until the plane is done.
+    """
+
+    plane: Plane
+    number: int
+    count: int
+    progress: Progress
+
+    @property
+    def result(self) -> Restoration | None:
+        """The plane's, once it is done."""
+        return self.progress.result
+
+
+def restore_stack(
+    stack: Any,
+    axes: str | None = None,
+    mask: Any = None,
+    task: str = "denoise",
+    factor: int | None = None,
+    settings: Settings | None = None,
+    *,
+    channels: str = "apart",
+    planes: Mapping[str, Any] | None = None,
+    out: Any = None,
+    stop_requested: Callable[[], bool] = lambda: False,
+    report_wanted: Callable[[], bool] = lambda: False,
+    quick_estimates: bool = False,
+) -> Iterator[PlaneProgress]:
+    """Restore a stack plane by plane; everything that can be is checked at the call.
+
+    Each plane is what ``restore`` makes of it alone. Only the plane at work is read, and kept by nobody but the caller:
+    ``out`` may lie on a disk. Iteration can end at any plane; those done are done.
+
+    Parameters
+    ----------
+    stack : array or path
+        Any number of axes; a numpy, dask or zarr array, or anything that has a shape and can be indexed. Or the path of
+        a TIFF, OME-TIFF, OME-Zarr (its finest level) or PNG.
+    axes : str, optional
+        What the axes are, one letter each, such as "TCYX": Y and X are rows and columns, S colours, C channels, all
+        others (T, Z ...) are stepped through. By default what the file says; of an array, a plane, grey or RGB.
+    mask : array, optional
+        True = missing: ``(h, w)`` for all planes, or of the stack's shape, with or without channels.
+    task, factor, settings
+        As ``restore`` takes them.
+    channels : {"apart", "together"}
+        Together, all channels are drawn by one network and share their structure; each has its own intensity range.
+    planes : mapping, optional
+        Which of them: a slice, number or sequence of numbers for the letters of some axes, such as
+        ``{"T": slice(0, 10)}``.
+    out : array, optional
+        Filled with ``restored`` (of the task "enhance": ``detail_enhanced``) as planes are done. The stack's axes and
+        sizes, times the factor.
+    stop_requested, report_wanted, quick_estimates
+        As ``restore_steps`` takes them, for the plane at work. A stop keeps the best of this plane, and ends.
+
+    Yields
+    ------
+    PlaneProgress
+        Of every plane its result, and the reports that were wanted before it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As ``restore``, at the call or, for what only a plane's pixels tell, when it comes to that plane.
+    """
+    if isinstance(stack, str | PathLike):
+        opened = open_stack(Path(stack))
+        stack, axes = opened.array, axes or opened.axes
+    stack = stack if hasattr(stack, "shape") else np.asarray(stack)
+    found = find_axes(stack.shape, axes, channels)
+    chosen = list(found.planes(planes))
+    if mask is not None:
+        mask = mask if hasattr(mask, "shape") else np.asarray(mask)
+        found.check_mask(tuple(mask.shape))
+    output = "restored" if find_task(task).removes_noise else "detail_enhanced"
+    if out is not None:
+        wanted = tuple(
+            length * (factor or 1 if letter in "YX" else 1)
+            for letter, length in zip(found.letters, found.shape, strict=True)
+        )
+        if tuple(out.shape) != wanted:
+            raise ValueError(f"out has shape {tuple(out.shape)}; what is restored has {wanted}.")
+
+    def begin(plane: Plane) -> Iterator[Progress]:
+        return restore_steps(
+            found.read(stack, plane), found.read_mask(mask, plane), task, factor, settings,
+            colours=not found.takes_channels_together, stop_requested=stop_requested, report_wanted=report_wanted,
+            quick_estimates=quick_estimates,
+        )  # fmt: skip
+
+    return _run(found, chosen, begin(chosen[0]), begin, out, output, stop_requested)
+
+
+def _run(
+    axes: Axes,
+    planes: list[Plane],
+    first: Iterator[Progress],
+    begin: Callable[[Plane], Iterator[Progress]],
+    out: Any,
+    output: str,
+    stop_requested: Callable[[], bool],
+) -> Iterator[PlaneProgress]:
+    for number, plane in enumerate(planes, start=1):
+        if number > 1 and stop_requested():
+            return
+        try:
+            steps = first if number == 1 else begin(plane)
+            for progress in steps:
+                if progress.result is not None and out is not None:
+                    image: NDArray | None = getattr(progress.result, output)
+                    if image is not None:
+                        axes.write(out, plane, image)
+                yield PlaneProgress(plane, number, len(planes), progress)
+        except (ValueError, FloatingPointError) as error:
+            place = plane.describe()
+            raise type(error)(f"plane {place}: {error}" if place else str(error)) from error

@@ -1,0 +1,344 @@
+"""Stacks in files: TIFF, OME-TIFF and OME-Zarr, opened without reading their pixels, written plane by plane."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..image_files import TIFF_SUFFIXES, is_ome, read_image, write_whole
+
+ZARR_SUFFIX = ".zarr"
+_IMAGEJ_LETTERS, _IMAGEJ_TYPES = "TZCYXS", ("uint8", "uint16", "float32")
+_OME_LETTERS = "TZCYXS"
+_SHORT_UNITS = {
+    "micrometer": "µm", "nanometer": "nm", "picometer": "pm", "millimeter": "mm", "centimeter": "cm", "meter": "m",
+    "second": "s", "millisecond": "ms", "minute": "min", "hour": "h", "micron": "µm", "um": "µm", "\\u00B5m": "µm",
+}  # fmt: skip
+_LONG_UNITS = {
+    "µm": "micrometer",
+    "nm": "nanometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "s": "second",
+    "ms": "millisecond",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack:
+    """An image of any number of axes, and what its file says of it.
+
+    Attributes
+    ----------
+    array : array
+        Indexed, it reads the parts that it is asked for.
+    axes : str or None
+        One letter for each axis; None where the file does not say.
+    channel_names : tuple of str
+        May be empty.
+    pixel_sizes : dict
+        By letter: the distance of two pixels, planes or frames.
+    units : dict
+        Of these, by letter, as OME-TIFF has them ("µm", "s").
+    """
+
+    array: Any
+    axes: str | None
+    channel_names: tuple[str, ...] = ()
+    pixel_sizes: Mapping[str, float] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_zarr(path: Path) -> bool:
+    """Return whether a name promises an OME-Zarr."""
+    return path.name.lower().rstrip("/").endswith(ZARR_SUFFIX)
+
+
+def open_stack(path: Path) -> Stack:
+    """Open an image file; of TIFF and OME-Zarr pixels are read when the array is indexed.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read.
+    """
+    if not path.exists():
+        raise ValueError(f"there is no file {path}.")
+    try:
+        if is_zarr(path):
+            return _open_zarr(path)
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            return _open_tiff(path)
+    except Exception as error:  # the readers raise many kinds of their own
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    image = read_image(path)
+    return Stack(image, "YXS" if image.ndim == 3 else "YX")
+
+
+def check_stack_name(path: Path, axes: str, dtype: DTypeLike) -> None:
+    """Check that a file of that name can hold a stack, as ``write_stack`` writes it.
+
+    Raises
+    ------
+    ValueError
+        If it cannot.
+    """
+    dtype = np.dtype(dtype)
+    if is_zarr(path):
+        letters = axes.replace("S", "C") if "C" not in axes else axes
+        if set(letters) - set("TCZYX"):
+            raise ValueError(f"an OME-Zarr has the axes TCZYX at most, not {axes}; end the name in .ome.tif.")
+        return
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        raise ValueError(f"{path.name} cannot hold a stack; end it in .tif, .ome.tif or .zarr.")
+    if is_ome(path):
+        return
+    in_order = "".join(letter for letter in _IMAGEJ_LETTERS if letter in axes) == axes
+    types = ("uint8",) if axes.endswith("S") else _IMAGEJ_TYPES
+    if not in_order or dtype.name not in types:
+        raise ValueError(
+            f"a plain TIFF, as ImageJ has it, holds no {dtype} stack with the axes {axes}; end the name in .ome.tif."
+        )
+
+
+def write_stack(
+    path: Path,
+    planes: Iterable[NDArray],
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    like: Stack,
+    axes: str,
+    record: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the planes of a stack as TIFF (for ImageJ), OME-TIFF or OME-Zarr, by the name; whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    planes : iterable of ndarray
+        ``(h, w)`` or ``(h, w, colours)``, in the order of the axes before them; taken one by one.
+    shape : tuple of int
+        Of the stack.
+    dtype : dtype
+    like : Stack
+        Whose channel names and pixel sizes are written.
+    axes : str
+        One letter for each axis of ``shape``; ends in YX or YXS.
+    record : mapping, optional
+        Plain types.
+
+    Raises
+    ------
+    ValueError
+        If such a file cannot hold such a stack.
+    """
+    import tifffile
+
+    dtype = np.dtype(dtype)
+    check_stack_name(path, axes, dtype)
+    if is_zarr(path):
+        _write_zarr(path, planes, shape, dtype, like, axes, record)
+        return
+    colours = shape[-1] if axes.endswith("S") else 1
+    options: dict[str, Any] = {"photometric": "rgb" if colours > 1 else "minisblack"}
+    if colours == 4:
+        options["extrasamples"] = ["unassalpha"]
+    metadata: dict[str, Any]
+    if is_ome(path):
+        options["ome"] = True
+        metadata = {"axes": "".join(each if each in _OME_LETTERS else "Q" for each in axes)}
+        if like.channel_names and "C" in axes:
+            metadata["Channel"] = {"Name": list(like.channel_names)}
+        if record is not None:
+            metadata["Description"] = json.dumps(record)
+        for letter, size in like.pixel_sizes.items():
+            name = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
+            if letter in "XYZT" and letter in axes:
+                metadata |= {name: float(size), f"{name}Unit": like.units.get(letter, "s" if letter == "T" else "µm")}
+    else:
+        options["imagej"] = True
+        metadata = {"axes": axes}
+        if record is not None:
+            metadata["Info"] = json.dumps(record)
+        if like.channel_names and "C" in axes:
+            metadata["Labels"] = list(like.channel_names)
+        sizes = like.pixel_sizes
+        if "Y" in sizes and "X" in sizes:
+            options["resolution"] = (1 / sizes["X"], 1 / sizes["Y"])
+            metadata["unit"] = like.units.get("X", "µm").replace("µ", "u")
+        if "Z" in sizes:
+            metadata["spacing"] = sizes["Z"]
+        if "T" in sizes:
+            metadata["finterval"] = sizes["T"]
+    options["metadata"] = metadata
+    pages = (np.ascontiguousarray(plane, dtype=dtype) for plane in planes)
+    try:
+        write_whole(path, lambda beside: tifffile.imwrite(beside, pages, shape=shape, dtype=dtype, **options))
+    except (tifffile.TiffFileError, tifffile.OmeXmlError, TypeError) as error:
+        raise ValueError(f"{path.name} cannot hold this stack: {error}") from error
+
+
+def _open_tiff(path: Path) -> Stack:
+    import tifffile
+    import zarr
+
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        axes, shape = series.axes, series.shape
+        names: tuple[str, ...] = ()
+        sizes: dict[str, float] = {}
+        units: dict[str, str] = {}
+        if file.ome_metadata:
+            names, sizes, units = _read_ome(tifffile.xml2dict(file.ome_metadata))
+        elif file.imagej_metadata:
+            names, sizes, units = _read_imagej(file)
+        level = series.levels[0]
+        store = level.aszarr()
+    array: Any = zarr.open_array(store, mode="r")  # reads a page when it is asked for
+    for letter in set(axes) - set("YXSC"):
+        if axes.count(letter) > 1:  # of a file that does not say
+            axes = ""
+    return Stack(array, axes if len(axes) == len(shape) and _is_told(axes) else None, names, sizes, units)
+
+
+def _is_told(axes: str) -> bool:
+    """Return whether letters are a file's own word: tifffile calls I and Q what nobody named."""
+    return "Y" in axes and "X" in axes and not set(axes) & set("IQ")
+
+
+def _read_ome(metadata: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, float], dict[str, str]]:
+    image = metadata["OME"]["Image"]
+    pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
+    channels = pixels.get("Channel", [])
+    channels = channels if isinstance(channels, list) else [channels]
+    names = tuple(str(each["Name"]) for each in channels if "Name" in each)
+    sizes, units = {}, {}
+    for letter, name in (
+        ("X", "PhysicalSizeX"),
+        ("Y", "PhysicalSizeY"),
+        ("Z", "PhysicalSizeZ"),
+        ("T", "TimeIncrement"),
+    ):
+        if name in pixels:
+            sizes[letter] = float(pixels[name])
+            units[letter] = str(pixels.get(f"{name}Unit", "s" if letter == "T" else "µm"))
+    return (names if len(names) == len(channels) else ()), sizes, units
+
+
+def _read_imagej(file: Any) -> tuple[tuple[str, ...], dict[str, float], dict[str, str]]:
+    told = file.imagej_metadata
+    sizes: dict[str, float] = {}
+    unit = str(told.get("unit", ""))
+    unit = _SHORT_UNITS.get(unit, unit)
+    if unit and unit != "pixel":
+        for letter, resolution in zip("XY", file.pages.first.resolution, strict=True):
+            if resolution:
+                sizes[letter] = 1 / resolution
+        if "spacing" in told:
+            sizes["Z"] = float(told["spacing"])
+    units = dict.fromkeys(sizes, unit)
+    if told.get("finterval"):
+        sizes["T"], units["T"] = float(told["finterval"]), "s"
+    labels = told.get("Labels") or ()
+    names = tuple(str(each) for each in labels) if len(labels) == int(told.get("channels", 0)) else ()
+    return names, sizes, units
+
+
+def _open_zarr(path: Path) -> Stack:
+    import yaozarrs
+    import zarr
+
+    told: Any = yaozarrs.open_group(str(path)).ome_metadata()
+    scales = getattr(told, "multiscales", None)
+    if not scales:
+        raise ValueError("it holds no multiscale image; give the folder of one image within it")
+    scale = scales[0]
+    finest = scale.datasets[0]
+    group = zarr.open_group(str(path), mode="r")
+    letters = "".join(axis.name[:1].upper() for axis in scale.axes)
+    sizes, units = {}, {}
+    for axis, size in zip(scale.axes, finest.scale_transform.scale, strict=True):
+        if axis.name.lower() != "c":
+            sizes[axis.name[:1].upper()] = float(size)
+            unit = getattr(axis, "unit", None)
+            if unit:
+                units[axis.name[:1].upper()] = _SHORT_UNITS.get(str(unit), str(unit))
+    omero = getattr(told, "omero", None)
+    labels = [each.label for each in omero.channels] if omero is not None else []
+    names = tuple(str(each) for each in labels) if labels and all(labels) else ()
+    return Stack(group[finest.path], letters, names, sizes, units)
+
+
+def _write_zarr(
+    path: Path,
+    planes: Iterable[NDArray],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    like: Stack,
+    axes: str,
+    record: Mapping[str, Any] | None,
+) -> None:
+    from yaozarrs import DimSpec, v05
+    from yaozarrs.write.v05 import prepare_image
+
+    letters = axes.replace("S", "C") if "C" not in axes else axes
+    order = [letters.index(letter) for letter in "TCZYX" if letter in letters]
+    specs = [
+        DimSpec(
+            name=letters[n].lower(),
+            scale=float(like.pixel_sizes.get(letters[n], 1.0)),
+            unit=_LONG_UNITS.get(like.units.get(letters[n], "")),
+        )
+        for n in order
+    ]
+    image = v05.Image(multiscales=[v05.Multiscale.from_dims(specs, name=path.stem, n_levels=1)])
+    names = like.channel_names if "C" in axes and len(like.channel_names) == shape[axes.index("C")] else ()
+    ranges = [(np.inf, -np.inf)] * len(names)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=".", suffix=ZARR_SUFFIX))
+    try:
+        target = beside / "whole"
+        extra = None if record is None else {"napari-dip": dict(record)}
+        _, arrays = prepare_image(
+            target, image, (tuple(shape[n] for n in order), dtype), extra_attributes=extra, writer="zarr"
+        )
+        (array,) = arrays.values()
+        leading = len(shape) - (3 if axes.endswith("S") else 2)
+        for index, plane in zip(np.ndindex(*shape[:leading]), planes, strict=True):
+            whole: tuple[int | slice, ...] = (*index, *(slice(None),) * (len(shape) - leading))
+            kept = [n for n in order if n >= leading]
+            array[tuple(whole[n] for n in order)] = plane.transpose([n - leading for n in kept])
+            if names:
+                low, high = ranges[index[axes.index("C")]]
+                ranges[index[axes.index("C")]] = min(low, float(plane.min())), max(high, float(plane.max()))
+        if names:
+            _name_channels(target, names, ranges)
+        if path.exists():
+            shutil.rmtree(path)
+        target.rename(path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _name_channels(path: Path, names: tuple[str, ...], ranges: list[tuple[float, float]]) -> None:
+    """Add the channels' names to the metadata of an OME-Zarr; they want to know the intensities, too."""
+    import zarr
+    from yaozarrs import v05
+
+    channels = [
+        v05.OmeroChannel(
+            label=name, color="FFFFFF", active=True, window=v05.OmeroWindow(start=low, min=low, end=high, max=high)
+        )
+        for name, (low, high) in zip(names, ranges, strict=True)
+    ]
+    group = zarr.open_group(str(path), mode="r+")
+    told = v05.Omero(channels=channels).model_dump(mode="json", exclude_none=True, by_alias=True)
+    group.attrs["ome"] = {**group.attrs["ome"], "omero": told}  # type: ignore[dict-item]

@@ -1,0 +1,29 @@
+"""What is told once of a whole image, so that all of its parts are restored alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .noise import ChannelNoise, NoiseModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WholeImage:
+    """What the parts of an image share.
+
+    Attributes
+    ----------
+    intensity_range : ndarray
+        ``(2, 1)``, or ``(2, c)`` for channels that are no colours: the intensities that become 0 and 1.
+    noise : NoiseModel, ChannelNoise or None
+        Of the values in [0, 1]; None where none can be told, or where it is correlated.
+    correlated : bool
+        Whether the noise of neighbouring pixels is.
+    """
+
+    intensity_range: NDArray[np.float64]
+    noise: NoiseModel | ChannelNoise | None
+    correlated: bool

@@ -1,0 +1,134 @@
+"""A stack is its planes: each is what restore() makes of it alone."""
+
+import dask.array
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+import napari_dip
+from napari_dip.many.axes import find_axes
+from napari_dip.many.stack_files import Stack, open_stack, write_stack
+
+
+@pytest.fixture
+def film(camera) -> np.ndarray:
+    """A (3, 2, 48, 40) stack, the second channel in other units."""
+    noise = np.random.default_rng(0).normal(0, 10, (3, 2, *camera.shape))
+    return ((camera + noise) * np.array([1.0, 40.0])[:, None, None]).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "dask", "zarr"])
+def test_planes_are_what_restore_makes_of_each(film, small_settings, tmp_path, kind) -> None:
+    stack = {
+        "numpy": lambda: film,
+        "dask": lambda: dask.array.from_array(film, chunks=(1, 1, 48, 40)),
+        "zarr": lambda: zarr.create_array(str(tmp_path / "film.zarr"), data=film, chunks=(1, 1, 48, 40)),
+    }[kind]()
+    out = np.full(film.shape, np.nan, np.float32)
+    done = list(napari_dip.restore_stack(stack, "TCYX", settings=small_settings, planes={"T": [0, 2]}, out=out))
+    assert [each.plane.place for each in done] == [{"T": t, "C": c} for t in (0, 2) for c in (0, 1)]
+    assert np.isnan(out[1]).all()
+    for t, c in ((0, 1), (2, 0)):
+        alone = napari_dip.restore(film[t, c], settings=small_settings)
+        np.testing.assert_array_equal(out[t, c], alone.restored)
+
+
+def test_channels_together_share_a_network_but_no_units(film, small_settings) -> None:
+    first, *_ = napari_dip.restore_stack(film, "TCYX", settings=small_settings, channels="together")
+    assert first.count == 3
+    result = first.result
+    assert result is not None
+    assert result.restored.shape == (*film.shape[2:], 2)
+    assert result.record.given.colours is False
+    assert "colours=False" in result.record.as_python()
+    scaled, *_ = napari_dip.restore_stack(film * np.float32([[[[1]], [[8]]]]), "TCYX", settings=small_settings,
+                                          channels="together")  # fmt: skip
+    np.testing.assert_allclose(scaled.result.restored, result.restored * [1, 8], rtol=1e-3)
+
+
+def test_any_number_of_channels_is_restored_together(camera, small_settings) -> None:
+    stack = np.stack([camera + 0.0, 255.0 - camera, camera * 2.0, camera**0.5, camera * 0.1])
+    (done,) = napari_dip.restore_stack(stack, "CYX", settings=small_settings, channels="together")
+    assert done.result.restored.shape == (*camera.shape, 5)
+    with pytest.raises(ValueError, match="channel 1 have the same intensity"):
+        list(napari_dip.restore_stack(np.stack([camera, camera * 0]), "CYX", settings=small_settings,
+                                      channels="together"))  # fmt: skip
+
+
+def test_a_stop_keeps_the_planes_that_are_done(film, small_settings) -> None:
+    asked = iter(range(10_000))
+    out = np.full(film.shape, np.nan, np.float32)
+    done = list(
+        napari_dip.restore_stack(
+            film, "TCYX", settings=small_settings, out=out, stop_requested=lambda: next(asked) >= 40
+        )
+    )
+    assert [each.number for each in done] == [1, 2]
+    assert done[-1].result.stop_reason is napari_dip.StopReason.USER
+    assert np.isfinite(out[0]).all()
+    assert np.isnan(out[1:]).all()
+
+
+def test_reports_come_between(film, small_settings) -> None:
+    steps = list(napari_dip.restore_stack(film[0], "CYX", settings=small_settings, report_wanted=lambda: True))
+    assert sum(each.result is not None for each in steps) == 2
+    assert len(steps) > 2
+
+
+def test_everything_is_checked_at_the_call(film, small_settings) -> None:
+    with pytest.raises(ValueError, match="say what its axes are"):
+        napari_dip.restore_stack(film, settings=small_settings)
+    with pytest.raises(ValueError, match="out has shape"):
+        napari_dip.restore_stack(film, "TCYX", settings=small_settings, out=np.zeros(3))
+    with pytest.raises(ValueError, match="mask shape"):
+        napari_dip.restore_stack(film, "TCYX", mask=np.zeros((3, 3)), settings=small_settings)
+
+
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.zarr", "a.tif"])
+@pytest.mark.parametrize("axes", ["TCYX", "ZYX", "TZYXS"])
+def test_stacks_there_and_back(tmp_path, name, axes) -> None:
+    sizes = {"T": 2, "C": 3, "Z": 4, "Y": 20, "X": 30, "S": 3}
+    pixels = (np.random.default_rng(0).random([sizes[letter] for letter in axes]) * 200).astype(np.uint16)
+    names = ("DAPI", "GFP", "RFP") if "C" in axes else ()
+    told = {letter: size for letter, size in (("T", 5.0), ("Z", 2.0), ("Y", 0.5), ("X", 0.25)) if letter in axes}
+    like = Stack(None, axes, names, told, {"Y": "µm", "X": "µm", "Z": "µm", "T": "s"})
+    if name == "a.tif" and axes.endswith("S"):
+        with pytest.raises(ValueError, match="end the name in"):
+            write_stack(tmp_path / name, [], pixels.shape, np.uint16, like, axes)
+        return
+    planes = pixels.reshape(-1, *pixels.shape[-3 if axes.endswith("S") else -2 :])
+    write_stack(tmp_path / name, planes, pixels.shape, np.uint16, like, axes, {"seed": 3})
+    back = open_stack(tmp_path / name)
+    found = find_axes(back.array.shape, back.axes)
+    expected = pixels
+    if name.endswith(".zarr") and axes.endswith("S"):
+        assert back.axes == "TCZYX"  # an OME-Zarr knows no colours
+        expected = np.moveaxis(pixels, -1, 1)
+    else:
+        assert found.letters == axes
+    np.testing.assert_array_equal(np.asarray(back.array[...]), expected)
+    assert back.channel_names == names
+    for letter, size in told.items():
+        assert back.pixel_sizes[letter] == pytest.approx(size)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_that_does_not_say_must_be_told(tmp_path, film, small_settings) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", film, photometric="minisblack")
+    with pytest.raises(ValueError, match="say what its axes are"):
+        napari_dip.restore_stack(tmp_path / "a.tif", settings=small_settings)
+    first = next(napari_dip.restore_stack(tmp_path / "a.tif", "TCYX", settings=small_settings))
+    assert first.count == 6
+
+
+def test_the_finest_level_of_a_multiscale_image_is_read(tmp_path, film) -> None:
+    from yaozarrs import DimSpec, v05
+    from yaozarrs.write.v05 import write_image
+
+    levels = [film[0, 0], film[0, 0, ::2, ::2], film[0, 0, ::4, ::4]]
+    dims = [DimSpec(name="y", scale=0.5, unit="micrometer"), DimSpec(name="x", scale=0.5, unit="micrometer")]
+    image = v05.Image(multiscales=[v05.Multiscale.from_dims(dims, n_levels=3)])
+    write_image(tmp_path / "m.zarr", image, levels, writer="zarr")
+    back = open_stack(tmp_path / "m.zarr")
+    assert (back.array.shape, back.axes, back.pixel_sizes) == ((48, 40), "YX", {"Y": 0.5, "X": 0.5})

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import signal
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -18,20 +15,12 @@ import typer
 from numpy.typing import NDArray
 
 from . import Settings
-from .image_files import (
-    TIFF_SUFFIXES,
-    check_folder,
-    check_png,
-    read_image,
-    read_mask,
-    read_quantisation_table,
-    write_png,
-    write_tiff,
-    write_whole,
-)
-from .measurement.task import TASKS, find_task
-from .pace import Pace, say_time_left
-from .pixel_type import as_dtype
+from .command_progress import restore_many, restore_one, restore_with_progress
+from .image_files import check_folder, write_tiff, write_whole
+from .many.file_job import FURTHER_OUTPUTS, FileJob, check_names
+from .many.folder import find_files, is_many, plan_jobs
+from .many.tasks import connect
+from .measurement.task import TASKS
 from .settings import PRESETS
 
 if TYPE_CHECKING:
@@ -52,9 +41,8 @@ TaskName = StrEnum("TaskName", {name: name for name in TASKS})  # type: ignore[m
 _DEFAULT_TASK = TaskName("denoise")
 PixelType = StrEnum("PixelType", {"float32": "float32", "same": "same"})
 _FLOAT32 = PixelType("float32")
-_FURTHER_OUTPUTS = ("smoothed", "detail_enhanced", "uncertainty", "residual")  # fields of Settings and of Restoration
-_SIGNED_OUTPUTS = ("uncertainty", "residual")  # or small: nothing for a PNG
-_SECONDS_BETWEEN_REPORTS = 0.2
+ChannelsChoice = StrEnum("ChannelsChoice", {"apart": "apart", "together": "together"})
+_APART = ChannelsChoice("apart")
 _WORDS = {"none": None, "true": True, "false": False}
 
 
@@ -79,7 +67,7 @@ def demo(
         settings = dataclasses.replace(
             Settings.preset(preset.value), seed=seed, device=device, smoothed=True, detail_enhanced=True
         )
-        result = _restore_with_progress(sample.degraded, None, "denoise", settings)
+        result = restore_with_progress(sample.degraded, None, "denoise", settings)
         layers = {"truth": sample.truth, "noisy": sample.degraded} | _outputs(result)
         record = result.record.as_dict()
         for name, image in layers.items():
@@ -96,11 +84,21 @@ def demo(
 
 @app.command()
 def restore(
-    image: Annotated[Path, typer.Argument(metavar="IN", help="TIFF, PNG or JPEG, one plane, grey or RGB.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="TIFF (float32, keeps everything) or PNG (rounded).")],
+    image: Annotated[
+        str, typer.Argument(metavar="IN", help='TIFF, OME-Zarr, PNG or JPEG; or a folder or "pattern" of them.')
+    ],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT", help="TIFF or OME-Zarr (float32, keeps everything) or PNG (rounded); or a folder."
+        ),
+    ],
     task: Annotated[TaskName, typer.Option(help="What is wrong with the image.")] = _DEFAULT_TASK,
     factor: Annotated[int | None, typer.Option(help="Super-resolution: how many times larger.", min=2)] = None,
-    mask: Annotated[Path | None, typer.Option(help="Image file; not 0 = missing pixel.")] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(help="Image file; not 0 = missing pixel. For several, {stem} stands for each one's name."),
+    ] = None,
     preset: Annotated[Preset, typer.Option(help="Named settings.")] = _DEFAULT_PRESET,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -126,8 +124,26 @@ def restore(
     ] = _FLOAT32,
     bands: Annotated[Path | None, typer.Option(help="Also draw the frequency-band plot into this PNG.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")] = False,
+    axes: Annotated[
+        str | None, typer.Option(help="Of a stack, such as TCYX; by default what the file says.", metavar="LETTERS")
+    ] = None,
+    channels: Annotated[
+        ChannelsChoice, typer.Option(help="Channels (C) one by one, or together: one network draws them all.")
+    ] = _APART,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what was interrupted: what is done is kept.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Of several files: .csv or .json. Default: report.csv in OUT.")
+    ] = None,
+    suffix: Annotated[
+        str | None, typer.Option(help="Of several outputs, such as .png. Default: .tif, or as IN if .ome.tif or .zarr.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of a dask cluster that shares the work.")
+    ] = None,
 ) -> None:
-    """Restore one image file.
+    """Restore one image file, a stack, or all files of a folder.
 
     **Examples**
 
@@ -141,17 +157,16 @@ def restore(
 
     napari-dip restore photo.jpg clean.png --task deblock
 
+    napari-dip restore film.ome.tif restored.ome.tif --channels together
+
+    napari-dip restore "data/*.tif" restored/ --mask "masks/{stem}.png" --resume
+
     Intensities of a TIFF are those of the input, as float32 unless --dtype same. The record of what was done stands in
     the TIFF's description, or in the metadata of an .ome.tif.
-    Ctrl-C stops and writes the best so far; Ctrl-C twice ends without writing.
+    Ctrl-C stops and writes the best so far; Ctrl-C twice ends without writing. Of a stack, the planes that are done are
+    kept for --resume; of several files, the others are not begun. The exit code is 0 only if all was done.
     """
     with _plain_errors():
-        picture = read_image(image)
-        is_png = out.suffix.lower() == ".png"
-        if not is_png and out.suffix.lower() not in TIFF_SUFFIXES:
-            raise ValueError(f"OUT is {out.name}; end it in .tif or .png.")
-        if is_png:
-            check_png(picture)
         changes: dict[str, Any] = {
             name: value
             for name, value in (
@@ -166,34 +181,33 @@ def restore(
             "detail_enhanced": detail_enhanced, "uncertainty": uncertainty, "residual": residual,
         }  # fmt: skip
         settings = dataclasses.replace(Settings.preset(preset.value), **options | changes)
-        wanted = ["restored" if find_task(task.value).removes_noise else "detail_enhanced"]
-        wanted += [name for name in _FURTHER_OUTPUTS if getattr(settings, name)]
-        paths = {name: out if n == 0 else _beside(out, name) for n, name in enumerate(dict.fromkeys(wanted))}
-        existing = [path for path in (*paths.values(), *([bands] if bands else [])) if path.exists()]
-        if existing and not overwrite:
+        job = FileJob(
+            Path(image), out, mask=None if mask is None else Path(mask), task=task.value, factor=factor,
+            settings=settings, axes=axes, channels=channels.value, same_type=dtype != _FLOAT32, resume=resume,
+        )  # fmt: skip
+        client = None if scheduler is None else connect(scheduler)
+        if is_many(image):
+            if bands is not None:
+                raise ValueError("--bands draws the plot of one image; leave it out for several.")
+            jobs = plan_jobs(find_files(image), out, job, suffix=suffix, mask=mask)
+            where = report or out / "report.csv"
+            raise typer.Exit(0 if restore_many(jobs, where, overwrite=overwrite, client=client) else 1)
+        if report is not None or suffix is not None:
+            raise ValueError("--report and --suffix are for several files: give a folder or a pattern.")
+        check_names(job)
+        existing = [path for path in (*job.outputs.values(), *([bands] if bands else [])) if path.exists()]
+        if existing and resume and not bands and len(existing) == len(job.outputs):
+            typer.echo(f"{out} is there; nothing is left to do.")
+            return
+        if existing and not (overwrite or resume):
             raise ValueError(f"{existing[0]} exists; choose another name or add --overwrite.")
         for path in (out, bands):
             if path is not None:
                 check_folder(path)
-        table = read_quantisation_table(image) if find_task(task.value).knows_quantisation else None
-        result = _restore_with_progress(
-            picture, None if mask is None else read_mask(mask), task.value, settings, factor, table
-        )
-        outputs = _outputs(result)
-        for name, path in paths.items():
-            layer = outputs[name]
-            if layer is None:
-                typer.echo(f"{name} was not made, because the run was stopped before it.", err=True)
-            elif path.suffix.lower() == ".png":
-                write_png(path, layer, picture.dtype)
-            else:
-                keep = dtype == _FLOAT32 or name in _SIGNED_OUTPUTS
-                pixels, clipped = as_dtype(layer, np.float32 if keep else picture.dtype)
-                if clipped:
-                    typer.echo(f"{name}: {clipped} pixels were clipped to the range of {pixels.dtype}.", err=True)
-                record = result.record.of_output(name, pixels, clipped, path=str(image.resolve()), layer=image.name)
-                write_tiff(path, pixels, record.as_dict())
+        result = restore_one(job, client=client)
         if bands:
+            if result is None:
+                raise ValueError("--bands draws the plot of one plane; this file has several.")
             _write_band_figure(bands, result)
 
 
@@ -203,12 +217,7 @@ def main() -> None:
 
 
 def _outputs(result: Restoration) -> dict[str, NDArray[np.float32] | None]:
-    return {name: getattr(result, name) for name in ("restored", *_FURTHER_OUTPUTS)}
-
-
-def _beside(out: Path, name: str) -> Path:
-    suffix = ".tif" if name in _SIGNED_OUTPUTS else out.suffix
-    return out.with_name(f"{out.stem}_{name}{suffix}")
+    return {name: getattr(result, name) for name in ("restored", *FURTHER_OUTPUTS)}
 
 
 @contextmanager
@@ -241,70 +250,6 @@ def _read_change(text: str) -> tuple[str, Any]:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return name, value  # a word
-
-
-def _restore_with_progress(
-    image: NDArray,
-    mask: NDArray | None,
-    task: str,
-    settings: Settings,
-    factor: int | None = None,
-    quantisation_table: NDArray | None = None,
-) -> Restoration:
-    """Restore with a progress bar on stderr; Ctrl-C stops and keeps."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as ProgressBar
-
-    from .device import choose_device
-    from .restoration import restore_steps
-
-    typer.echo(choose_device(settings.device, settings.precision).reason, err=True)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps at most"),
-        TextColumn("{task.fields[left]}"),
-    )  # fmt: skip
-    with _stop_on_interrupt() as stop, ProgressBar(*columns, console=Console(stderr=True)) as bar:
-        bars, pace = {}, Pace(_SECONDS_BETWEEN_REPORTS)
-        steps = restore_steps(
-            image, mask, task, factor, settings, quantisation_table=quantisation_table, stop_requested=stop.is_set,
-            report_wanted=pace.is_due, quick_estimates=True,
-        )  # fmt: skip
-        for progress in steps:
-            pace.made()
-            if progress.stage not in bars:
-                bars[progress.stage] = bar.add_task(progress.stage, total=progress.step_limit, left="")
-            bar.update(bars[progress.stage], completed=progress.step, left=say_time_left(progress.seconds_left))
-    result = progress.result
-    assert result is not None
-    seconds = result.record.seconds
-    typer.echo(f"Compared: {result.record.compared}.", err=True)
-    if result.note:
-        typer.echo(result.note, err=True)
-    typer.echo(
-        f"Step {result.step} of {result.record.stop_step} was chosen: {result.stop_reason.value} ({seconds:.0f} s)."
-    )
-    return result
-
-
-@contextmanager
-def _stop_on_interrupt() -> Iterator[threading.Event]:
-    stop = threading.Event()
-
-    def interrupt(number: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        print("\nstopping, and keeping the best so far ...", file=sys.stderr)
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield stop
-        return
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _write_band_figure(path: Path, result: Restoration) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -248,15 +251,34 @@ def write_png(path: Path, image: NDArray, like: np.dtype) -> None:
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` with a temporary path beside ``path``, then rename: the file is whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix="".join(path.suffixes[-2:]))
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=unfinished(path), suffix="".join(path.suffixes[-2:]))
     os.close(handle)
     beside = Path(name)
     try:
         write(beside)
         beside.chmod(0o666 & ~_umask())  # mkstemp makes it private
         beside.replace(path)
+    except OSError as error:
+        if error.errno not in (None, errno.ENOSPC, errno.EDQUOT):
+            raise
+        # numpy gives no number where not all could be written
+        raise OSError(f"{path.name} cannot be written, the disk is full or a quota reached: {error}") from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def unfinished(path: Path) -> str:
+    """Return how the hidden names begin under which a file is written before it is renamed."""
+    return f".{path.name}.unfinished-"
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what a run that was killed while it wrote a file has left beside it."""
+    for left in path.parent.glob(f"{glob.escape(unfinished(path))}*"):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -110,6 +110,9 @@ class Record:
         The image and what belongs to it; None in records of version 0.1.0 and before.
     stopped_after : int or None
         If the user stopped it: after so many steps, of all stages.
+    noise : float or None
+        Estimated deviation of the noise, in the image's intensities (of channels that are no colours: as a share of
+        their ranges); None where none could be told.
     output : Output
         Which result the image beside this record is.
     """
@@ -130,6 +133,7 @@ class Record:
     versions: dict[str, str]
     given: Given | None = None
     stopped_after: int | None = None
+    noise: float | None = None
     output: Output = Output()
 
     def as_dict(self) -> dict[str, Any]:

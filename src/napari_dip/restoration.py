@@ -535,6 +535,11 @@ def _run(
                 versions=read_versions(),
                 given=given,
                 stopped_after=stopped_after,
+                noise=(
+                    None
+                    if data_term.noise is None
+                    else data_term.noise.mean_variance**0.5 * (float(tensor.scale[0]) if given.colours else 1.0)
+                ),
             ),
         )
 

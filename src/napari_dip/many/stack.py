@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ..restoration import Progress, Restoration, restore_steps
 from ..settings import Settings
 from .axes import Axes, Plane, find_axes
 from .stack_files import open_stack
+from .tasks import run_tasks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +56,8 @@ def restore_stack(
     channels: str = "apart",
     planes: Mapping[str, Any] | None = None,
     out: Any = None,
+    skip: Callable[[Plane], bool] = lambda plane: False,
+    client: Any = None,
     stop_requested: Callable[[], bool] = lambda: False,
     report_wanted: Callable[[], bool] = lambda: False,
     quick_estimates: bool = False,
@@ -83,6 +87,11 @@ def restore_stack(
     out : array, optional
         Filled with ``restored`` (of the task "enhance": ``detail_enhanced``) as planes are done. The stack's axes and
         sizes, times the factor.
+    skip : callable
+        Asked at the call of every plane: whether it is left out, for instance because it is done.
+    client : distributed.Client, optional
+        Whose workers share the planes, which then come as they are done; there are no reports before their results,
+        nor moments of them. A stop yields no more planes.
     stop_requested, report_wanted, quick_estimates
         As ``restore_steps`` takes them, for the plane at work. A stop keeps the best of this plane, and ends.
 
@@ -101,7 +110,7 @@ def restore_stack(
         stack, axes = opened.array, axes or opened.axes
     stack = stack if hasattr(stack, "shape") else np.asarray(stack)
     found = find_axes(stack.shape, axes, channels)
-    chosen = list(found.planes(planes))
+    chosen = [plane for plane in found.planes(planes) if not skip(plane)]
     if mask is not None:
         mask = mask if hasattr(mask, "shape") else np.asarray(mask)
         found.check_mask(tuple(mask.shape))
@@ -121,6 +130,15 @@ def restore_stack(
             quick_estimates=quick_estimates,
         )  # fmt: skip
 
+    if not chosen:
+        return iter(())
+    if client is not None:
+        arguments = (
+            (found.read(stack, plane), found.read_mask(mask, plane), task, factor, settings,
+             not found.takes_channels_together)
+            for plane in chosen
+        )  # fmt: skip
+        return _run_on_cluster(found, chosen, arguments, client, out, output, stop_requested)
     return _run(found, chosen, begin(chosen[0]), begin, out, output, stop_requested)
 
 
@@ -139,11 +157,57 @@ def _run(
         try:
             steps = first if number == 1 else begin(plane)
             for progress in steps:
-                if progress.result is not None and out is not None:
-                    image: NDArray | None = getattr(progress.result, output)
-                    if image is not None:
-                        axes.write(out, plane, image)
+                _fill(out, axes, plane, progress, output)
                 yield PlaneProgress(plane, number, len(planes), progress)
         except (ValueError, FloatingPointError) as error:
-            place = plane.describe()
-            raise type(error)(f"plane {place}: {error}" if place else str(error)) from error
+            raise _of_plane(error, plane) from error
+
+
+def _run_on_cluster(
+    axes: Axes,
+    planes: list[Plane],
+    arguments: Iterable[tuple[Any, ...]],
+    client: Any,
+    out: Any,
+    output: str,
+    stop_requested: Callable[[], bool],
+) -> Iterator[PlaneProgress]:
+    outcomes = run_tasks(_restore_plane, arguments, client=client, devices=())
+    for done, (number, outcome) in enumerate(outcomes, start=1):
+        if isinstance(outcome, ValueError | FloatingPointError):
+            raise _of_plane(outcome, planes[number]) from outcome
+        if isinstance(outcome, Exception):
+            raise outcome
+        _fill(out, axes, planes[number], outcome, output)
+        yield PlaneProgress(planes[number], done, len(planes), outcome)
+        if stop_requested():
+            return
+
+
+def _restore_plane(
+    image: NDArray,
+    mask: NDArray | None,
+    task: str,
+    factor: int | None,
+    settings: Settings | None,
+    colours: bool,
+    device: str,
+) -> Progress:
+    """Restore one plane on a worker: its device is the worker's own choice unless the settings name one."""
+    (last,) = deque(
+        restore_steps(image, mask, task, factor, settings, colours=colours, report_wanted=lambda: False), maxlen=1
+    )
+    assert last.result is not None
+    return replace(last, result=replace(last.result, moments=()))
+
+
+def _fill(out: Any, axes: Axes, plane: Plane, progress: Progress, output: str) -> None:
+    image = None if progress.result is None else getattr(progress.result, output)
+    if out is not None and image is not None:
+        axes.write(out, plane, image)
+
+
+def _of_plane(error: Exception, plane: Plane) -> Exception:
+    """Return the same error, with a sentence that says which plane it is about."""
+    place = plane.describe()
+    return type(error)(f"plane {place}: {error}" if place else str(error))

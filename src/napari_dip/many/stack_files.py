@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..image_files import TIFF_SUFFIXES, is_ome, read_image, write_whole
+from ..image_files import TIFF_SUFFIXES, is_ome, read_image, unfinished, write_whole
 
 ZARR_SUFFIX = ".zarr"
 _IMAGEJ_LETTERS, _IMAGEJ_TYPES = "TZCYXS", ("uint8", "uint16", "float32")
@@ -303,7 +303,7 @@ def _write_zarr(
     names = like.channel_names if "C" in axes and len(like.channel_names) == shape[axes.index("C")] else ()
     ranges = [(np.inf, -np.inf)] * len(names)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=".", suffix=ZARR_SUFFIX))
+    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=unfinished(path), suffix=ZARR_SUFFIX))
     try:
         target = beside / "whole"
         extra = None if record is None else {"napari-dip": dict(record)}

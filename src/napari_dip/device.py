@@ -77,7 +77,7 @@ def check_memory(device: str, needed: float) -> None:
     ValueError
         In a sentence that says how much is needed and how much is free.
     """
-    free = _free_memory(device)
+    free = free_memory(device)
     if needed > free:
         raise ValueError(
             f"this would take about {needed / 1e9:.1f} GB of memory, and {_device_name(device)} has {free / 1e9:.1f} GB"
@@ -85,7 +85,7 @@ def check_memory(device: str, needed: float) -> None:
         )
 
 
-def _free_memory(device: str) -> float:
+def free_memory(device: str) -> float:
     """Return the bytes that can still be had."""
     match torch.device(device).type:
         case "cuda":

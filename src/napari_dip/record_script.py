@@ -28,7 +28,9 @@ def write_script(record: Record) -> str:
     """
     given, output = record.given, record.output
     if given is None:
-        raise ValueError("this record is of an older version, which did not keep what a script needs.")
+        raise ValueError(
+            "this record does not say what a script needs: it is of an older version, or of an image restored in tiles."
+        )
     of = given.layer or "the image"
     versions = ", ".join(f"{name} {number}" for name, number in record.versions.items())
     imports = ["from pathlib import Path", "", "import napari_dip", "from napari_dip.image_files import read_image"]

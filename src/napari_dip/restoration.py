@@ -38,6 +38,7 @@ _HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
 _WIDTH, _WIDTH_WITH_PARTNER = 64, 32  # of width="auto"
 _RUNS_FOR_UNCERTAINTY = 4
 _BYTES_OF_LIBRARIES, _BYTES_PER_PIXEL_BESIDE = 200e6, 130  # beside the network; as tests/benchmark/speed.py measured
+_BYTES_PER_PIXEL_OF_PARTNER = 1100  # and channel: all blocks of 8 x 8, of three images, and what passes
 _FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2  # λ of lipschitz_bound="auto"
 
 
@@ -357,24 +358,8 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
     generator = torch.Generator().manual_seed(settings.seed)
     settings = resolve_settings(settings, data_term)
     levels, side = cast("int", settings.levels), cast("int", settings.held_out_side)
-    width = cast("int", settings.width)
     share = cast("float", settings.held_out)
     low, high, mean = _range_of(data_term)
-    architecture = Architecture(
-        runs=settings.runs,
-        input_channels=settings.input_channels,
-        output_channels=len(mean),
-        width=width,
-        levels=levels,
-        convolutions_per_level=settings.convolutions_per_level,
-        stem_convolutions=settings.stem_convolutions,
-        skip_channels=settings.skip_channels,
-        kernel_size=settings.kernel_size,
-        normalisation=settings.normalisation,
-        upsampling=settings.upsampling,
-        gaussian_sigma=settings.gaussian_sigma,
-        gaussian_kernel_size=settings.gaussian_kernel_size,
-    )
     fewest = max(2, settings.kernel_size // 2 + 1)  # pixels a side at the smallest size: reflection needs neighbours
     height, width_of_canvas = (max(fewest, -(-side // 2**levels)) * 2**levels for side in data_term.size)
     held_out = torch.zeros_like(data_term.judged)
@@ -383,7 +368,7 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
     kind = NETWORKS[settings.network]
     size = kind.input_size((height, width_of_canvas), levels)
     noise = fixed_input(settings.input_kind, settings.runs, settings.input_channels, size, generator)
-    network = kind(architecture, (min(0.0, low), max(1.0, high)), mean, generator)
+    network = kind(_architecture_of(settings, len(mean)), (min(0.0, low), max(1.0, high)), mean, generator)
     network.compute_dtype = getattr(torch, device.precision)
     pixels = height * width_of_canvas
     check_memory(device.device, _BYTES_OF_LIBRARIES + pixels * (network.bytes_per_pixel() + _BYTES_PER_PIXEL_BESIDE))
@@ -407,6 +392,54 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
         partner=settings.partner,
         uncertainty=settings.uncertainty,
     )
+
+
+def _architecture_of(settings: Settings, channels: int) -> Architecture:
+    """Return what settings whose every "auto" is resolved say of the network."""
+    return Architecture(
+        runs=settings.runs,
+        input_channels=settings.input_channels,
+        output_channels=channels,
+        width=cast("int", settings.width),
+        levels=cast("int", settings.levels),
+        convolutions_per_level=settings.convolutions_per_level,
+        stem_convolutions=settings.stem_convolutions,
+        skip_channels=settings.skip_channels,
+        kernel_size=settings.kernel_size,
+        normalisation=settings.normalisation,
+        upsampling=settings.upsampling,
+        gaussian_sigma=settings.gaussian_sigma,
+        gaussian_kernel_size=settings.gaussian_kernel_size,
+    )
+
+
+def bytes_needed(
+    settings: Settings, device: DeviceChoice, size: tuple[int, int], channels: int, *, helped: bool
+) -> float:
+    """Return about how much memory a restoration takes, torch itself included.
+
+    Parameters
+    ----------
+    settings : Settings
+    device : DeviceChoice
+    size : (int, int)
+        Of the image that is sought.
+    channels : int
+    helped : bool
+        Whether the task lets a partner denoise, as far as the settings do.
+    """
+    helped = helped and settings.partner
+    width = settings.width if settings.width != "auto" else _WIDTH_WITH_PARTNER if helped else _WIDTH
+    levels = settings.levels if settings.levels != "auto" else _FEWEST_LEVELS
+    runs = _RUNS_FOR_UNCERTAINTY if settings.uncertainty and settings.runs == 1 else settings.runs
+    settings = dataclasses.replace(settings, width=width, levels=levels, runs=runs)
+    architecture = _architecture_of(settings, channels)
+    network = NETWORKS[settings.network](architecture, (0.0, 1.0), torch.full((channels,), 0.5), torch.Generator())
+    network.compute_dtype = getattr(torch, device.precision)
+    height, width_of_canvas = (-(-side // 2**levels) * 2**levels for side in size)
+    fitting = height * width_of_canvas * (network.bytes_per_pixel() + _BYTES_PER_PIXEL_BESIDE)
+    helping = size[0] * size[1] * channels * _BYTES_PER_PIXEL_OF_PARTNER if helped else 0.0
+    return _BYTES_OF_LIBRARIES + max(fitting, helping)
 
 
 def resolve_settings(settings: Settings, data_term: DataTerm) -> Settings:

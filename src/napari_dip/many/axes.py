@@ -73,6 +73,11 @@ class Axes:
         return self.shape[self.letters.index(letter)]
 
     @property
+    def plane_shape(self) -> tuple[int, ...]:
+        """The shape of a plane, ``(h, w)`` or ``(h, w, c)``."""
+        return tuple(self.size(letter) for letter in self.whole)
+
+    @property
     def count(self) -> int:
         """How many planes there are."""
         return math.prod(self.size(letter) for letter in self.stepped)
@@ -102,9 +107,11 @@ class Axes:
     def _plane(self, place: dict[str, int]) -> Plane:
         return Plane(tuple(place.get(letter, slice(None)) for letter in self.letters), place)
 
-    def read(self, array: Any, plane: Plane) -> NDArray:
-        """Read one plane of an array, ``(h, w)`` or ``(h, w, c)``, and nothing else of it."""
-        part = np.asarray(array[plane.index])
+    def read(self, array: Any, plane: Plane, rows: slice = slice(None), columns: slice = slice(None)) -> NDArray:
+        """Read one plane of an array, ``(h, w)`` or ``(h, w, c)``, or a part of it, and nothing else."""
+        within = {"Y": rows, "X": columns}
+        index = tuple(within.get(letter, at) for letter, at in zip(self.letters, plane.index, strict=True))
+        part = np.asarray(array[index])
         kept = [letter for letter in self.letters if letter in self.whole]
         return part.transpose([kept.index(letter) for letter in self.whole])
 
@@ -113,15 +120,16 @@ class Axes:
         kept = [letter for letter in self.letters if letter in self.whole]
         array[plane.index] = image.transpose([self.whole.index(letter) for letter in kept])
 
-    def read_mask(self, mask: Any, plane: Plane) -> NDArray[np.bool_] | None:
-        """Read the mask of one plane, ``(h, w)``, of one that ``check_mask`` has passed.
+    def read_mask(
+        self, mask: Any, plane: Plane, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> NDArray[np.bool_]:
+        """Read the mask of one plane, ``(h, w)``, or a part of it, of one that ``check_mask`` has passed.
 
         A mask for each channel of planes that take them together marks a pixel if it does so in any channel.
         """
-        if mask is None:
-            return None
         letters = self.check_mask(mask.shape)
-        part = np.asarray(mask[tuple(plane.place.get(letter, slice(None)) for letter in letters)]) != 0
+        within: dict[str, int | slice] = {"Y": rows, "X": columns, **plane.place}
+        part = np.asarray(mask[tuple(within.get(letter, slice(None)) for letter in letters)]) != 0
         kept = [letter for letter in letters if letter in self.whole]
         if "C" in kept:
             part = part.any(axis=kept.index("C"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ..settings import Settings
 from .axes import Axes, Plane, find_axes
 from .stack_files import open_stack
 from .tasks import run_tasks
+from .tiles import plan_tiles, restore_tiles
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +60,7 @@ def restore_stack(
     out: Any = None,
     skip: Callable[[Plane], bool] = lambda plane: False,
     client: Any = None,
+    memory: float | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
     report_wanted: Callable[[], bool] = lambda: False,
     quick_estimates: bool = False,
@@ -92,6 +95,9 @@ def restore_stack(
     client : distributed.Client, optional
         Whose workers share the planes, which then come as they are done; there are no reports before their results,
         nor moments of them. A stop yields no more planes.
+    memory : float, optional
+        Bytes that a plane may take; one that would take more is restored in overlapping tiles, of which its reports
+        are. By default most of what the device has free. (On a cluster planes are not tiled.)
     stop_requested, report_wanted, quick_estimates
         As ``restore_steps`` takes them, for the plane at work. A stop keeps the best of this plane, and ends.
 
@@ -123,9 +129,17 @@ def restore_stack(
         if tuple(out.shape) != wanted:
             raise ValueError(f"out has shape {tuple(out.shape)}; what is restored has {wanted}.")
 
+    tiling = None if client is not None else plan_tiles(found.plane_shape, settings or Settings(), task, factor, memory)
+
     def begin(plane: Plane) -> Iterator[Progress]:
+        if tiling is not None:
+            return restore_tiles(
+                partial(found.read, stack, plane), None if mask is None else partial(found.read_mask, mask, plane),
+                found.plane_shape, tiling, task, factor, settings, colours=not found.takes_channels_together,
+                stop_requested=stop_requested, report_wanted=report_wanted, quick_estimates=quick_estimates,
+            )  # fmt: skip
         return restore_steps(
-            found.read(stack, plane), found.read_mask(mask, plane), task, factor, settings,
+            found.read(stack, plane), None if mask is None else found.read_mask(mask, plane), task, factor, settings,
             colours=not found.takes_channels_together, stop_requested=stop_requested, report_wanted=report_wanted,
             quick_estimates=quick_estimates,
         )  # fmt: skip
@@ -134,7 +148,7 @@ def restore_stack(
         return iter(())
     if client is not None:
         arguments = (
-            (found.read(stack, plane), found.read_mask(mask, plane), task, factor, settings,
+            (found.read(stack, plane), None if mask is None else found.read_mask(mask, plane), task, factor, settings,
              not found.takes_channels_together)
             for plane in chosen
         )  # fmt: skip

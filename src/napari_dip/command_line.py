@@ -130,6 +130,15 @@ def restore(
     channels: Annotated[
         ChannelsChoice, typer.Option(help="Channels (C) one by one, or together: one network draws them all.")
     ] = _APART,
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GB", help="Larger images are restored in tiles. Default: most of what is free.", min=0.01
+        ),
+    ] = None,
+    warm_start: Annotated[
+        str | None, typer.Option(metavar="AXIS", help="T or Z: planes begin where those before them ended; see docs.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what was interrupted: what is done is kept.")
     ] = False,
@@ -183,7 +192,7 @@ def restore(
         settings = dataclasses.replace(Settings.preset(preset.value), **options | changes)
         job = FileJob(
             Path(image), out, mask=None if mask is None else Path(mask), task=task.value, factor=factor,
-            settings=settings, axes=axes, channels=channels.value, same_type=dtype != _FLOAT32, resume=resume,
+            settings=settings, memory=None if memory is None else memory * 1e9, warm_start=warm_start, axes=axes, channels=channels.value, same_type=dtype != _FLOAT32, resume=resume,
         )  # fmt: skip
         client = None if scheduler is None else connect(scheduler)
         if is_many(image):

@@ -45,6 +45,8 @@ class FileJob:
         As ``restore`` takes them.
     axes, channels
         As ``restore_stack`` takes them.
+    memory, warm_start
+        As ``restore_stack`` takes them.
     same_type : bool
         Whether the outputs have the pixel type of the source; else float32.
     resume : bool
@@ -59,6 +61,8 @@ class FileJob:
     settings: Settings = field(default_factory=Settings)
     axes: str | None = None
     channels: str = "apart"
+    memory: float | None = None
+    warm_start: str | None = None
     same_type: bool = False
     resume: bool = False
 
@@ -195,6 +199,7 @@ def _restore_plane_file(
 ) -> FileOutcome:
     from ..restoration import restore_steps
     from .stack import PlaneProgress
+    from .tiles import plan_tiles, restore_tiles
 
     start = time.perf_counter()
     picture = read_image(job.source)
@@ -203,10 +208,19 @@ def _restore_plane_file(
     table = read_quantisation_table(job.source) if find_task(job.task).knows_quantisation else None
     plane = next(find_axes(picture.shape[:2]).planes())
     result = None
-    for progress in restore_steps(
-        picture, mask, job.task, job.factor, job.settings, quantisation_table=table, stop_requested=stop_requested,
-        report_wanted=report_wanted, quick_estimates=True,
-    ):  # fmt: skip
+    tiling = plan_tiles(picture.shape, job.settings, job.task, job.factor, job.memory)
+    if tiling is None:
+        steps = restore_steps(
+            picture, mask, job.task, job.factor, job.settings, quantisation_table=table, stop_requested=stop_requested,
+            report_wanted=report_wanted, quick_estimates=True,
+        )  # fmt: skip
+    else:
+        steps = restore_tiles(
+            lambda *place: picture[place], None if mask is None else lambda *place: mask[place], picture.shape, tiling,
+            job.task, job.factor, job.settings, stop_requested=stop_requested, report_wanted=report_wanted,
+            quick_estimates=True,
+        )  # fmt: skip
+    for progress in steps:
         watch(PlaneProgress(Plane(plane.index, {}), 1, 1, progress))
         result = progress.result
     assert result is not None

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..measurement.task import find_task
-from ..restoration import Progress, Restoration, restore_steps
+from ..restoration import Progress, Restoration, WarmStart, restore_steps
 from ..settings import Settings
 from .axes import Axes, Plane, find_axes
 from .stack_files import open_stack
 from .tasks import run_tasks
 from .tiles import plan_tiles, restore_tiles
+from .warm_start import Neighbours, shorten
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +58,7 @@ def restore_stack(
     *,
     channels: str = "apart",
     planes: Mapping[str, Any] | None = None,
+    warm_start: str | None = None,
     out: Any = None,
     skip: Callable[[Plane], bool] = lambda plane: False,
     client: Any = None,
@@ -67,8 +69,9 @@ def restore_stack(
 ) -> Iterator[PlaneProgress]:
     """Restore a stack plane by plane; everything that can be is checked at the call.
 
-    Each plane is what ``restore`` makes of it alone. Only the plane at work is read, and kept by nobody but the caller:
-    ``out`` may lie on a disk. Iteration can end at any plane; those done are done.
+    Each plane is what ``restore`` makes of it alone, unless ``warm_start`` lets neighbours help. Only the plane at work
+    is read, and kept by nobody but the caller: ``out`` may lie on a disk. Iteration can end at any plane; those done
+    are done.
 
     Parameters
     ----------
@@ -87,6 +90,10 @@ def restore_stack(
     planes : mapping, optional
         Which of them: a slice, number or sequence of numbers for the letters of some axes, such as
         ``{"T": slice(0, 10)}``.
+    warm_start : str, optional
+        The letter of an axis, such as "T" or "Z", along which a plane begins with the network of the one before it,
+        where the two differ by little more than their noise; else it begins afresh. Off by default: it measured faster
+        and not as good (docs/many_images.md). Not for tiles, nor on a cluster.
     out : array, optional
         Filled with ``restored`` (of the task "enhance": ``detail_enhanced``) as planes are done. The stack's axes and
         sizes, times the factor.
@@ -131,7 +138,16 @@ def restore_stack(
 
     tiling = None if client is not None else plan_tiles(found.plane_shape, settings or Settings(), task, factor, memory)
 
+    neighbours = None if warm_start is None else Neighbours(found, warm_start)
+    if neighbours is not None and (client is not None or tiling is not None):
+        raise ValueError("planes that begin where others ended cannot be shared out or tiled; leave warm_start None.")
+
     def begin(plane: Plane) -> Iterator[Progress]:
+        if neighbours is not None:
+            return _begin_warm(begin_at, neighbours, plane, found.read(stack, plane), settings or Settings())
+        return begin_at(plane, settings, None)
+
+    def begin_at(plane: Plane, settings: Settings | None, start: WarmStart | None) -> Iterator[Progress]:
         if tiling is not None:
             return restore_tiles(
                 partial(found.read, stack, plane), None if mask is None else partial(found.read_mask, mask, plane),
@@ -140,8 +156,8 @@ def restore_stack(
             )  # fmt: skip
         return restore_steps(
             found.read(stack, plane), None if mask is None else found.read_mask(mask, plane), task, factor, settings,
-            colours=not found.takes_channels_together, stop_requested=stop_requested, report_wanted=report_wanted,
-            quick_estimates=quick_estimates,
+            colours=not found.takes_channels_together, start=start, keep_network=neighbours is not None,
+            stop_requested=stop_requested, report_wanted=report_wanted, quick_estimates=quick_estimates,
         )  # fmt: skip
 
     if not chosen:
@@ -175,6 +191,26 @@ def _run(
                 yield PlaneProgress(plane, number, len(planes), progress)
         except (ValueError, FloatingPointError) as error:
             raise _of_plane(error, plane) from error
+
+
+def _begin_warm(
+    begin_at: Callable[[Plane, Settings, WarmStart | None], Iterator[Progress]],
+    neighbours: Neighbours,
+    plane: Plane,
+    image: NDArray,
+    settings: Settings,
+) -> Iterator[Progress]:
+    """Begin a plane where its neighbour ended, or afresh, and remember where it ends."""
+    start = neighbours.start(plane, image)
+    steps = begin_at(plane, settings if start is None else shorten(settings), start)
+
+    def remember() -> Iterator[Progress]:
+        for progress in steps:
+            if progress.result is not None:
+                neighbours.remember(plane, image, progress.result)
+            yield progress
+
+    return remember()
 
 
 def _run_on_cluster(

@@ -44,6 +44,7 @@ class KeptPlanes:
             "task": job.task,
             "factor": job.factor,
             "settings": repr(job.settings),
+            "warm_start": job.warm_start,
         }
         told_before = self.folder / "job.json"
         if self.folder.exists():
@@ -125,6 +126,7 @@ def restore_stack_file(
     for each in restore_stack(
         opened.array, axes.letters, mask, job.task, job.factor, job.settings, channels=job.channels, skip=kept.has,
         stop_requested=stop_requested, report_wanted=report_wanted, quick_estimates=True, client=client,
+        memory=job.memory, warm_start=job.warm_start,
     ):  # fmt: skip
         if each.result is not None and not stop_requested():
             kept.keep(each.plane, each.result)

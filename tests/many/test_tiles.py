@@ -1,0 +1,97 @@
+"""Tiles of an image share what is told of the whole, and leave no seams."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from skimage import data
+from skimage.metrics import peak_signal_noise_ratio
+
+import napari_dip
+from napari_dip.many.tiles import Tiling, measure_whole, plan_tiles, restore_tiles
+
+
+@pytest.mark.parametrize(("shape", "tile", "overlap"), [((100, 70), (40, 32), 8), ((50, 50), (64, 20), 5)])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_weights_sum_to_one_everywhere(shape, tile, overlap, factor) -> None:
+    tiling = Tiling(shape, tuple(min(each) for each in zip(shape, tile, strict=True)), overlap)
+    total = np.zeros([length * factor for length in shape])
+    for place in tiling.places():
+        total[tuple(slice(each.start * factor, each.stop * factor) for each in place)] += tiling.weights(place, factor)
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+
+
+def test_a_budget_bounds_the_tiles(small_settings) -> None:
+    assert plan_tiles((256, 256), small_settings, "denoise", None, memory=2e9) is None
+    sides = [plan_tiles((4096, 4096), small_settings, "denoise", None, memory=each).tile[0] for each in (1e9, 2e9)]
+    assert sides[0] < sides[1] < 4096
+    with pytest.raises(ValueError, match=r"budget of 0\.10 GB is too small"):
+        plan_tiles((4096, 4096), small_settings, "denoise", None, memory=1e8)
+
+
+def test_the_whole_is_told_by_blocks() -> None:
+    """Of a large image a part is looked at; range and noise are those of all of it."""
+    random = np.random.default_rng(0)
+    image = np.linspace(0, 1000, 3000)[:, None] + random.normal(0, 20, (3000, 2000))
+    asked = []
+
+    def read(rows, columns):
+        asked.append((rows, columns))
+        return image[rows, columns]
+
+    whole = measure_whole(read, None, image.shape, "denoise")
+    low, high = whole.intensity_range[:, 0]
+    assert (low, high) == (pytest.approx(image.min(), abs=60), pytest.approx(image.max(), abs=60))
+    assert whole.noise.mean_variance**0.5 * (high - low) == pytest.approx(20, rel=0.05)
+    assert not whole.correlated
+    assert max(rows.stop - rows.start for rows, _ in asked) == 128
+
+
+@pytest.fixture(scope="module")
+def noisy() -> tuple[np.ndarray, np.ndarray]:
+    truth = data.camera()[60:188, 150:278].astype(np.float32)
+    return truth, truth + np.random.default_rng(0).normal(0, 20, truth.shape).astype(np.float32)
+
+
+def test_tiles_are_as_good_as_the_whole_and_have_no_seams(noisy) -> None:
+    truth, image = noisy
+    settings = napari_dip.Settings(width=16, levels=3, step_limit=250, device="cpu", patience=60, wait_for_prior=False)
+    tiling = Tiling(image.shape, (80, 80), 32)
+    *_, last = restore_tiles(lambda rows, columns: image[rows, columns], None, image.shape, tiling, settings=settings)
+    tiled = last.result.restored
+    alone = napari_dip.restore(image, settings=settings).restored
+    of_tiles, of_whole = (peak_signal_noise_ratio(truth, each, data_range=255) for each in (tiled, alone))
+    assert of_tiles > of_whole - 0.1
+    assert last.result.settings.chosen_step is not None
+    assert "in 4 tiles of 80 x 80 pixels" in last.result.record.compared
+    error = tiled - truth
+    for axis in (0, 1):
+        steps = np.abs(np.diff(error, axis=axis).mean(axis=1 - axis))  # from each row or column to the next
+        seams = [n for start in tiling.starts(axis) for n in (start - 1, start + 80 - 1) if 0 < n < len(steps)]
+        interior = np.delete(steps, seams)
+        assert steps[seams].max() <= np.quantile(interior, 0.98)
+
+
+def test_a_large_plane_of_a_stack_comes_in_tiles(noisy, small_settings) -> None:
+    _, image = noisy
+    settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=10, partner=False, residual=True)
+    stack = np.stack([image, image])
+    least = 2e8 + 128 * 128 * 16 + 1.5e6
+    done = list(napari_dip.restore_stack(stack, "TYX", settings=settings, memory=least + 3e6))
+    results = [each.result for each in done if each.result is not None]
+    assert len(results) == 2
+    assert "tiles" in results[0].record.compared
+    np.testing.assert_allclose(results[0].restored + results[0].residual, image, atol=1e-2)
+
+
+def test_a_stop_keeps_the_tiles_that_are_done(noisy, small_settings) -> None:
+    _, image = noisy
+    settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=10, partner=False)
+    asked = iter(range(10_000))
+    *_, last = restore_tiles(
+        lambda rows, columns: image[rows, columns], None, image.shape, Tiling(image.shape, (80, 80), 32),
+        settings=settings, stop_requested=lambda: next(asked) >= 15,
+    )  # fmt: skip
+    restored = last.result.restored
+    assert np.isfinite(restored[:80]).all()
+    assert np.isnan(restored[81:, :48]).any() or np.isnan(restored[81:]).any()

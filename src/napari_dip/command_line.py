@@ -192,7 +192,8 @@ def restore(
         settings = dataclasses.replace(Settings.preset(preset.value), **options | changes)
         job = FileJob(
             Path(image), out, mask=None if mask is None else Path(mask), task=task.value, factor=factor,
-            settings=settings, memory=None if memory is None else memory * 1e9, warm_start=warm_start, axes=axes, channels=channels.value, same_type=dtype != _FLOAT32, resume=resume,
+            settings=settings, memory=None if memory is None else memory * 1e9, warm_start=warm_start,
+            axes=axes, channels=channels.value, same_type=dtype != _FLOAT32, resume=resume,
         )  # fmt: skip
         client = None if scheduler is None else connect(scheduler)
         if is_many(image):

@@ -8,7 +8,8 @@ import zarr
 
 import napari_dip
 from napari_dip.many.axes import find_axes
-from napari_dip.many.stack_files import Stack, open_stack, write_stack
+from napari_dip.many.image_stack import Stack
+from napari_dip.many.stack_files import open_stack, write_stack
 
 
 @pytest.fixture

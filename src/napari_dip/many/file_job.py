@@ -25,7 +25,8 @@ from ..measurement.task import find_task
 from ..pixel_type import as_dtype
 from ..settings import Settings
 from .axes import Plane, find_axes
-from .stack_files import Stack, is_zarr, open_stack
+from .image_stack import Stack
+from .stack_files import is_zarr, open_stack
 
 FURTHER_OUTPUTS = ("smoothed", "detail_enhanced", "uncertainty", "residual")  # fields of Settings and of Restoration
 SIGNED_OUTPUTS = ("uncertainty", "residual")  # or small: nothing for a PNG, nor for whole numbers

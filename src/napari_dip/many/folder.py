@@ -15,7 +15,7 @@ from typing import Any
 
 from ..image_files import TIFF_SUFFIXES, check_folder, remove_unfinished, write_whole
 from .file_job import FileJob, FileOutcome, restore_file
-from .stack_files import ZARR_SUFFIX
+from .ome_zarr import ZARR_SUFFIX
 from .tasks import run_tasks
 
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ZARR_SUFFIX)

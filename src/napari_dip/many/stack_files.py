@@ -3,58 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..image_files import TIFF_SUFFIXES, is_ome, read_image, unfinished, write_whole
+from ..image_files import TIFF_SUFFIXES, is_ome, read_image, write_whole
+from .image_stack import SHORT_UNITS, Stack
+from .ome_zarr import ZARR_SUFFIX, open_zarr, write_zarr
 
-ZARR_SUFFIX = ".zarr"
 _IMAGEJ_LETTERS, _IMAGEJ_TYPES = "TZCYXS", ("uint8", "uint16", "float32")
 _OME_LETTERS = "TZCYXS"
-_SHORT_UNITS = {
-    "micrometer": "µm", "nanometer": "nm", "picometer": "pm", "millimeter": "mm", "centimeter": "cm", "meter": "m",
-    "second": "s", "millisecond": "ms", "minute": "min", "hour": "h", "micron": "µm", "um": "µm", "\\u00B5m": "µm",
-}  # fmt: skip
-_LONG_UNITS = {
-    "µm": "micrometer",
-    "nm": "nanometer",
-    "mm": "millimeter",
-    "cm": "centimeter",
-    "s": "second",
-    "ms": "millisecond",
-}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stack:
-    """An image of any number of axes, and what its file says of it.
-
-    Attributes
-    ----------
-    array : array
-        Indexed, it reads the parts that it is asked for.
-    axes : str or None
-        One letter for each axis; None where the file does not say.
-    channel_names : tuple of str
-        May be empty.
-    pixel_sizes : dict
-        By letter: the distance of two pixels, planes or frames.
-    units : dict
-        Of these, by letter, as OME-TIFF has them ("µm", "s").
-    """
-
-    array: Any
-    axes: str | None
-    channel_names: tuple[str, ...] = ()
-    pixel_sizes: Mapping[str, float] = field(default_factory=dict)
-    units: Mapping[str, str] = field(default_factory=dict)
 
 
 def is_zarr(path: Path) -> bool:
@@ -74,7 +35,7 @@ def open_stack(path: Path) -> Stack:
         raise ValueError(f"there is no file {path}.")
     try:
         if is_zarr(path):
-            return _open_zarr(path)
+            return open_zarr(path)
         if path.suffix.lower() in TIFF_SUFFIXES:
             return _open_tiff(path)
     except Exception as error:  # the readers raise many kinds of their own
@@ -145,7 +106,7 @@ def write_stack(
     dtype = np.dtype(dtype)
     check_stack_name(path, axes, dtype)
     if is_zarr(path):
-        _write_zarr(path, planes, shape, dtype, like, axes, record)
+        write_zarr(path, planes, shape, dtype, like, axes, record)
         return
     colours = shape[-1] if axes.endswith("S") else 1
     options: dict[str, Any] = {"photometric": "rgb" if colours > 1 else "minisblack"}
@@ -237,7 +198,7 @@ def _read_imagej(file: Any) -> tuple[tuple[str, ...], dict[str, float], dict[str
     told = file.imagej_metadata
     sizes: dict[str, float] = {}
     unit = str(told.get("unit", ""))
-    unit = _SHORT_UNITS.get(unit, unit)
+    unit = SHORT_UNITS.get(unit, unit)
     if unit and unit != "pixel":
         for letter, resolution in zip("XY", file.pages.first.resolution, strict=True):
             if resolution:
@@ -250,95 +211,3 @@ def _read_imagej(file: Any) -> tuple[tuple[str, ...], dict[str, float], dict[str
     labels = told.get("Labels") or ()
     names = tuple(str(each) for each in labels) if len(labels) == int(told.get("channels", 0)) else ()
     return names, sizes, units
-
-
-def _open_zarr(path: Path) -> Stack:
-    import yaozarrs
-    import zarr
-
-    told: Any = yaozarrs.open_group(str(path)).ome_metadata()
-    scales = getattr(told, "multiscales", None)
-    if not scales:
-        raise ValueError("it holds no multiscale image; give the folder of one image within it")
-    scale = scales[0]
-    finest = scale.datasets[0]
-    group = zarr.open_group(str(path), mode="r")
-    letters = "".join(axis.name[:1].upper() for axis in scale.axes)
-    sizes, units = {}, {}
-    for axis, size in zip(scale.axes, finest.scale_transform.scale, strict=True):
-        if axis.name.lower() != "c":
-            sizes[axis.name[:1].upper()] = float(size)
-            unit = getattr(axis, "unit", None)
-            if unit:
-                units[axis.name[:1].upper()] = _SHORT_UNITS.get(str(unit), str(unit))
-    omero = getattr(told, "omero", None)
-    labels = [each.label for each in omero.channels] if omero is not None else []
-    names = tuple(str(each) for each in labels) if labels and all(labels) else ()
-    return Stack(group[finest.path], letters, names, sizes, units)
-
-
-def _write_zarr(
-    path: Path,
-    planes: Iterable[NDArray],
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-    like: Stack,
-    axes: str,
-    record: Mapping[str, Any] | None,
-) -> None:
-    from yaozarrs import DimSpec, v05
-    from yaozarrs.write.v05 import prepare_image
-
-    letters = axes.replace("S", "C") if "C" not in axes else axes
-    order = [letters.index(letter) for letter in "TCZYX" if letter in letters]
-    specs = [
-        DimSpec(
-            name=letters[n].lower(),
-            scale=float(like.pixel_sizes.get(letters[n], 1.0)),
-            unit=_LONG_UNITS.get(like.units.get(letters[n], "")),
-        )
-        for n in order
-    ]
-    image = v05.Image(multiscales=[v05.Multiscale.from_dims(specs, name=path.stem, n_levels=1)])
-    names = like.channel_names if "C" in axes and len(like.channel_names) == shape[axes.index("C")] else ()
-    ranges = [(np.inf, -np.inf)] * len(names)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=unfinished(path), suffix=ZARR_SUFFIX))
-    try:
-        target = beside / "whole"
-        extra = None if record is None else {"napari-dip": dict(record)}
-        _, arrays = prepare_image(
-            target, image, (tuple(shape[n] for n in order), dtype), extra_attributes=extra, writer="zarr"
-        )
-        (array,) = arrays.values()
-        leading = len(shape) - (3 if axes.endswith("S") else 2)
-        for index, plane in zip(np.ndindex(*shape[:leading]), planes, strict=True):
-            whole: tuple[int | slice, ...] = (*index, *(slice(None),) * (len(shape) - leading))
-            kept = [n for n in order if n >= leading]
-            array[tuple(whole[n] for n in order)] = plane.transpose([n - leading for n in kept])
-            if names:
-                low, high = ranges[index[axes.index("C")]]
-                ranges[index[axes.index("C")]] = min(low, float(plane.min())), max(high, float(plane.max()))
-        if names:
-            _name_channels(target, names, ranges)
-        if path.exists():
-            shutil.rmtree(path)
-        target.rename(path)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _name_channels(path: Path, names: tuple[str, ...], ranges: list[tuple[float, float]]) -> None:
-    """Add the channels' names to the metadata of an OME-Zarr; they want to know the intensities, too."""
-    import zarr
-    from yaozarrs import v05
-
-    channels = [
-        v05.OmeroChannel(
-            label=name, color="FFFFFF", active=True, window=v05.OmeroWindow(start=low, min=low, end=high, max=high)
-        )
-        for name, (low, high) in zip(names, ranges, strict=True)
-    ]
-    group = zarr.open_group(str(path), mode="r+")
-    told = v05.Omero(channels=channels).model_dump(mode="json", exclude_none=True, by_alias=True)
-    group.attrs["ome"] = {**group.attrs["ome"], "omero": told}  # type: ignore[dict-item]

@@ -18,8 +18,9 @@ from ..image_files import TIFF_SUFFIXES, write_whole
 from ..pixel_type import as_dtype
 from .axes import Axes, Plane, find_axes
 from .file_job import FileJob, FileOutcome, enlarge_pixels, output_type, summarise
+from .image_stack import Stack
 from .stack import restore_stack
-from .stack_files import Stack, check_stack_name, is_zarr, open_stack, write_stack
+from .stack_files import check_stack_name, is_zarr, open_stack, write_stack
 
 
 class KeptPlanes:

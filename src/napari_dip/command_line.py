@@ -173,7 +173,8 @@ def restore(
     Intensities of a TIFF are those of the input, as float32 unless --dtype same. The record of what was done stands in
     the TIFF's description, or in the metadata of an .ome.tif.
     Ctrl-C stops and writes the best so far; Ctrl-C twice ends without writing. Of a stack, the planes that are done are
-    kept for --resume; of several files, the others are not begun. The exit code is 0 only if all was done.
+    kept for --resume; of several files, the one at work is not written and the others
+    are not begun. The exit code is 0 only if all was done.
     """
     with _plain_errors():
         changes: dict[str, Any] = {

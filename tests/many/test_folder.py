@@ -96,6 +96,17 @@ def test_two_files_do_not_share_an_output(folder, tmp_path) -> None:
         plan_jobs([folder / "b.tif"], folder, FileJob(folder, tmp_path), suffix=None, mask=None)
 
 
+def test_a_stopped_file_is_done_again(folder, tmp_path, small_settings) -> None:
+    jobs = plan_jobs([folder / "a.png", folder / "b.tif"], tmp_path / "out",
+                     FileJob(folder, tmp_path, settings=small_settings), suffix=None, mask=None)  # fmt: skip
+    asked = iter(range(10_000))
+    rows = list(restore_files(jobs, tmp_path / "r.json", devices=("cpu",), stop_requested=lambda: next(asked) > 5))
+    assert [row.status for row in rows] == ["failed", "failed"]
+    assert "stopped" in rows[0].error
+    assert "not begun" in rows[1].error
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_one_device_has_one_task_at_a_time(folder, tmp_path, small_settings) -> None:
     model = FileJob(folder, tmp_path, settings=small_settings)
     files = [folder / "a.png", folder / "b.tif", folder / "c.ome.tif"]

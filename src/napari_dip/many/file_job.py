@@ -130,6 +130,7 @@ def restore_file(
     watch: Callable[[Any], None] = lambda progress: None,
     stop_requested: Callable[[], bool] = lambda: False,
     report_wanted: Callable[[], bool] = lambda: False,
+    keep_stopped: bool = True,
     client: Any = None,
 ) -> FileOutcome:
     """Restore one file and write its outputs, whole or not at all.
@@ -142,6 +143,8 @@ def restore_file(
     stop_requested, report_wanted : callable
         As ``restore_steps`` takes them. Of a plane, a stop writes the best so far; of a stack, it keeps the planes that
         are done for a job that resumes.
+    keep_stopped : bool
+        Whether a plane that was stopped is written; if not, a run that resumes will do it again.
     client : distributed.Client, optional
         Whose workers share the planes of a stack.
 
@@ -149,13 +152,15 @@ def restore_file(
     ------
     ValueError, TypeError, OSError
         In a sentence that says what is wrong.
+    InterruptedError
+        If it was stopped, and what there was is not written.
     """
     opened = open_if_stack(job)
     if opened is not None:
         from .stack_job import restore_stack_file
 
         return restore_stack_file(job, opened, watch, stop_requested, report_wanted, client)
-    return _restore_plane_file(job, watch, stop_requested, report_wanted)
+    return _restore_plane_file(job, watch, stop_requested, report_wanted, keep_stopped)
 
 
 def check_names(job: FileJob) -> None:
@@ -197,7 +202,9 @@ def _restore_plane_file(
     watch: Callable[[Any], None],
     stop_requested: Callable[[], bool],
     report_wanted: Callable[[], bool],
+    keep_stopped: bool,
 ) -> FileOutcome:
+    from ..optimisation.stopping import StopReason
     from ..restoration import restore_steps
     from .stack import PlaneProgress
     from .tiles import plan_tiles, restore_tiles
@@ -225,6 +232,8 @@ def _restore_plane_file(
         watch(PlaneProgress(Plane(plane.index, {}), 1, 1, progress))
         result = progress.result
     assert result is not None
+    if result.stop_reason is StopReason.USER and not keep_stopped:
+        raise InterruptedError("it was stopped before its end, and not written.")
     warnings = []
     like = open_stack(job.source) if job.source.suffix.lower() in TIFF_SUFFIXES else None
     for name, path in job.outputs.items():

@@ -188,7 +188,7 @@ def _run(
             raise InterruptedError("it was not begun: the run was stopped.")
         return restore_file(
             _on_device(job, device), watch=lambda progress: watch(job, progress), stop_requested=stop_requested,
-            report_wanted=report_wanted,
+            report_wanted=report_wanted, keep_stopped=False,
         )  # fmt: skip
 
     function: Callable[..., FileOutcome] = restore_here if client is None else _restore_there

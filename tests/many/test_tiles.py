@@ -76,7 +76,7 @@ def test_a_large_plane_of_a_stack_comes_in_tiles(noisy, small_settings) -> None:
     _, image = noisy
     settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=10, partner=False, residual=True)
     stack = np.stack([image, image])
-    least = 2e8 + 128 * 128 * 16 + 1.5e6
+    least = 6.3e8 + 128 * 128 * 16 + 1.5e6
     done = list(napari_dip.restore_stack(stack, "TYX", settings=settings, memory=least + 3e6))
     results = [each.result for each in done if each.result is not None]
     assert len(results) == 2

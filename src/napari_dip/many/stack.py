@@ -93,8 +93,8 @@ def restore_stack(
         ``{"T": slice(0, 10)}``.
     warm_start : str, optional
         The letter of an axis, such as "T" or "Z", along which a plane begins with the network of the one before it,
-        where the two differ by little more than their noise; else it begins afresh. Off by default: it measured faster
-        and not as good (docs/many_images.md). Not for tiles, nor on a cluster.
+        where the two differ by little more than their noise; else it begins afresh. Off by default: a plane then
+        depends on nothing but itself (docs/many_images.md has figures). Not for tiles, nor on a cluster.
     out : array, optional
         Filled with ``restored`` (of the task "enhance": ``detail_enhanced``) as planes are done. The stack's axes and
         sizes, times the factor.

@@ -26,6 +26,7 @@ _OVERLAP = 64  # pixels, or a quarter of a small tile
 _SMALLEST_TILE = 64
 _SHARE_OF_FREE = 0.8  # of the memory that the machine has free, by default
 _BYTES_OF_PLANE = 16  # per pixel and channel: the plane as it is read, and as it is put together
+_BYTES_OF_IMPORTS = 430e6  # resident, beside those that every run counts: tests/benchmark/large_image.py
 _SAMPLES = 3  # tiles that tell the step
 _BLOCK, _MOST_PIXELS = 128, 1 << 22  # of what is looked at to tell range and noise of the whole
 
@@ -113,7 +114,9 @@ def plan_tiles(
 
     def needs(rows: int, columns: int) -> float:
         size = (rows * (factor or 1), columns * (factor or 1))
-        return bytes_needed(settings, device, size, channels, helped=find_task(task).noise_is_independent)
+        needed = bytes_needed(settings, device, size, channels, helped=find_task(task).noise_is_independent)
+        # a user's budget is for the whole process, with all that it has imported; what is free is counted without it
+        return needed + (_BYTES_OF_IMPORTS if memory is not None and device.device == "cpu" else 0.0)
 
     if needs(height, width) <= budget:
         return None

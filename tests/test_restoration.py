@@ -415,7 +415,7 @@ def test_the_public_interface_is_as_promised() -> None:
 
 
 def test_what_does_not_fit_is_refused_with_a_number(monkeypatch, camera) -> None:
-    monkeypatch.setattr("napari_dip.device._free_memory", lambda device: 1e8)
+    monkeypatch.setattr("napari_dip.device.free_memory", lambda device: 1e8)
     with pytest.raises(ValueError, match=r"would take about 0\.\d GB of memory, and CPU .* has 0\.1 GB free"):
         restore(camera[:64, :64], settings=Settings(device="cpu"))
 

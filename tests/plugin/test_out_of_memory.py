@@ -72,7 +72,7 @@ def test_the_memory_is_given_back_and_the_smaller_way_works(
 def test_what_is_refused_for_its_size_is_offered_smaller(make_napari_viewer_proxy, qtbot, camera, monkeypatch) -> None:
     said = []
     monkeypatch.setattr("napari_dip.plugin.restore_widget.show_error", said.append)
-    monkeypatch.setattr("napari_dip.device._free_memory", lambda device: 1e6)  # of the machine, not of ours
+    monkeypatch.setattr("napari_dip.device.free_memory", lambda device: 1e6)  # of the machine, not of ours
     viewer = make_napari_viewer_proxy()
     viewer.add_image(camera, name="cells")
     _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")

@@ -24,7 +24,7 @@ class PlainLoop:
     Parameters
     ----------
     image : ndarray
-        ``(h, w)``, multiples of 32.
+        ``(h, w)`` or ``(h, w, c)``, h and w multiples of 32; of colours, their mean is measured.
     seed : int
     width : int
         Channels.
@@ -34,8 +34,10 @@ class PlainLoop:
 
     def __init__(self, image: NDArray, seed: int = 0, width: int = 128, bound: float = 1.4) -> None:
         generator = torch.Generator().manual_seed(seed)
-        self.image, self.bound = image, bound
-        self.target = torch.from_numpy(image).float()[None, None]
+        self.colours = np.atleast_3d(image)
+        self.image, self.bound = self.colours.mean(axis=-1), bound
+        self.target = torch.from_numpy(self.colours).float().permute(2, 0, 1)[None]
+        channels = self.colours.shape[-1]
         phase = 2 * math.pi * torch.rand(1, 16, image.shape[0] // 32, image.shape[1] // 32, generator=generator)
         self.z = torch.cat([phase.sin(), phase.cos()], dim=1)
         self.kernels = nn.ParameterList(
@@ -44,13 +46,15 @@ class PlainLoop:
             for n in range(12)
         )
         self.biases = nn.ParameterList(torch.zeros(width) for _ in range(12))
-        self.head = nn.Parameter(torch.empty(1, width, 1, 1).uniform_(-1, 1, generator=generator) / math.sqrt(width))
-        self.head_bias = nn.Parameter(torch.zeros(1))
+        self.head = nn.Parameter(
+            torch.empty(channels, width, 1, 1).uniform_(-1, 1, generator=generator) / math.sqrt(width)
+        )
+        self.head_bias = nn.Parameter(torch.zeros(channels))
         self.optimiser = torch.optim.Adam([*self.kernels, *self.biases, self.head, self.head_bias], lr=0.001)
         self.measures: dict[str, object] = {}
 
     def step(self) -> NDArray:
-        """Do one step, measure it, and return the output, ``(h, w)``."""
+        """Do one step, measure it, and return the output, of the image's shape."""
         features = self.z
         for n, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):
             if n >= 2 and n % 2 == 0:
@@ -65,7 +69,8 @@ class PlainLoop:
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
-        array = output.detach().numpy()[0, 0].astype(np.float64)
+        colours = output.detach()[0].permute(1, 2, 0).numpy().astype(np.float64)
+        array = colours.mean(axis=-1)
         blurred, sharp = blurriness(array), sharpness(array)
         self.measures = {
             "loss": loss.item(),
@@ -74,7 +79,7 @@ class PlainLoop:
             "sharpness": sharp,
             "ratio": blurred / sharp,
         }
-        return array
+        return colours if colours.shape[-1] > 1 else array
 
 
 def bands(image: NDArray, target: NDArray) -> list[float]:

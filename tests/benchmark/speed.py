@@ -29,7 +29,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from degradations import Case, noisy
+from degradations import Case, acquired, noisy
 from plain_loop import PlainLoop
 from torch.nn import functional
 
@@ -56,7 +56,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=("auto", "bfloat16", "float32"))
     parser.add_argument("--restore", action="store_true")
-    parser.add_argument("--image", type=Path, help="its centre, with Gaussian noise of 25; default: the cameraman")
+    parser.add_argument("--image", type=Path, help="its centre, with noise of 25, or NAME_raw; default: the cameraman")
+    parser.add_argument("--brief", action="store_true", help="do not run again to find when quality was reached")
     parser.add_argument("--plain-steps", type=int, default=0)
     parser.add_argument("--turns", type=int, default=_TURNS)
     arguments = parser.parse_args()
@@ -134,9 +135,9 @@ def synchronise(device: str) -> None:
 
 
 def make_case(path: Path | None, size: int) -> Case:
-    """Return the centre of an image with Gaussian noise of 25; the cameraman, repeated, without a file."""
+    """Return the centre of NAME_raw beside NAME_truth, of an image with noise of 25, or of the cameraman, repeated."""
     if path is not None:
-        return noisy(path, size, 25)
+        return acquired(path, size) if "_raw" in path.name else noisy(path, size, 25)
     from skimage import data
 
     repeats = -(-size // 512)
@@ -288,10 +289,10 @@ def print_restorations(case: Case, size: int, arguments: argparse.Namespace) -> 
         result = napari_dip.restore(case.degraded.astype(np.float32), settings=settings)
         whole = time.perf_counter() - start
         final = case.score(result.restored)
-        moments = {step: (when, psnr) for step, when, psnr in follow(case, settings)}
+        moments = {} if arguments.brief else {step: (when, psnr) for step, when, psnr in follow(case, settings)}
         text = f"{preset} {size}^2: {final:.2f} dB in {whole:.1f} s, {result.record.stop_step} steps"
-        targets = {f"{_CLOSE} dB of the final": final - _CLOSE}
-        if best_plain is not None:
+        targets = {} if arguments.brief else {f"{_CLOSE} dB of the final": final - _CLOSE}
+        if best_plain is not None and not arguments.brief:
             targets["the same of the plain loop's best"] = best_plain - _CLOSE
         for name, target in targets.items():
             reached = next(((step, when) for step, (when, psnr) in moments.items() if psnr >= target), None)

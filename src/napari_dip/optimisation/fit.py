@@ -181,7 +181,7 @@ class Fit:
 
     @property
     def quick_estimate(self) -> torch.Tensor:
-        """What is near to the estimate, ``(1, c, H, W)``: the image that was judged at its report, which costs nothing."""
+        """What is near to the estimate, ``(1, c, H, W)``: the image that was judged at its report, free of cost."""
         step = self.estimate_step
         if self._posterior.count or self._judged_image is None or self._judged_image[0] != step:
             return self.estimate
@@ -197,8 +197,8 @@ class Fit:
         """The standard deviation of the estimate, ``(1, c, H, W)``; None if nothing tells it.
 
         Under Langevin dynamics, that of all runs' samples, once there are two of each. Else, if it was asked for, the
-        root of the variance of one run (how much the result owes to chance) and that of the noise that the partner lets
-        pass.
+        root of the variance of one run (how much the result owes to chance), that of the noise that the partner lets
+        pass, and the square of the partner's bias.
         """
         if self._posterior.count >= 2:
             within = self._posterior.variance.mean(dim=0, keepdim=True)

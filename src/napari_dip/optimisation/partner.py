@@ -32,7 +32,7 @@ class Partner(Protocol):
         ...
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the most that becomes of it with all known pixels seen, and the variance of the noise in it.
+        """Return the most that becomes of it with all known pixels seen, and its mean squared error as far as known.
 
         Or, quickly, what is near to that.
         """
@@ -133,9 +133,10 @@ class DenoisingPartner:
         return image
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the filters make of all known pixels, and the variance of the noise that they let pass.
+        """Return what the filters make of all known pixels, and the error that they leave, squared.
 
-        Quickly, without the collaborative filter.
+        That is the variance of the noise that they let pass, and the square of their bias. Quickly, without the
+        collaborative filter and the bias.
         """
         judged, first, second = self._shared(output)
         blend = self._complete(torch.lerp(self._smooth_of_known, output, first), output)
@@ -150,7 +151,21 @@ class DenoisingPartner:
             judged = torch.lerp(judged, of_fitted, share)
             of_known, left_over = self._filter_groups(image, self._known, groups, side, stride)
             image, variance = torch.lerp(image, of_known, share), torch.lerp(variance, left_over, share)
-        return self._complete(image, output), variance
+        image = self._complete(image, output)
+        return image, variance if quick else variance + self._squared_bias(image)
+
+    def _squared_bias(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the square, ``(1, 1, h, w)``, of what a filter takes from the result, and hence took from the truth.
+
+        References
+        ----------
+        Tukey: Exploratory Data Analysis, 1977 (twicing).
+        """
+        side = _BLOCK_SIDES[0]
+        if 2 * side > min(image.shape[-2:]):
+            return torch.zeros_like(image[:, :1])
+        again, _ = wiener_filter(image, image, self._noise.variance(image), side)
+        return (again - image).square().mean(dim=1, keepdim=True)
 
     def _shared(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the image that is judged, and the two shares."""

@@ -96,9 +96,9 @@ class Restoration:
         task "enhance", as far as the smoothing had come.)
     uncertainty : ndarray or None
         A standard deviation, float32, the shape and units of ``restored`` (alpha 0), if the settings asked for it: of
-        several runs, of the noise that filters let pass, and of what they blur; with Langevin dynamics (``weight_noise``
-        above 0) always, of the posterior's samples. It ranks where errors are likely; what every run gets wrong alike it
-        does not know.
+        several runs, of the noise that filters let pass, and of what they blur; with Langevin dynamics
+        (``weight_noise`` above 0) always, of the posterior's samples. It ranks where errors are likely; what every run
+        gets wrong alike it does not know.
     residual : ndarray or None
         What was taken away, if the settings asked for it: the image less the restored one (of super-resolution, less
         what would be measured of it), float32, the shape and units of the image; NaN where pixels are missing.

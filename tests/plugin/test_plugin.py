@@ -312,7 +312,7 @@ def test_closing_the_viewer_in_mid_run_is_quiet(make_napari_viewer, qtbot, camer
     widget = open_widget(viewer)
     widget.start()
     qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
-    worker = widget._run._worker
+    worker = widget._run._job.worker
     viewer.close()
     qtbot.waitUntil(lambda: not worker.is_running, timeout=30_000)
     qtbot.wait(200)
@@ -324,7 +324,7 @@ def test_closing_things_in_mid_run_is_quiet(viewer, qtbot, camera, what) -> None
     dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
     widget.start()
     qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
-    worker = widget._run._worker
+    worker = widget._run._job.worker
     if what == "dock":
         viewer.window.remove_dock_widget(dock)
         qtbot.waitUntil(lambda: not worker.is_running, timeout=30_000)

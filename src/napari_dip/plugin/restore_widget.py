@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import Container, Label, ProgressBar, PushButton
 from napari.layers import Image, Layer
-from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
 from numpy.typing import NDArray
@@ -22,9 +21,10 @@ from .layers import Source, add_over, find_region
 from .narrow_form import pair
 from .outputs import list_outputs, say_pixel_type
 from .record_tools import RecordTools
-from .run import OutOfMemory, Request, Run, start_worker
+from .run import OutOfMemory, Request, Run
 from .scrubber import keep_moments
 from .smaller_way_button import SmallerWayButton
+from .worker import Job
 
 if TYPE_CHECKING:
     from ..outcome import Progress, Restoration
@@ -103,9 +103,7 @@ class RestoreWidget(Container):
 
     def _look_for_device(self) -> None:
         """Load torch and choose the device in the background; say which."""
-        worker: FunctionWorker = create_worker(_describe_device, self.form.device, _ignore_errors=True)
-        worker.returned.connect(self._on_device)  # a method: a function would keep the form as long as Qt the worker
-        start_worker(worker, self)
+        Job(_describe_device, self.form.device, on_result=self._on_device, on_error=self._on_no_engine).start()
 
     def _on_device(self, described: tuple[str, str]) -> None:
         if self._closed:
@@ -115,9 +113,11 @@ class RestoreWidget(Container):
             self.device_line.value = self.device_line.tooltip = sentence
         if not self._loading:
             self._loading = True
-            worker: FunctionWorker = create_worker(_load_engine, _ignore_errors=True)
-            worker.returned.connect(self._make_plot)
-            start_worker(worker, self)
+            Job(_load_engine, on_result=self._make_plot, on_error=self._on_no_engine).start()
+
+    def _on_no_engine(self, error: Exception) -> None:
+        if not self._closed:
+            self._say_problem(f"torch or what it needs cannot be loaded: {error}")
 
     # ------------------------------------------------------------------- run
 
@@ -265,7 +265,7 @@ class RestoreWidget(Container):
         self.status.value = sentence
         show_error(sentence)
 
-    def _make_plot(self) -> None:
+    def _make_plot(self, loaded: object = None) -> None:
         if self.band_plot is None and not self._closed:
             from .band_plot import BandPlot  # pyqtgraph only after the Qt binding is chosen
 

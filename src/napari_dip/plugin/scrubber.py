@@ -6,7 +6,6 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
-from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
@@ -15,7 +14,8 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QWidget
 from .layers import add_over
 from .outputs import list_outputs
 from .preferences import read_preferences
-from .run import Request, explain_failure, start_worker
+from .run import Request, explain_failure
+from .worker import Job
 
 if TYPE_CHECKING:
     from ..outcome import Moment, Restoration
@@ -153,10 +153,7 @@ class Scrubber(QWidget):
         if self._reading is not None or wanted is None or (self._shown and self._shown.step == wanted.step):
             return
         self._reading = wanted
-        worker: FunctionWorker = create_worker(read_moment, [wanted], _ignore_errors=True)
-        worker.returned.connect(self._on_read)
-        worker.errored.connect(self._on_error)
-        start_worker(worker, self)
+        Job(read_moment, wanted, on_result=self._on_read, on_error=self._on_error).start()
 
     def _on_read(self, restoration: Restoration) -> None:
         moment, self._reading = self._reading, None
@@ -195,13 +192,10 @@ class Scrubber(QWidget):
             self.return_to_chosen()
 
 
-def read_moment(waiting: list[Moment]) -> Restoration:
-    """Make a moment's image in napari's worker; errors become such that the worker does not swallow.
-
-    The moment is taken out of the list: a worker may outlive its work, and is not to keep the moment.
-    """
+def read_moment(moment: Moment) -> Restoration:
+    """Make a moment's image in napari's worker; errors become sentences."""
     try:
-        return waiting.pop().restoration()
+        return moment.restoration()
     except (RuntimeError, MemoryError) as error:
         failure = explain_failure(error)
     raise failure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import threading
 import time
 import weakref
@@ -34,6 +35,7 @@ def _end_runs() -> None:
     """
     for run in list(_runs):
         run.abandon()
+    gc.collect()  # here, not in a worker: PySide6 crashes at exit if a closed window is collected in another thread
     QThreadPool.globalInstance().waitForDone(_MS_AT_EXIT)
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ..outcome import Report
 
 
+_LOWEST = 60  # pixels, of a plot: with all around it, it then fits a window of 700
+
+
 class Curve(NamedTuple):
     """One curve: what it is called, and how it is read off a report and written."""
 
@@ -64,7 +67,7 @@ class CurvePlot(pyqtgraph.PlotWidget):
         self.setMouseEnabled(x=False, y=False)  # nobody gets lost; the table has every figure
         self.hideButtons()
         self.setMenuEnabled(False)  # its own export fails
-        self.setMinimumHeight(90)
+        self.setMinimumHeight(_LOWEST)
         self._lines = {name: pyqtgraph.InfiniteLine(angle=90) for name in ("chosen", "moment", "pointer")}
         for line in self._lines.values():
             line.hide()
@@ -146,7 +149,7 @@ def make_band_view() -> RunView:
 
 def make_loss_view() -> RunView:
     """Return the view of loss and held-out error beside the ratio of blurriness to sharpness."""
-    errors, ratio = CurvePlot(ERROR_LABEL, logarithmic=True), CurvePlot(RATIO_LABEL)
+    errors, ratio = CurvePlot(ERROR_LABEL, logarithmic=True), CurvePlot(RATIO_LABEL, logarithmic=True)
     names = ("loss, of fitted pixels", "error of held-out pixels", "blurriness / sharpness")
     values = (lambda report: report.loss, lambda report: report.held_out_error, lambda report: report.ratio)
     loss, held_out, blur = map(Curve, names, FIGURE_COLOURS, values, (".3g",) * 3)

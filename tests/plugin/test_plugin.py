@@ -393,6 +393,22 @@ def test_only_what_the_task_uses_is_shown(viewer) -> None:
     assert not widget.form.smoothed.visible
 
 
+def test_a_small_screen_is_enough_and_what_is_in_view_stays_there(make_napari_viewer, qtbot, camera) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1024, 700)
+    viewer.add_image(camera)
+    widget = open_widget(viewer)
+    window = widget.native.window()
+    viewer.reset_view()
+    qtbot.wait(200)
+    zoom, height = viewer.camera.zoom, window.centralWidget().height()
+    widget._open_plot()
+    qtbot.wait(300)
+    assert window.height() == 700
+    assert window.centralWidget().height() < height
+    assert viewer.camera.zoom == pytest.approx(zoom * window.centralWidget().height() / height)
+
+
 def test_the_plot_follows_the_theme(viewer, qtbot) -> None:
     widget = open_widget(viewer)
     plot = widget._open_plot()

@@ -61,10 +61,9 @@ class RestoreForm(Container):
         self.factor = SpinBox(name="factor", label="Times larger", value=2, min=2, max=16,
                               tooltip="How many times more rows and columns.")  # fmt: skip
         self.missing_label = SpinBox(
-            name="missing_label", label="Label", value=0, min=0, max=2**31 - 1,
+            name="missing_label", label="Label (0 = all)", value=0, min=0, max=2**31 - 1,
             tooltip="Which label means missing; 0: every label.",
         )  # fmt: skip
-        self.missing_label.native.setSpecialValueText("all")  # at 0
         self.quality = ComboBox(name="quality", label="Quality", choices=self._qualities, value=preferences.quality,
                                 tooltip="Named settings: faster, or better.")  # fmt: skip
         self.beside = Label(name="beside", label="", value="Make also, beside the restored image:")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..outcome import Report
 
 
-_LOWEST = 60  # pixels, of a plot: with all around it, it then fits a window of 700
+_LOWEST = 90  # pixels, of a plot
 
 
 class Curve(NamedTuple):

@@ -75,7 +75,7 @@ class Job:
         chosen.__qualname__ = function.__qualname__  # which napari shows when the window is to be closed meanwhile
         self.worker: FunctionWorker | GeneratorWorker = create_worker(chosen, _ignore_errors=True)
         # methods, which Qt does not keep: functions would stay, with all they know, as long as the worker
-        if on_progress is not None:
+        if isinstance(self.worker, GeneratorWorker):
             self.worker.yielded.connect(self._report)
         self.worker.returned.connect(self._answer)
         self.worker.finished.connect(self._finish)

@@ -88,7 +88,7 @@ class BandPlot(QScrollArea):
 
     def sizeHint(self) -> QSize:
         """Leave most of the window to the image."""
-        return QSize(600, 220)
+        return QSize(600, 240)
 
     @property
     def steps(self) -> list[int]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..outcome import Report
 
 
+_FEWEST_STEPS = 10  # on the axis: no ticks between steps
 _LOWEST = 90  # pixels, of a plot
 
 
@@ -66,6 +67,7 @@ class CurvePlot(pyqtgraph.PlotWidget):
         self.setLogMode(y=logarithmic)
         self.setMouseEnabled(x=False, y=False)  # nobody gets lost; the table has every figure
         self.hideButtons()
+        self.setLimits(minXRange=_FEWEST_STEPS)
         self.setMenuEnabled(False)  # its own export fails
         self.setMinimumHeight(_LOWEST)
         self._lines = {name: pyqtgraph.InfiniteLine(angle=90) for name in ("chosen", "moment", "pointer")}

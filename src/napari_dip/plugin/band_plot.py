@@ -90,6 +90,10 @@ class BandPlot(QScrollArea):
         """Leave most of the window to the image."""
         return QSize(600, 240)
 
+    def minimumSizeHint(self) -> QSize:
+        """Show the curves at least, which a window of 700 pixels has room for; the rest is scrolled to."""
+        return QSize(200, 150)
+
     @property
     def steps(self) -> list[int]:
         """The steps that are drawn."""

@@ -146,7 +146,7 @@ class RunView(QWidget):
 
 def make_band_view() -> RunView:
     """Return the view of frequency bands, still without curves."""
-    return RunView("Frequency bands", [CurvePlot("band correspondence", unit_range=True)])
+    return RunView("Frequency bands", [CurvePlot("correspondence", unit_range=True)])
 
 
 def make_loss_view() -> RunView:

@@ -87,6 +87,23 @@ def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> 
     np.testing.assert_array_equal(viewer.layers["cells restored [2]"].data, used.data)
 
 
+def test_a_used_moment_brings_its_residual_and_says_what_it_cannot(viewer, widget, qtbot, camera, monkeypatch) -> None:
+    said = []
+    monkeypatch.setattr("napari_dip.plugin.scrubber.show_info", said.append)
+    widget.form.residual.value = widget.form.smoothed.value = True
+    restore(widget, qtbot)
+    scrub(widget, qtbot, -2)
+    qtbot.mouseClick(widget.band_plot.scrubber.use_button, Qt.MouseButton.LeftButton)
+    assert names(viewer)[-2:] == ["cells residual [1]", "cells restored [1]"]
+    used, residual = viewer.layers["cells restored [1]"], viewer.layers["cells residual [1]"]
+    assert viewer.layers.selection.active.name == used.name
+    np.testing.assert_allclose(used.data + residual.data, camera, atol=1e-3)
+    step = used.metadata["napari-dip"]["step"]
+    assert residual.metadata["napari-dip"]["step"] == step
+    assert "Not made: smoothed" in said[0]
+    assert f"type {step} under Advanced" in said[0]
+
+
 def test_back_at_the_chosen_step_the_layer_goes(viewer, widget, qtbot) -> None:
     restore(widget, qtbot)
     slider = widget.band_plot.scrubber.slider

@@ -49,7 +49,7 @@ def test_fifty_runs_leave_nothing_behind(quiet, make_napari_viewer, qtbot, camer
         widget.form.advanced["step_limit"].value = 100_000
         widget.start()
         qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
-        worker = widget._run._worker
+        worker = widget._run._job.worker
         if cycle % 3 == 0:  # else it is closed in mid-run
             widget.stop_and_keep()
             qtbot.waitUntil(lambda widget=widget: not widget.running, timeout=60_000)

@@ -172,7 +172,7 @@ def test_close_in_mid_run(hands, qtbot) -> None:
     hands.press(hands.widget.restore_button)
     hands.wait_until(lambda: "cells preview" in hands.viewer.layers)
     hands.look("close_running")
-    worker = hands.widget._run._worker
+    worker = hands.widget._run._job.worker
     (close_button,) = (
         button for button in hands.dock.titleBarWidget().findChildren(QPushButton) if "close" in button.toolTip()
     )

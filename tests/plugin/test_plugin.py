@@ -312,7 +312,7 @@ def test_closing_the_viewer_in_mid_run_is_quiet(make_napari_viewer, qtbot, camer
     widget = open_widget(viewer)
     widget.start()
     qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
-    worker = widget._run._worker
+    worker = widget._run._job.worker
     viewer.close()
     qtbot.waitUntil(lambda: not worker.is_running, timeout=30_000)
     qtbot.wait(200)
@@ -324,7 +324,7 @@ def test_closing_things_in_mid_run_is_quiet(viewer, qtbot, camera, what) -> None
     dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
     widget.start()
     qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
-    worker = widget._run._worker
+    worker = widget._run._job.worker
     if what == "dock":
         viewer.window.remove_dock_widget(dock)
         qtbot.waitUntil(lambda: not worker.is_running, timeout=30_000)
@@ -391,6 +391,22 @@ def test_only_what_the_task_uses_is_shown(viewer) -> None:
     widget.form.task.value = "enhance"
     assert widget.form.detail_amount.visible
     assert not widget.form.smoothed.visible
+
+
+def test_a_small_screen_is_enough_and_what_is_in_view_stays_there(make_napari_viewer, qtbot, camera) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1024, 700)
+    viewer.add_image(camera)
+    widget = open_widget(viewer)
+    window = widget.native.window()
+    viewer.reset_view()
+    qtbot.wait(200)
+    zoom, height = viewer.camera.zoom, window.centralWidget().height()
+    widget._open_plot()
+    qtbot.wait(300)
+    assert window.height() == 700
+    assert window.centralWidget().height() < height
+    assert viewer.camera.zoom == pytest.approx(zoom * window.centralWidget().height() / height)
 
 
 def test_the_plot_follows_the_theme(viewer, qtbot) -> None:

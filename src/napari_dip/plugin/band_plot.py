@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, QSize
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QSizePolicy,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from .export_button import ExportButton, RunDrawing
+from .narrow_form import wrap
 from .run import Request
 from .run_views import RunView, band_curves, make_band_view, make_loss_view
 from .scrubber import Scrubber
@@ -21,7 +32,7 @@ if TYPE_CHECKING:
 _INTRODUCTION = "How much of each frequency band of the image has been learned, at each step."
 
 
-class BandPlot(QWidget):
+class BandPlot(QScrollArea):
     """Frequency bands (Eq. 1), loss and ratio (Eq. 8) over the steps, the stop marked and explained.
 
     Parameters
@@ -40,11 +51,11 @@ class BandPlot(QWidget):
         self.views = (make_band_view(), make_loss_view())
         self.caption, self.legend = QLabel(_INTRODUCTION), QLabel()
         for text in (self.caption, self.legend):  # many bands or a narrow window: more lines, not a wider dock
-            text.setWordWrap(True)
-            text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+            wrap(text)
         self.view_choice = QComboBox()
         self.view_choice.setToolTip("What is drawn over the steps.")
         self._stack = QStackedWidget()
+        self._stack.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # what height is left
         for view in self.views:
             self.view_choice.addItem(view.title)
             self._stack.addWidget(view)
@@ -59,7 +70,11 @@ class BandPlot(QWidget):
         viewer.events.theme.connect(self.follow_theme)
 
     def _lay_out(self) -> None:
-        layout = QVBoxLayout(self)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setWidgetResizable(True)
+        content = QWidget()
+        self.setWidget(content)
+        layout = QVBoxLayout(content)
         layout.setContentsMargins(4, 2, 4, 2)
         layout.setSpacing(2)
         line = QHBoxLayout()
@@ -73,7 +88,11 @@ class BandPlot(QWidget):
 
     def sizeHint(self) -> QSize:
         """Leave most of the window to the image."""
-        return QSize(600, 220)
+        return QSize(600, 240)
+
+    def minimumSizeHint(self) -> QSize:
+        """Show the curves at least, which a window of 700 pixels has room for; the rest is scrolled to."""
+        return QSize(200, 150)
 
     @property
     def steps(self) -> list[int]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from ..image_files import write_whole
+from .worker import Job
 
 if TYPE_CHECKING:
     from ..outcome import Report
@@ -26,7 +26,7 @@ _DOTS_PER_INCH = 150
 
 
 class ExportFailed(Exception):
-    """What could not be written, in a sentence. No RuntimeError: napari's worker would swallow it."""
+    """What could not be written, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +120,8 @@ class ExportButton(QPushButton):
 
     def _write(self, drawing: RunDrawing, path: Path) -> None:
         self._folder = str(path.parent)
-        worker: FunctionWorker = create_worker(drawing.write, path, _ignore_errors=True)  # matplotlib takes a while
-        worker.returned.connect(self._on_written)
-        worker.errored.connect(self._on_error)
-        worker.start()
+        # in a worker: matplotlib takes a while
+        Job(drawing.write, path, on_result=self._on_written, on_error=self._on_error).start()
 
     def _on_written(self, path: Path) -> None:
         show_info(f"Written: {path}")

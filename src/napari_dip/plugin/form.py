@@ -113,10 +113,9 @@ class RestoreForm(Container):
         # filled after their making: magicgui then aligns the labels
         fields.extend([self.image, self.task, self.factor, self.mask, self.missing_label])
         quality.append(self.quality)
-        outputs.extend([
-            self.beside, pair(self.smoothed, self.detail_enhanced), pair(self.residual, self.uncertainty),
-            self.original_type, self.keep_known,
-        ])  # fmt: skip
+        pairs = [pair(self.smoothed, self.detail_enhanced), pair(self.residual, self.uncertainty)]
+        self._beside_rows, self._amounts = [self.beside, *pairs], amounts  # hidden whole, or they would leave a gap
+        outputs.extend([*self._beside_rows, self.original_type, self.keep_known])
         amounts.extend([self.smoothed_lipschitz_bound, self.detail_amount])
         labelled = [fields, self.mask_finder.fields, quality, amounts]
         for container in (self, *labelled, outputs):
@@ -146,8 +145,9 @@ class RestoreForm(Container):
         self.advanced.show_preset(preset, label)
 
     def _show_type(self) -> None:
-        """Name the original's pixel type."""
+        """Name the original's pixel type; float32 is what comes anyhow."""
         image = self.image.value
+        self.original_type.visible = image is None or image.dtype != "float32"
         dtype = "" if image is None else f" ({image.dtype})"
         self.original_type.text = f"in the original's type{dtype}"
 
@@ -184,10 +184,11 @@ class RestoreForm(Container):
         task = find_task(self.task.value)
         self.missing_label.visible = isinstance(self.mask.value, Labels)
         self.keep_known.visible = task.keeps_known
-        for output in (self.beside, self.smoothed, self.detail_enhanced, self.residual, self.uncertainty):
-            output.visible = task.removes_noise
-        self.detail_amount.visible = self.detail_enhanced.value or not task.removes_noise
-        self.smoothed_lipschitz_bound.visible = self.detail_amount.visible or self.smoothed.value
+        for row in self._beside_rows:
+            row.visible = task.removes_noise
+        enhances = self.detail_enhanced.value or not task.removes_noise
+        self._amounts.visible = enhances or self.smoothed.value
+        self.smoothed_lipschitz_bound.visible, self.detail_amount.visible = enhances or self.smoothed.value, enhances
         self.factor.visible = task.needs_factor
         self._show_advanced(self.advanced_shown.text == _UNFOLDED)
 

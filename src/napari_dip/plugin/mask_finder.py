@@ -10,7 +10,6 @@ from magicgui.widgets import ComboBox, Container, FloatSpinBox, Label, PushButto
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QSizePolicy
 
 from ..measurement.pixel_defects import (
     find_above,
@@ -22,7 +21,7 @@ from ..measurement.pixel_defects import (
     find_zero,
 )
 from .layers import read_source
-from .narrow_form import LabelAligner, let_shrink
+from .narrow_form import LabelAligner, let_shrink, wrap
 
 _FOLDED, _UNFOLDED = "Find missing pixels ▸", "Find missing pixels ▾"
 
@@ -86,8 +85,7 @@ class MaskFinder(Container):
         )  # fmt: skip
         self.find_button.changed.connect(self.find)
         self.said = Label(name="said", value="")
-        self.said.native.setWordWrap(True)
-        self.said.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        wrap(self.said.native)
         self.fields: Container = Container(name="fields")
         self.fields.extend([self.kind, self.threshold])
         let_shrink(self.fields)

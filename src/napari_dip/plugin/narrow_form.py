@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from magicgui.widgets import ComboBox, Container
-from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtWidgets import QComboBox, QFrame, QLabel, QScrollArea, QSizePolicy, QWidget
 
 _NARROWEST_FIELD = 80  # pixels
+_USUAL_WIDTH = 335  # pixels: no entry of the form is cut off, though it works in less
 
 
 def let_shrink(fields: Iterable[Any]) -> None:
@@ -19,6 +20,33 @@ def let_shrink(fields: Iterable[Any]) -> None:
             field.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             field.native.setMinimumContentsLength(8)
         field.native.setMinimumWidth(_NARROWEST_FIELD)
+
+
+def wrap(label: QLabel) -> None:
+    """Let a text take more lines instead of a wider, or a higher, dock: as many as its width asks for, and no more."""
+    label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+
+
+class ScrollingForm(QScrollArea):
+    """Scrolls a form up and down where the window is too low for it.
+
+    Parameters
+    ----------
+    content : QWidget
+    """
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setWidget(content)
+
+    def sizeHint(self) -> QSize:
+        """Be as wide as the form is read best."""
+        return QSize(_USUAL_WIDTH, super().sizeHint().height())
 
 
 def pair(*widgets: Any) -> Container:

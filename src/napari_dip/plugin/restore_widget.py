@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import Container, Label, ProgressBar, PushButton
 from napari.layers import Image, Layer
-from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
 from numpy.typing import NDArray
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QWidget
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QMainWindow, QWidget
 
 from ..pace import say_duration, say_time_left
 from ..settings import Settings
 from .form import RestoreForm
 from .layers import Source, add_over, find_region
-from .narrow_form import pair
+from .narrow_form import ScrollingForm, pair, wrap
 from .outputs import list_outputs, say_pixel_type
 from .record_tools import RecordTools
-from .run import OutOfMemory, Request, Run, start_worker
+from .run import OutOfMemory, Request, Run
 from .scrubber import keep_moments
 from .smaller_way_button import SmallerWayButton
+from .worker import Job
 
 if TYPE_CHECKING:
     from ..outcome import Progress, Restoration
     from .band_plot import BandPlot
 
 _PAUSE, _RESUME = "Pause", "Resume"
+_MS_UNTIL_LAID_OUT = 50
 _MS_AFTER_PREVIEW = 50  # until the figures follow the image: drawing both at once would hold the window
 
 
@@ -81,8 +82,7 @@ class RestoreWidget(Container):
         self.progress = ProgressBar(name="progress", label="", value=0, visible=False, tooltip="Steps.")
         self.status = Label(name="status", value="")
         for text in (self.device_line, self.status):
-            text.native.setWordWrap(True)
-            text.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+            wrap(text.native)
         rows = [pair(self.restore_button, self.region_button), pair(self.pause_button, self.stop_button)]
         self.record_tools = RecordTools(self._viewer, on_load=self.form.show_record, say=self._say)
         self.smaller_way_button = SmallerWayButton(lambda request: self._start(lambda: request))
@@ -90,7 +90,7 @@ class RestoreWidget(Container):
             self.form, self.device_line, *rows, self.progress, self.status, self.smaller_way_button, self.record_tools,
         ])  # fmt: skip
         # magicgui scrolls only what has no parent: a child of the form, but seen through a scroll area
-        self.native.layout().insertWidget(0, _scrolling(self.form.native))
+        self.native.layout().insertWidget(0, ScrollingForm(self.form.native))
         self.native.setMinimumWidth(300)
 
     def _show_running(self, running: bool) -> None:
@@ -103,9 +103,7 @@ class RestoreWidget(Container):
 
     def _look_for_device(self) -> None:
         """Load torch and choose the device in the background; say which."""
-        worker: FunctionWorker = create_worker(_describe_device, self.form.device, _ignore_errors=True)
-        worker.returned.connect(self._on_device)  # a method: a function would keep the form as long as Qt the worker
-        start_worker(worker, self)
+        Job(_describe_device, self.form.device, on_result=self._on_device, on_error=self._on_no_engine).start()
 
     def _on_device(self, described: tuple[str, str]) -> None:
         if self._closed:
@@ -115,9 +113,11 @@ class RestoreWidget(Container):
             self.device_line.value = self.device_line.tooltip = sentence
         if not self._loading:
             self._loading = True
-            worker: FunctionWorker = create_worker(_load_engine, _ignore_errors=True)
-            worker.returned.connect(self._make_plot)
-            start_worker(worker, self)
+            Job(_load_engine, on_result=self._make_plot, on_error=self._on_no_engine).start()
+
+    def _on_no_engine(self, error: Exception) -> None:
+        if not self._closed:
+            self._say_problem(f"torch or what it needs cannot be loaded: {error}")
 
     # ------------------------------------------------------------------- run
 
@@ -191,7 +191,7 @@ class RestoreWidget(Container):
         if not self._run.stopping:
             done = f"{progress.stage}: step {progress.step} of at most {progress.step_limit}"
             left = "paused" if self._run.paused else say_time_left(progress.seconds_left)
-            self.status.value = ", ".join(filter(None, (done, say_duration(self._run.seconds), left)))
+            self.status.value = ", ".join(filter(None, (done, f"{say_duration(self._run.seconds)} so far", left)))
 
     def _show_preview(self, source: Source, estimate: NDArray) -> None:
         if self._preview is None:
@@ -265,7 +265,7 @@ class RestoreWidget(Container):
         self.status.value = sentence
         show_error(sentence)
 
-    def _make_plot(self) -> None:
+    def _make_plot(self, loaded: object = None) -> None:
         if self.band_plot is None and not self._closed:
             from .band_plot import BandPlot  # pyqtgraph only after the Qt binding is chosen
 
@@ -278,7 +278,8 @@ class RestoreWidget(Container):
         self._make_plot()
         assert self.band_plot is not None
         if self.band_plot.parent() is None:  # new, or closed by the user: napari then only takes it out of its dock
-            self._viewer.window.add_dock_widget(self.band_plot, name="Frequency bands", area="bottom")
+            with _kept_in_view(self._viewer, self.native):
+                self._viewer.window.add_dock_widget(self.band_plot, name="Frequency bands", area="bottom")
         return self.band_plot
 
     def _on_plot_destroyed(self) -> None:
@@ -323,15 +324,22 @@ class _ClosingWatcher(QObject):
         return False
 
 
-def _scrolling(content: QWidget) -> QScrollArea:
-    """Return the content in an area that scrolls up and down where the window is too low for it."""
-    area = QScrollArea()
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setWidgetResizable(True)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-    area.setWidget(content)
-    return area
+@contextlib.contextmanager
+def _kept_in_view(viewer: Viewer, docked: QWidget) -> Iterator[None]:
+    """Keep in view what is in view while a dock takes height from the canvas of a docked widget's window."""
+    window: QObject | None = docked
+    while window is not None and not isinstance(window, QMainWindow):
+        window = window.parent()
+    canvas = None if window is None else window.centralWidget()
+    before = 0 if canvas is None else canvas.height()
+    yield
+
+    def zoom_out() -> None:
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            if canvas is not None and canvas.isVisible() and 0 < canvas.height() < before:
+                getattr(viewer, "scene", viewer).camera.zoom *= canvas.height() / before  # napari 0.9 moved it
+
+    QTimer.singleShot(_MS_UNTIL_LAID_OUT, zoom_out)
 
 
 def _describe_device(device: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import functools
+import gc
 import threading
 import time
 import weakref
@@ -11,13 +11,13 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
 from qtpy.QtCore import QThreadPool
 
 from ..measurement.task import Task, find_task
 from ..pace import Pace
 from ..settings import Settings
 from .layers import Source
+from .worker import Job
 
 if TYPE_CHECKING:
     from ..outcome import Progress, Restoration
@@ -35,21 +35,8 @@ def _end_runs() -> None:
     """
     for run in list(_runs):
         run.abandon()
+    gc.collect()  # here, not in a worker: PySide6 crashes at exit if a closed window is collected in another thread
     QThreadPool.globalInstance().waitForDone(_MS_AT_EXIT)
-
-
-_kept: dict[int, tuple[object, object]] = {}
-
-
-def start_worker(worker: FunctionWorker | GeneratorWorker, owner: object) -> None:
-    """Start a worker, and keep it and the owner of its slots until it has finished.
-
-    Not longer, or every closed form would stay; and not less: PySide calls the methods of what has been deleted.
-    """
-    key = id(worker)
-    _kept[key] = worker, owner
-    worker.finished.connect(functools.partial(_kept.pop, key, None))  # the last slot
-    worker.start()
 
 
 class RestorationFailed(Exception):
@@ -108,19 +95,15 @@ class Run:
         self._stop, self._may_go_on = threading.Event(), threading.Event()
         self._may_go_on.set()
         self._started = time.perf_counter()
-        worker: GeneratorWorker = create_worker(
-            restore_in_worker, request, self._stop, self._may_go_on, _ignore_errors=True
-        )
-        worker.yielded.connect(on_progress)
-        worker.returned.connect(on_result)
-        worker.errored.connect(on_error)
-        worker.finished.connect(on_finished)
-        self._worker, self._owner = worker, (on_progress, on_result, on_error, on_finished)
+        self._job = Job(
+            restore_in_worker, request, self._stop, self._may_go_on,
+            on_progress=on_progress, on_result=on_result, on_error=on_error, on_finished=on_finished,
+        )  # fmt: skip
 
     def start(self) -> None:
         """Begin."""
         _runs.add(self)
-        start_worker(self._worker, self._owner)
+        self._job.start()
 
     @property
     def task(self) -> Task:
@@ -150,7 +133,7 @@ class Run:
     def abandon(self) -> None:
         """End without a result."""
         self.stop()
-        self._worker.quit()
+        self._job.quit()
 
     def pause(self) -> None:
         """Wait after the present steps."""

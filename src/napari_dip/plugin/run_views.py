@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ..outcome import Report
 
 
+_FEWEST_STEPS = 10  # on the axis: no ticks between steps
+_LOWEST = 90  # pixels, of a plot
+
+
 class Curve(NamedTuple):
     """One curve: what it is called, and how it is read off a report and written."""
 
@@ -63,8 +67,9 @@ class CurvePlot(pyqtgraph.PlotWidget):
         self.setLogMode(y=logarithmic)
         self.setMouseEnabled(x=False, y=False)  # nobody gets lost; the table has every figure
         self.hideButtons()
+        self.setLimits(minXRange=_FEWEST_STEPS)
         self.setMenuEnabled(False)  # its own export fails
-        self.setMinimumHeight(90)
+        self.setMinimumHeight(_LOWEST)
         self._lines = {name: pyqtgraph.InfiniteLine(angle=90) for name in ("chosen", "moment", "pointer")}
         for line in self._lines.values():
             line.hide()
@@ -141,12 +146,12 @@ class RunView(QWidget):
 
 def make_band_view() -> RunView:
     """Return the view of frequency bands, still without curves."""
-    return RunView("Frequency bands", [CurvePlot("band correspondence", unit_range=True)])
+    return RunView("Frequency bands", [CurvePlot("correspondence", unit_range=True)])
 
 
 def make_loss_view() -> RunView:
     """Return the view of loss and held-out error beside the ratio of blurriness to sharpness."""
-    errors, ratio = CurvePlot(ERROR_LABEL, logarithmic=True), CurvePlot(RATIO_LABEL)
+    errors, ratio = CurvePlot(ERROR_LABEL, logarithmic=True), CurvePlot(RATIO_LABEL, logarithmic=True)
     names = ("loss, of fitted pixels", "error of held-out pixels", "blurriness / sharpness")
     values = (lambda report: report.loss, lambda report: report.held_out_error, lambda report: report.ratio)
     loss, held_out, blur = map(Curve, names, FIGURE_COLOURS, values, (".3g",) * 3)

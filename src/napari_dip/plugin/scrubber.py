@@ -6,7 +6,6 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
-from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
@@ -15,12 +14,14 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QWidget
 from .layers import add_over
 from .outputs import list_outputs
 from .preferences import read_preferences
-from .run import Request, explain_failure, start_worker
+from .run import Request, explain_failure
+from .worker import Job
 
 if TYPE_CHECKING:
     from ..outcome import Moment, Restoration
 
 _CHOSEN = ", chosen"
+_OF_A_RUN = ("smoothed", "detail_enhanced", "uncertainty")  # outputs that no moment has
 _MOST_BYTES = 256e6  # of all moments together
 
 
@@ -60,7 +61,10 @@ class Scrubber(QWidget):
         self.slider.valueChanged.connect(self._on_moved)
         self.reading = QLabel()
         self.use_button = QPushButton("Use this one")
-        self.use_button.setToolTip("Keep this moment as a layer; its record repeats it by its step.")
+        self.use_button.setToolTip(
+            "Keep this moment as a layer, and its residual if that was asked for; its record repeats it by its step. "
+            "Smoothed, detail-enhanced and uncertainty take a run of their own."
+        )
         self.use_button.clicked.connect(self.use)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -102,13 +106,31 @@ class Scrubber(QWidget):
         """Make the moment that is shown an ordinary layer, and the chosen step."""
         if self._layer is None or self._shown is None or self._request is None:
             return
-        layer, self._layer = self._layer, None
-        self._chosen_step, self._shown = self._shown.step, None
-        layer.name = f"{self._request.source.name} restored"  # napari numbers it if there is one
+        layer, shown, request = self._layer, self._shown, self._request
+        self._layer = self._shown = None
+        self._chosen_step = shown.step
+        layer.name = f"{request.source.name} restored"  # napari numbers it if there is one
+        self._add_others(shown, request, layer)
         self._say_step()
         self.moment_shown.emit(None)
         self.moment_used.emit(self._chosen_step, self._step_of_run)
-        show_info(f'Step {self._chosen_step} is kept as "{layer.name}".')
+        left = [name for name in _OF_A_RUN if getattr(request.settings, name) and getattr(shown, name) is None]
+        without = "" if not left else (
+            f" Not made: {' and '.join(left).replace('_', '-')}, which takes a run of its own. For that, type "
+            f"{shown.step} under Advanced, Step chosen by hand, and press Restore.")  # fmt: skip
+        show_info(f'Step {shown.step} is kept as "{layer.name}".{without}')
+
+    def _add_others(self, shown: Restoration, request: Request, layer: Image) -> None:
+        """Add below the layer of a moment what else was asked for and can be read off it: the residual."""
+        layers = self._viewer.layers
+        others = list_outputs(shown, request.source, request.original_type)[:-1]
+        for made in others:
+            add_over(
+                self._viewer, request.source, made.data, made.suffix, made.metadata, own_contrast=made.own_contrast
+            )
+        if others:
+            layers.move(layers.index(layer), len(layers))
+            layers.selection.active = layer
 
     def forget_viewer(self) -> None:
         """Touch the viewer no more; it or the plugin closes."""
@@ -153,10 +175,7 @@ class Scrubber(QWidget):
         if self._reading is not None or wanted is None or (self._shown and self._shown.step == wanted.step):
             return
         self._reading = wanted
-        worker: FunctionWorker = create_worker(read_moment, [wanted], _ignore_errors=True)
-        worker.returned.connect(self._on_read)
-        worker.errored.connect(self._on_error)
-        start_worker(worker, self)
+        Job(read_moment, wanted, on_result=self._on_read, on_error=self._on_error).start()
 
     def _on_read(self, restoration: Restoration) -> None:
         moment, self._reading = self._reading, None
@@ -195,13 +214,10 @@ class Scrubber(QWidget):
             self.return_to_chosen()
 
 
-def read_moment(waiting: list[Moment]) -> Restoration:
-    """Make a moment's image in napari's worker; errors become such that the worker does not swallow.
-
-    The moment is taken out of the list: a worker may outlive its work, and is not to keep the moment.
-    """
+def read_moment(moment: Moment) -> Restoration:
+    """Make a moment's image in napari's worker; errors become sentences."""
     try:
-        return waiting.pop().restoration()
+        return moment.restoration()
     except (RuntimeError, MemoryError) as error:
         failure = explain_failure(error)
     raise failure

@@ -107,7 +107,7 @@ def draw_loss_and_ratio(
         left.plot(steps, errors, color=held_out_colour, label="error of held-out pixels")
     left.set(xlabel="step", ylabel=f"{ERROR_LABEL} (of intensities in [0, 1])", yscale="log")
     right.plot(steps, ratios, color=ratio_colour)
-    right.set(xlabel="step", ylabel=RATIO_LABEL)
+    right.set(xlabel="step", ylabel=RATIO_LABEL, yscale="log")  # it falls by powers of ten in the first steps
     for axes in (left, right):
         _mark_chosen(axes, chosen_step)
     left.legend(fontsize="small")

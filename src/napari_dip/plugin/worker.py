@@ -1,0 +1,111 @@
+"""Work in napari's worker: errors come back like results, and nothing is kept once it is done."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """What was raised, as a value.
+
+    No ``errored`` is to be sent: napari 0.9.2 answers it with a function that PySide6 calls with an argument too many,
+    and a RuntimeError does not even get so far.
+    """
+
+    error: Exception
+
+
+_running: set[Job] = set()  # and what their callbacks belong to, or PySide would call the methods of what is gone
+
+
+class Job:
+    """One function, or generator function, in napari's worker; the callbacks come in the window's own thread.
+
+    Parameters
+    ----------
+    function : callable
+    *arguments
+        Its arguments. They are let go with the work: napari keeps every worker as long as its window.
+    on_result, on_error : callable
+        For what is returned, or raised.
+    on_progress : callable
+        For what a generator function yields.
+    on_finished : callable
+        At the end, whatever it was. The callbacks, and what they belong to, are kept so long and no longer.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        on_result: Callable[[Any], None] | None = None,
+        on_error: Callable[[Exception], None] | None = None,
+        on_progress: Callable[[Any], None] | None = None,
+        on_finished: Callable[[], None] | None = None,
+    ) -> None:
+        self._on_result, self._on_error = on_result, on_error
+        self._on_progress, self._on_finished = on_progress, on_finished
+        self._steps: list[Any] = []
+        waiting, steps = [functools.partial(function, *arguments)], self._steps
+
+        def work() -> Any:
+            try:
+                return waiting.pop()()
+            except Exception as error:
+                return _Failed(error)
+
+        def work_in_steps() -> Any:
+            try:
+                steps.append(waiting.pop()())
+                while True:
+                    yield next(steps[0])
+            except StopIteration as end:
+                return end.value
+            except Exception as error:
+                return _Failed(error)
+
+        chosen = work_in_steps if inspect.isgeneratorfunction(function) else work
+        chosen.__qualname__ = function.__qualname__  # which napari shows when the window is to be closed meanwhile
+        self.worker: FunctionWorker | GeneratorWorker = create_worker(chosen, _ignore_errors=True)
+        # methods, which Qt does not keep: functions would stay, with all they know, as long as the worker
+        if isinstance(self.worker, GeneratorWorker):
+            self.worker.yielded.connect(self._report)
+        self.worker.returned.connect(self._answer)
+        self.worker.finished.connect(self._finish)
+
+    def start(self) -> None:
+        """Begin."""
+        _running.add(self)
+        self.worker.start()
+
+    def quit(self) -> None:
+        """End at the next step of a generator, without a result."""
+        self.worker.quit()
+
+    def _report(self, progress: Any) -> None:
+        if self._on_progress is not None:
+            self._on_progress(progress)
+
+    def _answer(self, result: Any) -> None:
+        if not isinstance(result, _Failed):
+            answer, value = self._on_result, result
+        else:
+            answer, value = self._on_error, result.error
+        if answer is not None:
+            answer(value)
+
+    def _finish(self) -> None:
+        for each in self._steps:  # one that was asked to quit waits in mid-run, with all that it holds
+            each.close()
+        self._steps.clear()
+        if self._on_finished is not None:
+            self._on_finished()
+        self._on_result = self._on_error = self._on_progress = self._on_finished = None
+        _running.discard(self)

@@ -1,0 +1,76 @@
+"""What the axes of an Image layer are: letters for the engine, names for the user."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from napari.layers import Image
+
+from ..many.axes import Axes, find_axes
+
+_UNNAMED = re.compile(r"(axis )?-?\d+")  # what napari calls an axis that nobody named
+_FREE_LETTERS = "QPRUVWABDEFGHIJKLMNO"  # of axes without a name; no T, Z or C, which mean something
+_CHANNEL = "C"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerAxes:
+    """The axes of a layer.
+
+    Attributes
+    ----------
+    axes : Axes
+    names : mapping
+        By letter, what the user calls them: their labels, or else what stands at napari's sliders.
+    """
+
+    axes: Axes
+    names: Mapping[str, str]
+
+
+def find_array(image: Image) -> Any:
+    """Return the pixels of a layer, unread: of a multiscale layer its finest level."""
+    return image.data[0] if image.multiscale else image.data
+
+
+def count_dimensions(image: Image) -> int:
+    """Return how many axes a layer has, without colours."""
+    return len(find_array(image).shape) - bool(image.rgb)
+
+
+def find_layer_axes(image: Image, shown: Sequence[str] = (), together: str | None = None) -> LayerAxes:
+    """Return the axes of an Image layer: rows and columns last, as napari draws them.
+
+    Parameters
+    ----------
+    image : Image
+    shown : sequence of str
+        The labels at the viewer's sliders, which name the axes that the layer itself does not.
+    together : str, optional
+        The letter, as this function finds it without, of the axis whose channels are taken together.
+    """
+    shape = tuple(find_array(image).shape)
+    ahead = count_dimensions(image) - 2
+    own = [str(label) for label in getattr(image, "axis_labels", ())][:ahead]  # napari 0.5.6 and newer
+    of_viewer = [str(label) for label in shown][-ahead - 2 : -2] if len(shown) >= ahead + 2 else []
+    letters: list[str] = []
+    names: dict[str, str] = {}
+    free = iter(_FREE_LETTERS)
+    for number in range(ahead):
+        found = [labels[number] for labels in (own, of_viewer) if len(labels) > number]
+        label = next((each for each in found if each and not _UNNAMED.fullmatch(each)), "")
+        letter = label[:1].upper()
+        if not (letter.isascii() and letter.isalpha()) or letter in "YXS" or letter in letters:
+            letter = next(each for each in free if each not in letters)
+        letters.append(letter)
+        names[letter] = label or f"axis {number}"
+    if together is not None and together != _CHANNEL:
+        other = next(each for each in free if each not in letters)
+        renamed = {together: _CHANNEL, _CHANNEL: other}
+        names = {renamed.get(letter, letter): name for letter, name in names.items()}
+        letters = [renamed.get(letter, letter) for letter in letters]
+    text = "".join(letters) + "YX" + ("S" if image.rgb else "")
+    return LayerAxes(find_axes(shape, text, "apart" if together is None else "together"), names)

@@ -9,7 +9,7 @@ from typing import Any
 
 from napari.layers import Image
 
-from ..many.axes import Axes, find_axes
+from ..many.axes import Axes, Plane, find_axes
 
 _UNNAMED = re.compile(r"(axis )?-?\d+")  # what napari calls an axis that nobody named
 _FREE_LETTERS = "QPRUVWABDEFGHIJKLMNO"  # of axes without a name; no T, Z or C, which mean something
@@ -24,11 +24,23 @@ class LayerAxes:
     ----------
     axes : Axes
     names : mapping
-        By letter, what the user calls them: their labels, or else what stands at napari's sliders.
+        By letter, what the user calls them: their labels, or else their numbers.
+    channel_names : tuple of str
+        Of axis C, where the layer's metadata name them.
     """
 
     axes: Axes
     names: Mapping[str, str]
+    channel_names: tuple[str, ...] = ()
+
+    def describe(self, plane: Plane) -> str:
+        """Return the place of a plane in the user's words, such as "t 3, GFP"; empty where there is only one."""
+        return ", ".join(self._say(letter, number) for letter, number in plane.place.items())
+
+    def _say(self, letter: str, number: int) -> str:
+        if letter == _CHANNEL and len(self.channel_names) > number:
+            return self.channel_names[number]
+        return f"{self.names[letter]}{':' if ' ' in self.names[letter] else ''} {number}"
 
 
 def find_array(image: Image) -> Any:
@@ -73,4 +85,13 @@ def find_layer_axes(image: Image, shown: Sequence[str] = (), together: str | Non
         names = {renamed.get(letter, letter): name for letter, name in names.items()}
         letters = [renamed.get(letter, letter) for letter in letters]
     text = "".join(letters) + "YX" + ("S" if image.rgb else "")
-    return LayerAxes(find_axes(shape, text, "apart" if together is None else "together"), names)
+    return LayerAxes(find_axes(shape, text, "apart" if together is None else "together"), names, find_channel_names(image, text, shape))
+
+
+def find_channel_names(image: Image, letters: str, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Return the names of the channels as the layer's metadata have them; none if they are not as many."""
+    if _CHANNEL not in letters:
+        return ()
+    names = image.metadata.get("channel_names", ())
+    told = isinstance(names, list | tuple) and len(names) == shape[letters.index(_CHANNEL)]
+    return tuple(map(str, names)) if told else ()

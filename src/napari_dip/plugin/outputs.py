@@ -70,7 +70,8 @@ def list_outputs(result: Restoration, source: Source, original_type: bool) -> li
         record = result.record.of_output(
             name, data, clipped, path=source.path, layer=source.layer_name, region=source.region
         )
-        made.append(Made(name.replace("_", "-"), data, {RECORD_KEY: record.as_dict()}, signed, clipped))
+        metadata = {**source.metadata, RECORD_KEY: record.as_dict()}
+        made.append(Made(name.replace("_", "-"), source.spread(data), metadata, signed, clipped))
     return made
 
 

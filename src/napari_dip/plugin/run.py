@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
 from qtpy.QtCore import QThreadPool
@@ -18,6 +18,7 @@ from ..measurement.task import Task, find_task
 from ..pace import Pace
 from ..settings import Settings
 from .layers import Source
+from .stack_source import StackSource
 
 if TYPE_CHECKING:
     from ..outcome import Progress, Restoration
@@ -66,7 +67,7 @@ class Request:
 
     Attributes
     ----------
-    source : Source
+    source : Source or StackSource
     task : str
     factor : int or None
         Of super-resolution.
@@ -77,7 +78,7 @@ class Request:
         At most so many.
     """
 
-    source: Source
+    source: Source | StackSource
     task: str
     factor: int | None
     settings: Settings
@@ -93,23 +94,28 @@ class Run:
     request : Request
     on_progress, on_result, on_error, on_finished : callable
         For each preview; for the result; for the exception that ended it; at the end, whatever it was.
+    work : generator function, optional
+        What the worker runs, given the request, the events that stop it and let it go on, and ``arguments``.
+    arguments : tuple
     """
 
     def __init__(
         self,
         request: Request,
         *,
-        on_progress: Callable[[Progress], None],
-        on_result: Callable[[Restoration], None],
+        on_progress: Callable[[Any], None],
+        on_result: Callable[[Any], None],
         on_error: Callable[[Exception], None],
         on_finished: Callable[[], None],
+        work: Callable[..., Generator[Any, None, Any]] | None = None,
+        arguments: tuple[Any, ...] = (),
     ) -> None:
         self.request = request
         self._stop, self._may_go_on = threading.Event(), threading.Event()
         self._may_go_on.set()
         self._started = time.perf_counter()
         worker: GeneratorWorker = create_worker(
-            restore_in_worker, request, self._stop, self._may_go_on, _ignore_errors=True
+            work or restore_in_worker, request, self._stop, self._may_go_on, *arguments, _ignore_errors=True
         )
         worker.yielded.connect(on_progress)
         worker.returned.connect(on_result)
@@ -165,29 +171,44 @@ def restore_in_worker(
     request: Request, stop: threading.Event, may_go_on: threading.Event
 ) -> Generator[Progress, None, Restoration]:
     """Run the engine in napari's worker: previews by the clock, errors that the worker does not swallow."""
-    from ..device import NotEnoughMemory, return_memory
+    result = yield from explain_errors(_restore, request, stop, may_go_on)
+    if result is None:
+        raise RestorationFailed("the run ended without a result.")
+    return result
+
+
+def _restore(
+    request: Request, stop: threading.Event, may_go_on: threading.Event
+) -> Generator[Progress, None, Restoration | None]:
     from ..restoration import restore_steps
 
+    source = request.source
+    assert isinstance(source, Source)
+    table = source.quantisation_table if find_task(request.task).knows_quantisation else None
+    pace = Pace(1 / request.previews_per_second)  # no more: napari would queue them up
+    steps = restore_steps(
+        source.image, source.mask, request.task, request.factor, request.settings, quantisation_table=table,
+        colours=source.colours, stop_requested=stop.is_set,
+        report_wanted=lambda: pace.is_due() or not may_go_on.is_set(), quick_estimates=True,
+    )  # fmt: skip
+    for progress in steps:
+        pace.made()
+        if progress.result is not None:
+            return progress.result
+        yield progress
+        may_go_on.wait()
+    return None
+
+
+def explain_errors(work: Callable[..., Generator[Any, None, Any]], *arguments: Any) -> Generator[Any, None, Any]:
+    """Do what a worker does, and raise what torch could not do as an error that napari's worker does not swallow."""
+    from ..device import NotEnoughMemory, return_memory
+
     try:
-        source = request.source
-        table = source.quantisation_table if find_task(request.task).knows_quantisation else None
-        pace = Pace(1 / request.previews_per_second)  # no more: napari would queue them up
-        steps = restore_steps(
-            source.image, source.mask, request.task, request.factor, request.settings, quantisation_table=table,
-            stop_requested=stop.is_set, report_wanted=lambda: pace.is_due() or not may_go_on.is_set(),
-            quick_estimates=True,
-        )  # fmt: skip
-        for progress in steps:
-            pace.made()
-            if progress.result is not None:
-                return progress.result
-            yield progress
-            may_go_on.wait()
+        return (yield from work(*arguments))
     except (RuntimeError, MemoryError, NotEnoughMemory) as error:  # torch's own, out of memory included
         failure = explain_failure(error)
         return_memory(error)
-    else:
-        failure = RestorationFailed("the run ended without a result.")
     raise failure  # beyond the except clause: chained to it, the error would keep the run's frames
 
 

@@ -157,7 +157,9 @@ def _write_stack_script(record: Record, given: Given, stack: StackRecord) -> str
     shape = tuple(
         size * (factor if letter in "YX" else 1) for letter, size in zip(stack.axes, stack.shape, strict=True)
     )
-    empty = f"np.full({shape}, np.nan, np.float32)" if output.dtype == "float32" else f"np.zeros({shape}, {output.dtype!r})"
+    empty = (
+        f"np.full({shape}, np.nan, np.float32)" if output.dtype == "float32" else f"np.zeros({shape}, {output.dtype!r})"
+    )
     image = f"each.result.{name}"
     if output.dtype != "float32":
         image = f"napari_dip.as_dtype({image}, {output.dtype!r})[0]"
@@ -169,7 +171,10 @@ def _write_stack_script(record: Record, given: Given, stack: StackRecord) -> str
         '        print(each.plane.describe(), "step", each.result.step, each.result.stop_reason.value)',
     ]
     if stack.part is not None:
-        within = (f"{begin}:{end}" if letter in letters else ":" for letter, (begin, end) in zip(stack.axes, stack.part, strict=True))
+        within = (
+            f"{begin}:{end}" if letter in letters else ":"
+            for letter, (begin, end) in zip(stack.axes, stack.part, strict=True)
+        )
         lines.append(f"{name} = {name}[{', '.join(within)}]")
     return "\n".join(lines) + "\n"
 

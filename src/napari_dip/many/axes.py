@@ -133,7 +133,9 @@ class Axes:
         selection : mapping, optional
             A slice of whole numbers, without gaps, for the letters of some axes; all of the others.
         """
-        ranges = [range(*(selection or {}).get(letter, slice(None)).indices(self.size(letter))) for letter in self.letters]
+        ranges = [
+            range(*(selection or {}).get(letter, slice(None)).indices(self.size(letter))) for letter in self.letters
+        ]
         return replace(self, shape=tuple(map(len, ranges))), tuple(each.start for each in ranges)
 
     def spread(self, image: NDArray) -> NDArray:

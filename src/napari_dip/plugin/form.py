@@ -127,7 +127,19 @@ class RestoreForm(Container):
         for container in (self, *labelled, outputs):
             container.margins = (0, 0, 0, 0)
         let_shrink([*(field for container in labelled for field in container), *self.advanced])
-        self.extend([choice, self.stack, fields, self.mask_finder, quality, outputs, amounts, self.advanced_shown, self.advanced])
+        self.extend(
+            [
+                choice,
+                self.stack,
+                fields,
+                self.mask_finder,
+                quality,
+                outputs,
+                amounts,
+                self.advanced_shown,
+                self.advanced,
+            ]
+        )
         self.native.layout().addStretch()
         LabelAligner(self.native, [labelled, [self.advanced]])
         for choice in (self.task, self.mask, self.smoothed, self.detail_enhanced):

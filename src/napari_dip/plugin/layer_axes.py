@@ -85,7 +85,11 @@ def find_layer_axes(image: Image, shown: Sequence[str] = (), together: str | Non
         names = {renamed.get(letter, letter): name for letter, name in names.items()}
         letters = [renamed.get(letter, letter) for letter in letters]
     text = "".join(letters) + "YX" + ("S" if image.rgb else "")
-    return LayerAxes(find_axes(shape, text, "apart" if together is None else "together"), names, find_channel_names(image, text, shape))
+    return LayerAxes(
+        find_axes(shape, text, "apart" if together is None else "together"),
+        names,
+        find_channel_names(image, text, shape),
+    )
 
 
 def find_channel_names(image: Image, letters: str, shape: tuple[int, ...]) -> tuple[str, ...]:

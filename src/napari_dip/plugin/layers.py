@@ -75,6 +75,11 @@ class Source:
         """Whether the image's channels, if it has any, are colours of one light."""
         return self.axes is None or not self.axes.takes_channels_together
 
+    @property
+    def dtype(self) -> np.dtype:
+        """The pixel type."""
+        return self.image.dtype
+
     def spread(self, image: NDArray) -> NDArray:
         """Return an image of this plane as a layer over the original holds it: with all axes of the original."""
         return image if self.axes is None else self.axes.spread(image)
@@ -276,19 +281,29 @@ def add_looking_like(
     own_contrast: bool = False,
 ) -> Image:
     """Add an image layer with the place and the look of another, whose pixels are ``factor`` times as large."""
-    appearance = {**appearance, **_finer_geometry(appearance, factor)}
+    appearance = {**appearance, **lay_over(appearance, factor)}
     if own_contrast:
         appearance = {key: value for key, value in appearance.items() if key not in ("contrast_limits", "gamma")}
     layer = viewer.add_image(data, name=name, metadata=metadata, **appearance)
     return layer if isinstance(layer, Image) else layer[0]
 
 
-def _finer_geometry(appearance: Mapping[str, Any], factor: int) -> dict[str, Any]:
-    """Return scale and translate of a layer over the source with ``factor`` times its rows and columns."""
-    if factor == 1:
-        return {}
+def lay_over(appearance: Mapping[str, Any], factor: int = 1, first: Sequence[float] = ()) -> dict[str, Any]:
+    """Return scale and translation of a layer over another, with ``factor`` times its rows and columns.
+
+    Parameters
+    ----------
+    appearance : mapping
+        Of the other layer.
+    factor : int
+    first : sequence of float, optional
+        The pixel of the other layer at which it begins; by default the first.
+    """
     scale = np.array(appearance["scale"], dtype=float)
+    corner = np.array(first, dtype=float) if len(first) else np.zeros(len(scale))
+    if factor == 1 and not corner.any():
+        return {"scale": appearance["scale"], "translate": appearance["translate"]}
     scale[-2:] /= factor
     # napari counts from pixel centres: the first small pixel lies half a pixel, less half a small one, before the first
-    first = find_place(appearance, [0.0] * (len(scale) - 2) + [0.5 / factor - 0.5] * 2)
-    return {"scale": scale, "translate": first}
+    corner[-2:] += 0.5 / factor - 0.5
+    return {"scale": scale, "translate": find_place(appearance, corner)}

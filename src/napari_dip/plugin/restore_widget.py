@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import Container, Label, ProgressBar, PushButton
-from napari.layers import Image, Layer
+from napari.layers import Layer
 from napari.qt.threading import FunctionWorker, create_worker
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
-from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QWidget
 
@@ -21,12 +20,17 @@ from .form import RestoreForm
 from .layers import Source, add_over, find_region
 from .narrow_form import pair
 from .outputs import list_outputs, say_pixel_type
+from .preview_layer import PreviewLayer
 from .record_tools import RecordTools
 from .run import OutOfMemory, Request, Run, start_worker
 from .scrubber import keep_moments
 from .smaller_way_button import SmallerWayButton
+from .stack_run import PlaneReport, StackBegins, restore_stack_in_worker
+from .stack_source import StackSource
+from .stack_view import StackView
 
 if TYPE_CHECKING:
+    from ..many.axes import Plane
     from ..outcome import Progress, Restoration
     from .band_plot import BandPlot
 
@@ -47,7 +51,9 @@ class RestoreWidget(Container):
         self._viewer = napari_viewer
         self._run: Run | None = None
         self._closed = self._loading = False
-        self._preview: Image | None = None
+        self._preview = PreviewLayer(napari_viewer)
+        self._stack_view = StackView(napari_viewer, self._preview)
+        self._plane: Plane | None = None  # of a stack, the one whose curves are drawn
         self._selected: Layer | None = None  # before the run
         self.band_plot: BandPlot | None = None
         self.form = RestoreForm(napari_viewer)
@@ -143,20 +149,22 @@ class RestoreWidget(Container):
         except (ValueError, TypeError) as error:
             self._say_problem(str(error))
             return
-        self._preview, self._selected = None, self._viewer.layers.selection.active
+        self._preview.begin()
+        self._plane, self._selected = None, self._viewer.layers.selection.active
         self.smaller_way_button.withdraw()
         self._show_running(True)
         self.device_line.value = self.device_line.value.partition(":")[0]  # the tooltip has the reason still
         self.status.value = "starting …"
         self._open_plot().start(request.settings.bands)
         self.progress.max, self.progress.value = request.settings.step_limit, 0
-        self._run = Run(
-            request,
-            on_progress=self._on_progress,
-            on_result=self._on_result,
-            on_error=self._on_error,
-            on_finished=self._on_finished,
-        )
+        ending = {"on_error": self._on_error, "on_finished": self._on_finished}
+        if isinstance(request.source, StackSource):
+            self._run = Run(
+                request, on_progress=self._on_stack_report, on_result=self._on_stack_end, **ending,
+                work=restore_stack_in_worker, arguments=(self._stack_view.begin(request),),
+            )  # fmt: skip
+        else:
+            self._run = Run(request, on_progress=self._on_progress, on_result=self._on_result, **ending)
         self._run.start()
 
     def stop_and_keep(self) -> None:
@@ -179,13 +187,16 @@ class RestoreWidget(Container):
     def _on_progress(self, progress: Progress) -> None:
         if self._closed or self._run is None:
             return
-        self._show_preview(self._run.request.source, progress.estimate)
+        source = self._run.request.source
+        assert isinstance(source, Source)
+        factor = progress.estimate.shape[0] // source.image.shape[0]
+        self._preview.show(source.name, source.appearance, source.spread(progress.estimate), factor)
         QTimer.singleShot(_MS_AFTER_PREVIEW, lambda: self._show_figures(progress))
 
     def _show_figures(self, progress: Progress) -> None:
         if self._closed or self._run is None:
             return
-        if progress.stage == ("restoring" if self._run.task.removes_noise else "smoothing"):
+        if progress.stage == self._run.main_stage:
             self._open_plot().add(progress.report)
         self.progress.max, self.progress.value = progress.step_limit, progress.step
         if not self._run.stopping:
@@ -193,16 +204,42 @@ class RestoreWidget(Container):
             left = "paused" if self._run.paused else say_time_left(progress.seconds_left)
             self.status.value = ", ".join(filter(None, (done, say_duration(self._run.seconds), left)))
 
-    def _show_preview(self, source: Source, estimate: NDArray) -> None:
-        if self._preview is None:
-            self._preview = add_over(self._viewer, source, estimate, "preview", {})
-        elif self._preview in self._viewer.layers:  # the user may have removed it
-            self._preview.data = estimate
+    def _on_stack_report(self, report: StackBegins | PlaneReport) -> None:
+        if self._closed or self._run is None:
+            return
+        self._stack_view.show(report)
+        if isinstance(report, StackBegins):
+            return
+        if report.result is not None:
+            self.record_tools.refresh()
+        QTimer.singleShot(_MS_AFTER_PREVIEW, lambda: self._show_stack_figures(report))
+
+    def _show_stack_figures(self, report: PlaneReport) -> None:
+        if self._closed or self._run is None:
+            return
+        plot, progress = self._open_plot(), report.progress
+        if report.plane != self._plane:
+            self._plane = report.plane
+            plot.start(self._run.request.settings.bands)
+        if report.result is not None:
+            plot.show_result(report.result, self._run.request)
+        elif progress.stage == self._run.main_stage:
+            plot.add(progress.report)
+        done = 1.0 if report.result is not None else progress.step / progress.step_limit
+        self.progress.max, self.progress.value = 100 * report.count, round(100 * (report.number - 1 + done))
+        if not self._run.stopping:
+            self.status.value = self._stack_view.describe(report, self._run.seconds, self._run.paused)
+
+    def _on_stack_end(self, nothing: None) -> None:
+        if not self._closed and self._run is not None:
+            self.status.value = self._stack_view.conclude(self._run.seconds)
+            self.record_tools.refresh()
 
     def _on_result(self, result: Restoration) -> None:
         if self._closed or self._run is None:
             return
         source = self._run.request.source
+        assert isinstance(source, Source)
         made = list_outputs(result, source, self._run.request.original_type)
         images = [each for each in made if not each.own_contrast]
         selected = self._viewer.layers.selection.active
@@ -210,10 +247,10 @@ class RestoreWidget(Container):
             add_over(self._viewer, source, each.data, each.suffix, each.metadata, own_contrast=each.own_contrast)
         if selected is not None:  # napari selects each layer that is added
             self._viewer.layers.selection.active = selected
-        if images:
-            self._keep_preview(source, images[-1].suffix, images[-1].data, images[-1].metadata)
-        else:
-            self._remove_preview()
+        if not images:
+            self._preview.remove()
+        elif not self._preview.keep(f"{source.name} {images[-1].suffix}", images[-1].data, images[-1].metadata):
+            add_over(self._viewer, source, images[-1].data, images[-1].suffix, images[-1].metadata)
         self.record_tools.refresh()
         self._open_plot().show_result(result, self._run.request)
         self.status.value = (
@@ -226,36 +263,20 @@ class RestoreWidget(Container):
     def _on_error(self, error: Exception) -> None:
         if self._closed:
             return
-        self._remove_preview()
+        self._preview.remove()
         if self._selected in self._viewer.layers:
             self._viewer.layers.selection.active = self._selected
         sentence = str(error) or type(error).__name__
         if isinstance(error, OutOfMemory) and self._run is not None:
             sentence = f"{sentence} {self.smaller_way_button.offer(self._run.request)}"
+        if self._run is not None and isinstance(self._run.request.source, StackSource):
+            sentence = f"{sentence} {self._stack_view.fail()}".strip()
         self._say_problem(sentence)
 
     def _on_finished(self) -> None:
         self._run = None
         if not self._closed:
             self._show_running(False)
-
-    def _keep_preview(self, source: Source, suffix: str, data: NDArray, metadata: dict[str, Any]) -> None:
-        """Make the preview the result, on top of all others: a layer less to add, and another to remove."""
-        layers, preview = self._viewer.layers, self._preview
-        if preview is None or preview not in layers:
-            add_over(self._viewer, source, data, suffix, metadata)
-            return
-        preview.data, preview.metadata = data, metadata
-        preview.name = f"{source.name} {suffix}"  # napari numbers it if there is one
-        if layers[-1] is not preview:
-            layers.move(layers.index(preview), len(layers))
-            layers.selection.active = preview  # not what was added below it
-        self._preview = None
-
-    def _remove_preview(self) -> None:
-        if self._preview is not None and self._preview in self._viewer.layers:
-            self._viewer.layers.remove(self._preview)
-        self._preview = None
 
     def _say(self, sentence: str) -> None:
         self.status.value = sentence
@@ -297,7 +318,8 @@ class RestoreWidget(Container):
             self.record_tools.forget_viewer()
             if self.band_plot is not None:
                 self.band_plot.forget_viewer()
-            self._remove_preview()
+            self.form.stack.forget_viewer()
+            self._preview.remove()
             QTimer.singleShot(0, self._remove_plot)  # not amid the closing of another dock, or of the window
 
     def _remove_plot(self) -> None:

@@ -134,6 +134,11 @@ class Run:
         return find_task(self.request.task)
 
     @property
+    def main_stage(self) -> str:
+        """The stage whose curves tell about the result."""
+        return "restoring" if self.task.removes_noise else "smoothing"
+
+    @property
     def seconds(self) -> float:
         """Since the start."""
         return time.perf_counter() - self._started

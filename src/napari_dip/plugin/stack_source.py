@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Shapes
+from numpy.typing import NDArray
 
 from ..many.axes import Axes
 from .layer_axes import LayerAxes, find_array
@@ -38,6 +39,8 @@ class StackSource:
         The file that the layer was opened from.
     metadata : dict
         What else the layer holds: names of channels and the like.
+    layer_name, region
+        As ``Source`` has them.
     """
 
     array: Any
@@ -48,6 +51,18 @@ class StackSource:
     appearance: dict[str, Any]
     path: str | None
     metadata: dict[str, Any]
+
+    layer_name: str = ""
+    region: None = None
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The pixel type."""
+        return np.dtype(self.array.dtype)
+
+    def spread(self, image: NDArray) -> NDArray:
+        """Return an image of a plane with all axes of the stack."""
+        return self.axes.spread(image)
 
     @property
     def axes(self) -> Axes:
@@ -97,5 +112,5 @@ def read_stack_source(
     if dtype.kind not in "fiub":
         raise ValueError(f'"{image.name}" has pixels of type {dtype}; they must be real numbers.')
     return StackSource(
-        find_array(image), of, dict(selection), mask, image.name, appearance, path, read_metadata(image)
+        find_array(image), of, dict(selection), mask, image.name, appearance, path, read_metadata(image), image.name
     )  # fmt: skip

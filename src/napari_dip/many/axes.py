@@ -139,7 +139,7 @@ class Axes:
         return replace(self, shape=tuple(map(len, ranges))), tuple(each.start for each in ranges)
 
     def spread(self, image: NDArray) -> NDArray:
-        """Return one plane, ``(h, w)`` or ``(h, w, c)``, with all axes: those that are stepped through have length 1."""
+        """Return one plane, ``(h, w)`` or ``(h, w, c)``, with all axes; those stepped through have length 1."""
         kept = [letter for letter in self.letters if letter in self.whole]
         image = image.transpose([self.whole.index(letter) for letter in kept])
         return np.expand_dims(image, tuple(n for n, letter in enumerate(self.letters) if letter in self.stepped))

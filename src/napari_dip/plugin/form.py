@@ -109,13 +109,13 @@ class RestoreForm(Container):
         self.advanced.margins = (0, 0, 0, 0)
         self.advanced_shown = PushButton(name="advanced_shown", text=_FOLDED, tooltip="Every further setting.")
         self.advanced_shown.changed.connect(lambda: self._show_advanced(self.advanced_shown.text == _FOLDED))
-        choice: Container = Container(name="choice")
+        image_row: Container = Container(name="image_row")
         fields: Container = Container(name="fields")
         quality: Container = Container(name="quality_row")
         outputs: Container = Container(name="outputs", labels=False)
         amounts: Container = Container(name="amounts")
         # filled after their making: magicgui then aligns the labels
-        choice.append(self.image)
+        image_row.append(self.image)
         fields.extend([self.task, self.factor, self.mask, self.missing_label])
         quality.append(self.quality)
         outputs.extend([
@@ -123,23 +123,14 @@ class RestoreForm(Container):
             self.original_type, self.keep_known,
         ])  # fmt: skip
         amounts.extend([self.smoothed_lipschitz_bound, self.detail_amount])
-        labelled = [choice, self.stack, fields, self.mask_finder.fields, quality, amounts]
+        labelled = [image_row, self.stack, fields, self.mask_finder.fields, quality, amounts]
         for container in (self, *labelled, outputs):
             container.margins = (0, 0, 0, 0)
         let_shrink([*(field for container in labelled for field in container), *self.advanced])
-        self.extend(
-            [
-                choice,
-                self.stack,
-                fields,
-                self.mask_finder,
-                quality,
-                outputs,
-                amounts,
-                self.advanced_shown,
-                self.advanced,
-            ]
-        )
+        self.extend([
+            image_row, self.stack, fields, self.mask_finder, quality, outputs, amounts, self.advanced_shown,
+            self.advanced,
+        ])  # fmt: skip
         self.native.layout().addStretch()
         LabelAligner(self.native, [labelled, [self.advanced]])
         for choice in (self.task, self.mask, self.smoothed, self.detail_enhanced):

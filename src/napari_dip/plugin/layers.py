@@ -13,7 +13,7 @@ import numpy as np
 from napari.layers import Image, Labels, Shapes
 from napari.utils.transforms import Affine
 from napari.viewer import Viewer
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..image_files import read_image, read_quantisation_table
 from ..many.axes import Axes
@@ -186,7 +186,7 @@ def read_metadata(image: Image) -> dict[str, Any]:
     return {key: value for key, value in image.metadata.items() if key != RECORD_KEY}
 
 
-def find_place(appearance: Mapping[str, Any], first: Sequence[float]) -> NDArray[np.float64]:
+def find_place(appearance: Mapping[str, Any], first: ArrayLike) -> NDArray[np.float64]:
     """Return the translation of a layer whose first pixel lies at these coordinates of a layer that looks like this."""
     return np.asarray(Affine(**{name: appearance[name] for name in _TRANSFORMS})(first))
 

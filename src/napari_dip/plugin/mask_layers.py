@@ -43,8 +43,8 @@ def read_mask_layer(image: Image, layer: Labels | Shapes, shape: tuple[int, int]
     data = np.asarray(layer.data[0] if layer.multiscale else layer.data)
     if data.ndim != 2:
         raise ValueError(
-            f'the mask "{layer.name}" has {data.ndim} dimensions; choose one of a single plane, or one that lies on the '
-            "pixels of the stack."
+            f'the mask "{layer.name}" has {data.ndim} dimensions; choose one of a single plane, or one that lies '
+            "on the pixels of the stack."
         )
     marks = data == label if label else data > 0
     if not marks.any():
@@ -105,8 +105,8 @@ def find_stack_marks(image: Image, shape: tuple[int, ...], layer: Labels | Shape
         np.allclose(layer.world_to_data(image.data_to_world(corner)), corner, atol=0.01) for corner in corners
     ):
         raise ValueError(
-            f'the mask "{layer.name}" does not lie on the pixels of the stack; paint in a new Labels layer, or choose one '
-            "of a single plane."
+            f'the mask "{layer.name}" does not lie on the pixels of the stack; paint in a new Labels layer, or '
+            "choose one of a single plane."
         )
     return StackMarks(data, label)
 

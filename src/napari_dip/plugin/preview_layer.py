@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
 from napari.viewer import Viewer
 from numpy.typing import NDArray
 
-from .layers import add_looking_like, lay_over
+from .layers import Source, add_looking_like, add_over, lay_over
+from .outputs import Made, list_outputs
+
+if TYPE_CHECKING:
+    from ..outcome import Restoration
 
 
 class PreviewLayer:
@@ -87,3 +91,24 @@ class PreviewLayer:
         if self._layer is not None and self._layer in self._viewer.layers:
             self._viewer.layers.remove(self._layer)
         self._layer = None
+
+
+def add_result(
+    viewer: Viewer, preview: PreviewLayer, source: Source, result: Restoration, original_type: bool
+) -> list[Made]:
+    """Make a result layers, of which the preview becomes the one that matters most; what was selected stays so.
+
+    Returns the images among them: residual and uncertainty are none.
+    """
+    made = list_outputs(result, source, original_type)
+    images = [each for each in made if not each.own_contrast]
+    selected = viewer.layers.selection.active
+    for each in [each for each in made if each.own_contrast] + images[:-1]:
+        add_over(viewer, source, each.data, each.suffix, each.metadata, own_contrast=each.own_contrast)
+    if selected is not None:  # napari selects each layer that is added
+        viewer.layers.selection.active = selected
+    if not images:
+        preview.remove()
+    elif not preview.keep(f"{source.name} {images[-1].suffix}", images[-1].data, images[-1].metadata):
+        add_over(viewer, source, images[-1].data, images[-1].suffix, images[-1].metadata)
+    return images

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from magicgui.widgets import Container, Label, ProgressBar, PushButton
 from napari.layers import Layer
@@ -17,12 +17,12 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QWidget
 from ..pace import say_duration, say_time_left
 from ..settings import Settings
 from .form import RestoreForm
-from .layers import Source, add_over, find_region
+from .layers import Source, find_region
 from .narrow_form import pair
-from .outputs import list_outputs, say_pixel_type
-from .preview_layer import PreviewLayer
+from .outputs import say_pixel_type
+from .preview_layer import PreviewLayer, add_result
 from .record_tools import RecordTools
-from .run import OutOfMemory, Request, Run, start_worker
+from .run import OutOfMemory, Request, Run, restore_in_worker, start_worker
 from .scrubber import keep_moments
 from .smaller_way_button import SmallerWayButton
 from .stack_run import PlaneReport, StackBegins, restore_stack_in_worker
@@ -157,14 +157,16 @@ class RestoreWidget(Container):
         self.status.value = "starting …"
         self._open_plot().start(request.settings.bands)
         self.progress.max, self.progress.value = request.settings.step_limit, 0
-        ending = {"on_error": self._on_error, "on_finished": self._on_finished}
-        if isinstance(request.source, StackSource):
-            self._run = Run(
-                request, on_progress=self._on_stack_report, on_result=self._on_stack_end, **ending,
-                work=restore_stack_in_worker, arguments=(self._stack_view.begin(request),),
-            )  # fmt: skip
-        else:
-            self._run = Run(request, on_progress=self._on_progress, on_result=self._on_result, **ending)
+        stack = isinstance(request.source, StackSource)
+        self._run = Run(
+            request,
+            on_progress=self._on_stack_report if stack else self._on_progress,
+            on_result=self._on_stack_end if stack else self._on_result,
+            on_error=self._on_error,
+            on_finished=self._on_finished,
+            work=restore_stack_in_worker if stack else restore_in_worker,
+            arguments=(self._stack_view.begin(request),) if stack else (),
+        )
         self._run.start()
 
     def stop_and_keep(self) -> None:
@@ -240,17 +242,7 @@ class RestoreWidget(Container):
             return
         source = self._run.request.source
         assert isinstance(source, Source)
-        made = list_outputs(result, source, self._run.request.original_type)
-        images = [each for each in made if not each.own_contrast]
-        selected = self._viewer.layers.selection.active
-        for each in [each for each in made if each.own_contrast] + images[:-1]:
-            add_over(self._viewer, source, each.data, each.suffix, each.metadata, own_contrast=each.own_contrast)
-        if selected is not None:  # napari selects each layer that is added
-            self._viewer.layers.selection.active = selected
-        if not images:
-            self._preview.remove()
-        elif not self._preview.keep(f"{source.name} {images[-1].suffix}", images[-1].data, images[-1].metadata):
-            add_over(self._viewer, source, images[-1].data, images[-1].suffix, images[-1].metadata)
+        images = add_result(self._viewer, self._preview, source, result, self._run.request.original_type)
         self.record_tools.refresh()
         self._open_plot().show_result(result, self._run.request)
         self.status.value = (

@@ -94,7 +94,7 @@ class Run:
     request : Request
     on_progress, on_result, on_error, on_finished : callable
         For each preview; for the result; for the exception that ended it; at the end, whatever it was.
-    work : generator function, optional
+    work : generator function
         What the worker runs, given the request, the events that stop it and let it go on, and ``arguments``.
     arguments : tuple
     """
@@ -107,7 +107,7 @@ class Run:
         on_result: Callable[[Any], None],
         on_error: Callable[[Exception], None],
         on_finished: Callable[[], None],
-        work: Callable[..., Generator[Any, None, Any]] | None = None,
+        work: Callable[..., Generator[Any, None, Any]],
         arguments: tuple[Any, ...] = (),
     ) -> None:
         self.request = request
@@ -115,7 +115,7 @@ class Run:
         self._may_go_on.set()
         self._started = time.perf_counter()
         worker: GeneratorWorker = create_worker(
-            work or restore_in_worker, request, self._stop, self._may_go_on, *arguments, _ignore_errors=True
+            work, request, self._stop, self._may_go_on, *arguments, _ignore_errors=True
         )
         worker.yielded.connect(on_progress)
         worker.returned.connect(on_result)

@@ -104,7 +104,7 @@ def read_stack_source(
     if labels is not None:
         mask = find_stack_marks(image, axes.shape[: image.ndim], labels, label)
         if mask is None:
-            mask = read_mask_layer(image, labels, axes.plane_shape[:2], label)
+            mask = read_mask_layer(image, labels, (axes.size("Y"), axes.size("X")), label)
     appearance = read_appearance(image)
     appearance["translate"] = find_place(appearance, axes.part(selection)[1][: image.ndim])
     path = None if image.source.path is None else str(Path(image.source.path).absolute())

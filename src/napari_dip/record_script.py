@@ -152,7 +152,7 @@ def _write_stack_script(record: Record, given: Given, stack: StackRecord) -> str
     arguments += ["settings=settings", f"channels={stack.channels!r}"]
     if stack.warm_start is not None:
         arguments.append(f"warm_start={stack.warm_start!r}")
-    arguments.append("skip=lambda plane: place_of(plane) not in wanted")
+    skip = "skip=lambda plane: place_of(plane) not in wanted"
     factor = 1 if record.factor is None or name == "residual" else record.factor
     shape = tuple(
         size * (factor if letter in "YX" else 1) for letter, size in zip(stack.axes, stack.shape, strict=True)
@@ -165,7 +165,7 @@ def _write_stack_script(record: Record, given: Given, stack: StackRecord) -> str
         image = f"napari_dip.as_dtype({image}, {output.dtype!r})[0]"
     lines += [
         f"{name} = {empty}",
-        f"for each in napari_dip.restore_stack({', '.join(arguments)}):",
+        f"for each in napari_dip.restore_stack(\n    {', '.join(arguments)},\n    {skip},\n):",
         "    if each.result is not None:",
         f"        axes.write({name}, each.plane, {image})",
         '        print(each.plane.describe(), "step", each.result.step, each.result.stop_reason.value)',

@@ -116,10 +116,8 @@ class StackForm(Container):
 
     def _choices(self, widget: object = None) -> list[tuple[str, str]]:
         found = self.axes() if hasattr(self, "together") else None
-        count = f" ({found.axes.count})" if found else ""
         several = found is None or found.axes.count > 1
-        more = [(f"All planes{count}", _ALL), ("Range …", _RANGE)] if several else []
-        return [("This plane" if several else "The only plane", _THIS), *more]
+        return [("This plane", _THIS), *([("All planes", _ALL), ("Range …", _RANGE)] if several else [])]
 
     def _axes_to_step(self, widget: object = None) -> list[tuple[str, str]]:
         found = self.axes() if hasattr(self, "together") else None

@@ -102,13 +102,12 @@ def _restore_stack(
     source, settings = request.source, request.settings
     assert isinstance(source, StackSource)
     axes = source.axes
-    planes = list(axes.planes(source.selection))
-    kept = frozenset(place_of(plane) for plane in planes if place_of(plane) in done)
-    if not all(_is_unchanged(source, plane, done[place_of(plane)]) for plane in planes if place_of(plane) in kept):
-        kept = frozenset()
+    again = [plane for plane in axes.planes(source.selection) if place_of(plane) in done] if done else []
+    same = all(_is_unchanged(source, plane, done[place_of(plane)]) for plane in again)
+    kept = frozenset(map(place_of, again)) if same else frozenset()
     if not kept:
         _check_memory(request, source)
-    yield StackBegins(kept, len(planes))
+    yield StackBegins(kept, source.part.count)
     pace = Pace(1 / request.previews_per_second)
     seconds: list[float] = []
     start = time.perf_counter()

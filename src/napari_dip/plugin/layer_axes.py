@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from napari.layers import Image
 
+from ..image_files import TIFF_SUFFIXES
 from ..many.axes import Axes, Plane, find_axes
+from ..many.image_stack import Stack
+from ..many.stack_files import is_zarr, open_stack
 
 _UNNAMED = re.compile(r"(axis )?-?\d+")  # what napari calls an axis that nobody named
 _FREE_LETTERS = "QPRUVWABDEFGHIJKLMNO"  # of axes without a name; no T, Z or C, which mean something
@@ -53,6 +58,25 @@ def count_dimensions(image: Image) -> int:
     return len(find_array(image).shape) - bool(image.rgb)
 
 
+def _read_axes(path: object, shape: tuple[int, ...]) -> Stack:
+    """Return what the file that a layer was opened from says of its axes, if it holds a stack of that shape."""
+    nothing = Stack(None, None)
+    if path is None or not (Path(str(path)).suffix.lower() in TIFF_SUFFIXES or is_zarr(Path(str(path)))):
+        return nothing
+    try:
+        told = _open_once(str(path), Path(str(path)).stat().st_mtime)
+    except (OSError, ValueError):  # moved, or of a kind that only napari reads
+        return nothing
+    return told if told.array == shape and told.axes is not None else nothing
+
+
+@lru_cache(maxsize=32)
+def _open_once(path: str, changed: float) -> Stack:
+    """Return what a file says of its axes, with the shape in place of the pixels: nothing is kept open."""
+    opened = open_stack(Path(path))
+    return replace(opened, array=tuple(opened.array.shape))
+
+
 def find_layer_axes(image: Image, shown: Sequence[str] = (), together: str | None = None) -> LayerAxes:
     """Return the axes of an Image layer: rows and columns last, as napari draws them.
 
@@ -60,19 +84,21 @@ def find_layer_axes(image: Image, shown: Sequence[str] = (), together: str | Non
     ----------
     image : Image
     shown : sequence of str
-        The labels at the viewer's sliders, which name the axes that the layer itself does not.
+        The labels at the viewer's sliders, which name the axes that the layer itself does not; what neither names may
+        have a letter in the file.
     together : str, optional
         The letter, as this function finds it without, of the axis whose channels are taken together.
     """
     shape = tuple(find_array(image).shape)
     ahead = count_dimensions(image) - 2
+    of_file = _read_axes(image.source.path, shape)
     own = [str(label) for label in getattr(image, "axis_labels", ())][:ahead]  # napari 0.5.6 and newer
     of_viewer = [str(label) for label in shown][-ahead - 2 : -2] if len(shown) >= ahead + 2 else []
     letters: list[str] = []
     names: dict[str, str] = {}
     free = iter(_FREE_LETTERS)
     for number in range(ahead):
-        found = [labels[number] for labels in (own, of_viewer) if len(labels) > number]
+        found = [labels[number] for labels in (own, of_viewer, of_file.axes or "") if len(labels) > number]
         label = next((each for each in found if each and not _UNNAMED.fullmatch(each)), "")
         letter = label[:1].upper()
         if not (letter.isascii() and letter.isalpha()) or letter in "YXS" or letter in letters:
@@ -93,9 +119,9 @@ def find_layer_axes(image: Image, shown: Sequence[str] = (), together: str | Non
 
 
 def find_channel_names(image: Image, letters: str, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Return the names of the channels as the layer's metadata have them; none if they are not as many."""
+    """Return the names of the channels as the layer's metadata, or its file, has them; none if they are not as many."""
     if _CHANNEL not in letters:
         return ()
-    names = image.metadata.get("channel_names", ())
+    names = image.metadata.get("channel_names") or _read_axes(image.source.path, shape).channel_names
     told = isinstance(names, list | tuple) and len(names) == shape[letters.index(_CHANNEL)]
     return tuple(map(str, names)) if told else ()

@@ -156,7 +156,7 @@ def read_source(
     path = None if image.source.path is None else str(Path(image.source.path).absolute())
     return Source(
         pixels, mask, table, name, appearance, image.name, path, axes=axes if image.ndim > 2 else None,
-        metadata=read_metadata(image),
+        metadata=read_metadata(image, found),
     )  # fmt: skip
 
 
@@ -181,9 +181,10 @@ def read_place_of_planes(image: Image) -> dict[str, Any]:
     return {"affine": affine} | {name: settings[name][-2:] for name in ("units", "axis_labels") if name in settings}
 
 
-def read_metadata(image: Image) -> dict[str, Any]:
-    """Return what a layer's metadata hold beside our own: a result keeps it, names of channels included."""
-    return {key: value for key, value in image.metadata.items() if key != RECORD_KEY}
+def read_metadata(image: Image, of: LayerAxes) -> dict[str, Any]:
+    """Return what a layer's metadata hold beside our own, and names of channels that its file has: a result keeps it."""
+    names = {"channel_names": list(of.channel_names)} if of.channel_names else {}
+    return names | {key: value for key, value in image.metadata.items() if key != RECORD_KEY}
 
 
 def find_place(appearance: Mapping[str, Any], first: ArrayLike) -> NDArray[np.float64]:

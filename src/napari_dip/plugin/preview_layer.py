@@ -70,21 +70,21 @@ class PreviewLayer:
             layers.move(layers.index(layer), len(layers))
             layers.selection.active = selected
 
-    def keep(self, name: str, data: NDArray, metadata: dict[str, Any]) -> bool:
+    def keep(self, name: str, data: NDArray, metadata: dict[str, Any]) -> Image | None:
         """Make it the result, on top of all others: a layer less to add, and another to remove.
 
-        Returns False if there is none.
+        Returns the layer; None if there is none.
         """
         layers, layer = self._viewer.layers, self._layer
         if layer is None or layer not in layers:
-            return False
+            return None
         layer.data, layer.metadata = data, metadata
         layer.name = name  # napari numbers it if there is one
         if layers[-1] is not layer:
             layers.move(layers.index(layer), len(layers))
             layers.selection.active = layer  # not what was added below it
         self._layer = None
-        return True
+        return layer
 
     def remove(self) -> None:
         """Take it away."""
@@ -109,6 +109,6 @@ def add_result(
         viewer.layers.selection.active = selected
     if not images:
         preview.remove()
-    elif not preview.keep(f"{source.name} {images[-1].suffix}", images[-1].data, images[-1].metadata):
+    elif preview.keep(f"{source.name} {images[-1].suffix}", images[-1].data, images[-1].metadata) is None:
         add_over(viewer, source, images[-1].data, images[-1].suffix, images[-1].metadata)
     return images

@@ -225,6 +225,7 @@ class RestoreWidget(Container):
             plot.start(self._run.request.settings.bands)
         if report.result is not None:
             plot.show_result(report.result, self._run.request)
+            plot.caption.setText(f"{self._stack_view.name_plane(report)}: {plot.caption.text()}")
         elif progress.stage == self._run.main_stage:
             plot.add(progress.report)
         done = 1.0 if report.result is not None else progress.step / progress.step_limit

@@ -10,7 +10,6 @@ from napari.layers import Image
 from napari.viewer import Viewer
 
 from .layer_axes import LayerAxes, count_dimensions, find_layer_axes
-from .narrow_form import pair
 
 _THIS, _ALL, _RANGE = "this", "all", "range"
 _APART = ""
@@ -40,16 +39,18 @@ class StackForm(Container):
         self.along = ComboBox(
             name="along", label="Range along", choices=self._axes_to_step, tooltip="Which slider the range is of."
         )
-        self.first = SpinBox(name="first", value=0, min=0, max=0, tooltip="The first, as the slider counts: from 0.")
-        self.last = SpinBox(name="last", value=0, min=0, max=0, tooltip="The last, which is restored, too.")
-        self.range = pair(self.first, self.last)
-        self.range.name, self.range.label = "range", "From, to"
+        self.first = SpinBox(
+            name="first", label="First", value=0, min=0, max=0, tooltip="The first, as the slider counts: from 0."
+        )
+        self.last = SpinBox(
+            name="last", label="Last", value=0, min=0, max=0, tooltip="The last, which is restored, too."
+        )
         self.together = ComboBox(
             name="together", label="Channels", choices=self._channel_axes, value=_APART,
             tooltip="One by one: each plane by itself. Together: the planes along that axis are channels of one "
             "picture, which one network draws; what they share it learns from all of them.",
         )  # fmt: skip
-        self.extend([self.planes, self.along, self.range, self.together])
+        self.extend([self.planes, self.along, self.first, self.last, self.together])
         self.margins = (0, 0, 0, 0)
         self._image.changed.connect(self.refresh)
         self.planes.changed.connect(self._show_needed)
@@ -163,7 +164,7 @@ class StackForm(Container):
         wants_range = self.planes.value == _RANGE
         self.planes.visible = True
         self.along.visible = wants_range and len(self.along.choices) > 1
-        self.range.visible = wants_range
+        self.first.visible = self.last.visible = wants_range
         image = self._image.value
         has_channels = len(self.together.choices) > 1 and not image.rgb
         named = any(letter == "C" for _, letter in self._channel_axes())

@@ -80,6 +80,18 @@ class StackLayers:
         """Whether the main layer is still in the viewer."""
         return bool(self._layers) and list(self._layers.values())[-1] in self._viewer.layers
 
+    def put_below(self, layer: Image) -> None:
+        """Put a layer below these, which hide it where they have a plane that is done."""
+        layers = self._viewer.layers
+        own = [layers.index(each) for each in self._layers.values() if each in layers]
+        if own and layers.index(layer) > min(own):
+            layers.move(layers.index(layer), min(own))
+
+    def select(self) -> None:
+        """Select the main layer, if nothing else is: the preview was, and has gone."""
+        if self.is_shown and self._viewer.layers.selection.active is None:
+            self._viewer.layers.selection.active = list(self._layers.values())[-1]
+
     def fill(self, plane: Plane, result: Restoration) -> None:
         """Put a plane that is done in its place, with its record."""
         selected = self._viewer.layers.selection.active

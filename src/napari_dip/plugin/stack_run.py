@@ -125,10 +125,11 @@ def _restore_stack(
             yield PlaneReport(each.plane, number, count, each.progress, seconds_left=left)
         else:
             finished = not (stop.is_set() and _is_cut_short(each.result, request))
-            yield PlaneReport(each.plane, number, count, each.progress, finished)
+            seconds.append(time.perf_counter() - start)
+            left = seconds_left_of_planes((0.0, 0.0), seconds[-1], seconds, each.count - each.number)
+            yield PlaneReport(each.plane, number, count, each.progress, finished, left)
             if not finished:
                 return
-            seconds.append(time.perf_counter() - start)
             start = time.perf_counter()
         paused = time.perf_counter()
         may_go_on.wait()

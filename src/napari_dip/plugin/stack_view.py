@@ -67,33 +67,33 @@ class StackView:
         name = f"{source.name} unfinished ({source.of.describe(report.plane)})"
         made = list_outputs(report.result, source, request.original_type)
         if made and made[-1].suffix in ("restored", "detail-enhanced"):
-            selected = self._viewer.layers.selection.active
-            if self._preview.keep(name, made[-1].data, made[-1].metadata):
-                self._stopped = f"The plane at work, as far as it had come, is a layer of its own: “{name}”."
-            if selected is not None and selected in self._viewer.layers:
-                self._viewer.layers.selection.active = selected
+            kept = self._preview.keep(name, made[-1].data, made[-1].metadata)
+            if kept is not None:
+                self._stopped = f"The plane at work, as far as it had come, is a layer of its own: “{kept.name}”."
+                layers.put_below(kept)
+
+    def name_plane(self, report: PlaneReport) -> str:
+        """Return in words which plane it is about."""
+        assert self._layers is not None
+        return self._layers.source.of.describe(report.plane)
 
     def describe(self, report: PlaneReport, seconds: float, paused: bool) -> str:
         """Return in words how far it is."""
-        assert self._layers is not None
-        place = self._layers.source.of.describe(report.plane)
-        progress = report.progress
-        return ", ".join(
-            each
-            for each in (
-                f"plane {report.number} of {report.count} ({place}): {progress.stage}, step {progress.step} of at most "
-                f"{progress.step_limit}",
-                say_duration(seconds),
-                "paused" if paused else say_time_left(report.seconds_left),
-            )
-            if each
+        place, progress = self.name_plane(report), report.progress
+        state = f"{progress.stage}, step {progress.step} of at most {progress.step_limit}"
+        parts = (
+            f"plane {report.number} of {report.count} ({place}): {state if report.result is None else 'done'}",
+            say_duration(seconds),
+            "paused" if paused else say_time_left(report.seconds_left),
         )
+        return ", ".join(filter(None, parts))
 
     def conclude(self, seconds: float) -> str:
         """End a run that has not failed; return in words what there is."""
         layers = self._layers
         assert layers is not None
         self._preview.remove()
+        layers.select()
         done, count = len(layers.records), layers.count
         if done == count:
             self._unfinished = [each for each in self._unfinished if each is not layers]
@@ -121,4 +121,4 @@ def _say_notes(notes: Sequence[str]) -> str:
     (note, number), *_ = Counter(notes).most_common(1)
     if not note:
         return ""
-    return note if number == len(notes) else f"Of {number} planes: {note}"
+    return note if number == len(notes) else f"Of {number} of {len(notes)} planes: {note}"

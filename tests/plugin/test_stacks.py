@@ -379,18 +379,43 @@ def test_stopped_before_a_plane_is_done(viewer, qtbot, film) -> None:
     assert viewer.layers[-1].data.shape == (1, 1, SIDE, SIDE)
 
 
-def test_a_failure_is_one_sentence_and_keeps_the_planes_that_are_done(viewer, qtbot, film, said) -> None:
+def test_a_plane_that_cannot_be_restored_is_left_out_and_said(viewer, qtbot, film, said) -> None:
     broken = film.copy()
     broken[1, 0] = 7
     viewer.add_image(broken, name="film", axis_labels=("t", "c", "y", "x"))
     widget = open_widget(viewer, viewer.layers["film"], "all")
-    run(widget, qtbot)
-    (sentence,) = said
-    assert sentence.startswith("Plane T 1, C 0: ")
-    assert "2 of 10 planes are done" in sentence
-    assert planes_done(viewer.layers["film restored"]).sum() == 2
+    for attempt in (1, 2):  # again, only that plane is tried
+        run(widget, qtbot)
+        assert len(said) == attempt
+        assert said[-1].startswith("Plane T 1, C 0: ")
+        assert "9 of 10 planes are done in “film restored”" in said[-1]
+    assert np.argwhere(~planes_done(viewer.layers["film restored"])).tolist() == [[1, 0]]
     assert [layer.name for layer in viewer.layers] == ["film", "film restored"]
     assert widget.restore_button.enabled
+
+
+def test_a_failure_is_one_sentence_and_keeps_the_planes_that_are_done(viewer, qtbot, film, said, monkeypatch) -> None:
+    step, fits = Fit.step, []
+
+    def step_until_it_fails(self):
+        if self not in fits:
+            fits.append(self)
+        if len(fits) == 3:
+            raise RuntimeError("CUDA error: something of the device.")
+        step(self)
+
+    monkeypatch.setattr(Fit, "step", step_until_it_fails)
+    viewer.add_image(film, name="film")
+    widget = open_widget(viewer, viewer.layers["film"], "all")
+    run(widget, qtbot)
+    (sentence,) = said
+    assert "CUDA error" in sentence
+    assert "2 of 10 planes are done in “film restored”; Restore goes on from there." in sentence
+    assert planes_done(viewer.layers["film restored"]).sum() == 2
+    assert [layer.name for layer in viewer.layers] == ["film", "film restored"]
+    monkeypatch.setattr(Fit, "step", step)
+    run(widget, qtbot)
+    assert planes_done(viewer.layers["film restored"]).all()
 
 
 def test_an_enlarged_stack_lies_exactly_over_it(viewer, qtbot, film, geometry) -> None:

@@ -25,7 +25,7 @@ from .record_tools import RecordTools
 from .run import OutOfMemory, Request, Run, restore_in_worker, start_worker
 from .scrubber import keep_moments
 from .smaller_way_button import SmallerWayButton
-from .stack_run import PlaneReport, StackBegins, restore_stack_in_worker
+from .stack_run import PlaneReport, StackReport, restore_stack_in_worker
 from .stack_source import StackSource
 from .stack_view import StackView
 
@@ -206,11 +206,11 @@ class RestoreWidget(Container):
             left = "paused" if self._run.paused else say_time_left(progress.seconds_left)
             self.status.value = ", ".join(filter(None, (done, say_duration(self._run.seconds), left)))
 
-    def _on_stack_report(self, report: StackBegins | PlaneReport) -> None:
+    def _on_stack_report(self, report: StackReport) -> None:
         if self._closed or self._run is None:
             return
         self._stack_view.show(report)
-        if isinstance(report, StackBegins):
+        if not isinstance(report, PlaneReport):
             return
         if report.result is not None:
             self.record_tools.refresh()
@@ -235,7 +235,8 @@ class RestoreWidget(Container):
 
     def _on_stack_end(self, nothing: None) -> None:
         if not self._closed and self._run is not None:
-            self.status.value = self._stack_view.conclude(self._run.seconds)
+            sentence = self._stack_view.conclude(self._run.seconds)
+            (self._say_problem if self._stack_view.failures else self._say)(sentence)
             self.record_tools.refresh()
 
     def _on_result(self, result: Restoration) -> None:

@@ -72,6 +72,23 @@ class PlaneReport:
         return self.progress.result
 
 
+@dataclass(frozen=True, slots=True)
+class PlaneFailed:
+    """A plane that cannot be restored; the run goes on with the next.
+
+    Attributes
+    ----------
+    plane : Plane
+    why : str
+    """
+
+    plane: Plane
+    why: str
+
+
+StackReport = StackBegins | PlaneReport | PlaneFailed
+
+
 def place_of(plane: Plane) -> Place:
     """Return the place of a plane, as a key."""
     return tuple(plane.place.items())
@@ -79,7 +96,7 @@ def place_of(plane: Plane) -> Place:
 
 def restore_stack_in_worker(
     request: Request, stop: threading.Event, may_go_on: threading.Event, done: Mapping[Place, Record]
-) -> Generator[StackBegins | PlaneReport, None, None]:
+) -> Generator[StackReport, None, None]:
     """Run restore_stack in napari's worker: previews by the clock, errors that the worker does not swallow.
 
     Parameters
@@ -90,13 +107,18 @@ def restore_stack_in_worker(
     done : mapping
         The records of planes that an earlier run has done: they are left out if their pixels and masks are still what
         they were; else all planes are restored anew.
+
+    Raises
+    ------
+    ValueError
+        If the first plane cannot be restored; one that cannot be after others were is left out.
     """
     yield from explain_errors(_restore_stack, request, stop, may_go_on, done)
 
 
 def _restore_stack(
     request: Request, stop: threading.Event, may_go_on: threading.Event, done: Mapping[Place, Record]
-) -> Generator[StackBegins | PlaneReport, None, None]:
+) -> Generator[StackReport, None, None]:
     from ..many.stack import restore_stack
 
     source, settings = request.source, request.settings
@@ -110,30 +132,41 @@ def _restore_stack(
     yield StackBegins(kept, source.part.count)
     pace = Pace(1 / request.previews_per_second)
     seconds: list[float] = []
-    start = time.perf_counter()
-    for each in restore_stack(
-        source.array, axes.letters, source.mask, request.task, request.factor, settings, channels=axes.channels,
-        planes=source.selection, skip=lambda plane: place_of(plane) in kept, stop_requested=stop.is_set,
-        report_wanted=lambda: pace.is_due() or not may_go_on.is_set(), quick_estimates=True,
-    ):  # fmt: skip
-        pace.made()
-        number, count = each.number + len(kept), each.count + len(kept)
-        if each.result is None:
-            left = seconds_left_of_planes(
-                each.progress.seconds_left, time.perf_counter() - start, seconds, each.count - each.number
-            )
-            yield PlaneReport(each.plane, number, count, each.progress, seconds_left=left)
-        else:
-            finished = not (stop.is_set() and _is_cut_short(each.result, request))
-            seconds.append(time.perf_counter() - start)
-            left = seconds_left_of_planes((0.0, 0.0), seconds[-1], seconds, each.count - each.number)
-            yield PlaneReport(each.plane, number, count, each.progress, finished, left)
-            if not finished:
+    over = set(kept)  # done, or of no use
+    count, start = source.part.count, time.perf_counter()
+    while len(over) < count:
+        try:
+            for each in restore_stack(
+                source.array, axes.letters, source.mask, request.task, request.factor, settings,
+                channels=axes.channels, planes=source.selection, skip=lambda plane: place_of(plane) in over,
+                stop_requested=stop.is_set, report_wanted=lambda: pace.is_due() or not may_go_on.is_set(),
+                quick_estimates=True,
+            ):  # fmt: skip
+                pace.made()
+                number, elapsed = len(over) + 1, time.perf_counter() - start
+                if each.result is None:
+                    left = seconds_left_of_planes(each.progress.seconds_left, elapsed, seconds, count - number)
+                    yield PlaneReport(each.plane, number, count, each.progress, seconds_left=left)
+                else:
+                    finished = not (stop.is_set() and _is_cut_short(each.result, request))
+                    seconds.append(elapsed)
+                    left = seconds_left_of_planes((0.0, 0.0), elapsed, seconds, count - number)
+                    yield PlaneReport(each.plane, number, count, each.progress, finished, left)
+                    if not finished:
+                        return
+                    over.add(place_of(each.plane))
+                    start = time.perf_counter()
+                paused = time.perf_counter()
+                may_go_on.wait()
+                start += time.perf_counter() - paused
+            if stop.is_set():
                 return
-            start = time.perf_counter()
-        paused = time.perf_counter()
-        may_go_on.wait()
-        start += time.perf_counter() - paused
+        except (ValueError, FloatingPointError) as error:
+            if not (seconds or kept):
+                raise  # likely it is wrong with all of them
+            failed = next(plane for plane in axes.planes(source.selection) if place_of(plane) not in over)
+            over.add(place_of(failed))
+            yield PlaneFailed(failed, str(error))
 
 
 def _is_cut_short(result: Restoration, request: Request) -> bool:

@@ -14,7 +14,7 @@ from .outputs import list_outputs, say_pixel_type
 from .preview_layer import PreviewLayer
 from .run import Request
 from .stack_layers import StackLayers
-from .stack_run import Place, PlaneReport, StackBegins
+from .stack_run import Place, PlaneFailed, PlaneReport, StackBegins, StackReport
 
 
 class StackView:
@@ -31,22 +31,26 @@ class StackView:
         self._unfinished: list[StackLayers] = []
         self._layers: StackLayers | None = None
         self._stopped = ""
+        self.failures: list[str] = []  # what is wrong with planes that were left out
 
     def begin(self, request: Request) -> dict[Place, Record]:
         """Be ready for a run; return the records of planes that an earlier one has done."""
         self._unfinished = [each for each in self._unfinished if each.is_shown]
         fitting = (each for each in reversed(self._unfinished) if each.can_go_on_with(request))
         self._layers = next(fitting, None) or StackLayers(self._viewer, request)
-        self._stopped = ""
+        self._stopped, self.failures = "", []
         return dict(self._layers.records)
 
-    def show(self, report: StackBegins | PlaneReport) -> None:
+    def show(self, report: StackReport) -> None:
         """Show a report in the layers."""
         layers = self._layers
         assert layers is not None
         if isinstance(report, StackBegins):
             if len(report.kept) < len(layers.records):  # the pixels have changed since: what is done stays as it is
                 self._layers = StackLayers(self._viewer, layers.request)
+            return
+        if isinstance(report, PlaneFailed):
+            self.failures.append(report.why)
             return
         source, request = layers.source, layers.request
         if report.result is None or not report.finished:
@@ -101,6 +105,10 @@ class StackView:
                 f"Done: {count} planes ({say_duration(seconds)}).", _say_notes(layers.notes),
                 say_pixel_type(layers.made),
             )))  # fmt: skip
+        if done + len(self.failures) == count:
+            others = f" {len(self.failures) - 1} more were left out." if len(self.failures) > 1 else ""
+            why = self.failures[0]
+            return f"{why[:1].upper()}{why[1:]} It was left out.{others} {self._say_done()}"
         kept = f"Stopped: {self._say_done()}" if done else "Stopped before a plane was done."
         return f"{kept} {self._stopped}".strip()
 
@@ -113,7 +121,8 @@ class StackView:
         layers = self._layers
         assert layers is not None
         where = f" in “{layers.names[-1]}”" if layers.names else ""
-        return f"{len(layers.records)} of {layers.count} planes are done{where}; Restore goes on from there."
+        then = "" if self.failures else "; Restore goes on from there"
+        return f"{len(layers.records)} of {layers.count} planes are done{where}{then}."
 
 
 def _say_notes(notes: Sequence[str]) -> str:

@@ -387,11 +387,21 @@ def test_a_plane_that_cannot_be_restored_is_left_out_and_said(viewer, qtbot, fil
     for attempt in (1, 2):  # again, only that plane is tried
         run(widget, qtbot)
         assert len(said) == attempt
-        assert said[-1].startswith("Plane T 1, C 0: ")
+        assert said[-1].startswith("Plane t 1, c 0: ")
         assert "9 of 10 planes are done in “film restored”" in said[-1]
     assert np.argwhere(~planes_done(viewer.layers["film restored"])).tolist() == [[1, 0]]
     assert [layer.name for layer in viewer.layers] == ["film", "film restored"]
     assert widget.restore_button.enabled
+
+
+def test_what_fails_for_all_planes_is_said_once(viewer, qtbot, film, said) -> None:
+    viewer.add_image(film, name="film", axis_labels=("t", "c", "y", "x"))
+    widget = open_widget(viewer, viewer.layers["film"], "all")
+    widget.form.task.value = "inpaint"
+    run(widget, qtbot)
+    (sentence,) = said
+    assert sentence.startswith("Plane t 0, c 0: nothing is marked as missing")
+    assert [layer.name for layer in viewer.layers] == ["film"]
 
 
 def test_a_failure_is_one_sentence_and_keeps_the_planes_that_are_done(viewer, qtbot, film, said, monkeypatch) -> None:

@@ -182,7 +182,7 @@ def read_place_of_planes(image: Image) -> dict[str, Any]:
 
 
 def read_metadata(image: Image, of: LayerAxes) -> dict[str, Any]:
-    """Return what a layer's metadata hold beside our own, and the names of channels in its file: a result keeps them."""
+    """Return what a layer's metadata hold beside our own, and its file's names of channels: a result keeps them."""
     names = {"channel_names": list(of.channel_names)} if of.channel_names else {}
     return names | {key: value for key, value in image.metadata.items() if key != RECORD_KEY}
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Place = tuple[tuple[str, int], ...]
 _SHARE_OF_MEMORY = 0.8  # of what is free, that the layers of a result may take
+_MOST_FAILURES = 3  # of planes, before any is done
 _FURTHER_OUTPUTS = ("smoothed", "detail_enhanced", "residual", "uncertainty")  # fields of Settings
 
 
@@ -111,7 +112,7 @@ def restore_stack_in_worker(
     Raises
     ------
     ValueError
-        If the first plane cannot be restored; one that cannot be after others were is left out.
+        If several planes fail and none succeeds: likely something is wrong with all. Else a plane that fails is left out.
     """
     yield from explain_errors(_restore_stack, request, stop, may_go_on, done)
 
@@ -132,6 +133,7 @@ def _restore_stack(
     yield StackBegins(kept, source.part.count)
     pace = Pace(1 / request.previews_per_second)
     seconds: list[float] = []
+    failures: list[str] = []
     over = set(kept)  # done, or of no use
     count, start = source.part.count, time.perf_counter()
     while len(over) < count:
@@ -162,11 +164,13 @@ def _restore_stack(
             if stop.is_set():
                 return
         except (ValueError, FloatingPointError) as error:
-            if not (seconds or kept):
-                raise  # likely it is wrong with all of them
             failed = next(plane for plane in axes.planes(source.selection) if place_of(plane) not in over)
             over.add(place_of(failed))
-            yield PlaneFailed(failed, str(error))
+            why = str(error).removeprefix(f"plane {failed.describe()}: ")
+            failures.append(f"plane {source.of.describe(failed)}: {why}" if failed.place else why)
+            if not (seconds or kept) and (len(failures) == _MOST_FAILURES or len(over) == count):
+                raise ValueError(failures[0]) from error
+            yield PlaneFailed(failed, failures[-1])
 
 
 def _is_cut_short(result: Restoration, request: Request) -> bool:

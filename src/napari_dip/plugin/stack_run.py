@@ -112,7 +112,7 @@ def restore_stack_in_worker(
     Raises
     ------
     ValueError
-        If several planes fail and none succeeds: likely something is wrong with all. Else a plane that fails is left out.
+        If several planes fail and none succeeds: likely it is wrong with all. Else a plane that fails is left out.
     """
     yield from explain_errors(_restore_stack, request, stop, may_go_on, done)
 
@@ -120,6 +120,7 @@ def restore_stack_in_worker(
 def _restore_stack(
     request: Request, stop: threading.Event, may_go_on: threading.Event, done: Mapping[Place, Record]
 ) -> Generator[StackReport, None, None]:
+    from ..device import NotEnoughMemory
     from ..many.stack import restore_stack
 
     source, settings = request.source, request.settings
@@ -167,6 +168,8 @@ def _restore_stack(
             failed = next(plane for plane in axes.planes(source.selection) if place_of(plane) not in over)
             over.add(place_of(failed))
             why = str(error).removeprefix(f"plane {failed.describe()}: ")
+            if isinstance(error, NotEnoughMemory):
+                raise NotEnoughMemory(why) from error
             failures.append(f"plane {source.of.describe(failed)}: {why}" if failed.place else why)
             if not (seconds or kept) and (len(failures) == _MOST_FAILURES or len(over) == count):
                 raise ValueError(failures[0]) from error

@@ -132,8 +132,8 @@ def restore_steps(
         Asked at every report; when it returns False, this one is not yielded, and its estimate, which takes a while,
         not made. The history is complete nevertheless.
     quick_estimates : bool
-        Whether estimates, but for the last, are made by fewer filters: near to what stopping would return, and in much
-        less time. For previews.
+        Whether estimates, but for the last, are the images that were judged by held-out pixels: near to what stopping
+        would return, and there already. For previews.
 
     Yields
     ------

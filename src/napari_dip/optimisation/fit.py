@@ -123,7 +123,7 @@ class Fit:
         self._mean = torch.zeros_like(self._output)
         self._best = torch.zeros_like(self._output)
         self._helped: tuple[int, torch.Tensor, torch.Tensor] | None = None  # step, estimate, variance
-        self._quickly_helped: tuple[int, torch.Tensor] | None = None
+        self._judged_image: tuple[int, torch.Tensor] | None = None
         self._smallest_error, self._best_step = float("inf"), 0
         self.keeps_network = False
         self._best_network: dict[str, torch.Tensor] | None = None
@@ -181,14 +181,11 @@ class Fit:
 
     @property
     def quick_estimate(self) -> torch.Tensor:
-        """What is near to the estimate, ``(1, c, H, W)``, and takes the partner less time."""
-        if self._posterior.count or (self._helped is not None and self._helped[0] == self.estimate_step):
-            return self.estimate
+        """What is near to the estimate, ``(1, c, H, W)``: the image that was judged at its report, which costs nothing."""
         step = self.estimate_step
-        if self._quickly_helped is None or self._quickly_helped[0] != step:
-            output = self._estimated_outputs().mean(dim=0, keepdim=True)
-            self._quickly_helped = step, self._help(output, quick=True)[0]
-        return self._quickly_helped[1]
+        if self._posterior.count or self._judged_image is None or self._judged_image[0] != step:
+            return self.estimate
+        return self._judged_image[1]
 
     @property
     def keeps_best(self) -> bool:
@@ -235,6 +232,7 @@ class Fit:
         if self._judged and held_out_error < self._smallest_error:
             self._smallest_error, self._best_step = held_out_error, self.step_count
             self._best = self._averaged_outputs()
+            self._judged_image = self.step_count, estimate
             if self.keeps_network:
                 self._best_network = self._copy_network()
         return Measures(
@@ -294,7 +292,7 @@ class Fit:
             self._loss, self._output, self._mean, self._best = (
                 state[name].to(self.noise.device, copy=True) for name in ("loss", "output", "mean", "best")
             )
-            self._helped = self._quickly_helped = None
+            self._helped = self._judged_image = None
         self.step_count, self._best_step = state["step_count"], state["best_step"]
         self._smallest_error = state["smallest_error"]
         self._first_lambda_step = state.get("first_lambda_step", 0)

@@ -54,6 +54,7 @@ class RestoreWidget(Container):
         self._preview = PreviewLayer(napari_viewer)
         self._stack_view = StackView(napari_viewer, self._preview)
         self._plane: Plane | None = None  # of a stack, the one whose curves are drawn
+        self._concluded: Plane | None = None  # and the last one that has ended: later reports of it come too late
         self._selected: Layer | None = None  # before the run
         self.band_plot: BandPlot | None = None
         self.form = RestoreForm(napari_viewer)
@@ -150,7 +151,8 @@ class RestoreWidget(Container):
             self._say_problem(str(error))
             return
         self._preview.begin()
-        self._plane, self._selected = None, self._viewer.layers.selection.active
+        self._plane = self._concluded = None
+        self._selected = self._viewer.layers.selection.active
         self.smaller_way_button.withdraw()
         self._show_running(True)
         self.device_line.value = self.device_line.value.partition(":")[0]  # the tooltip has the reason still
@@ -212,12 +214,15 @@ class RestoreWidget(Container):
         self._stack_view.show(report)
         if not isinstance(report, PlaneReport):
             return
-        if report.result is not None:
+        if report.result is None:
+            QTimer.singleShot(_MS_AFTER_PREVIEW, lambda: self._show_stack_figures(report))
+        else:
             self.record_tools.refresh()
-        QTimer.singleShot(_MS_AFTER_PREVIEW, lambda: self._show_stack_figures(report))
+            self._show_stack_figures(report)
+            self._concluded = report.plane
 
     def _show_stack_figures(self, report: PlaneReport) -> None:
-        if self._closed or self._run is None:
+        if self._closed or self._run is None or report.plane == self._concluded:
             return
         plot, progress = self._open_plot(), report.progress
         if report.plane != self._plane:

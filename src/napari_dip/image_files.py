@@ -116,6 +116,7 @@ def write_tiff(
     axes: str | None = None,
     pixel_sizes: Sequence[float] | None = None,
     unit: str = "µm",
+    channel_names: Sequence[str] = (),
 ) -> None:
     """Write an image as TIFF in its dtype, with the record as JSON in the description.
 
@@ -136,6 +137,8 @@ def write_tiff(
         Rows and columns: the height and the width of a pixel, in ``unit``.
     unit : str
         Of length, as OME names them, such as "µm" or "nm".
+    channel_names : sequence of str
+        For axis C of an OME-TIFF, as many as there are channels.
 
     Raises
     ------
@@ -156,6 +159,8 @@ def write_tiff(
         metadata: dict[str, Any] = {"axes": axes}
         if description is not None:
             metadata["Description"] = description
+        if "C" in axes and len(channel_names) == image.shape[axes.index("C")]:
+            metadata["Channel"] = {"Name": [str(name) for name in channel_names]}
         for letter, size in zip("YX", pixel_sizes or (), strict=False):
             metadata |= {f"PhysicalSize{letter}": float(size), f"PhysicalSize{letter}Unit": unit}
         options |= {"ome": True, "metadata": metadata}

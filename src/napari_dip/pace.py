@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 _SHARE = 0.1  # of the time that may go into showing
@@ -74,3 +74,30 @@ def say_time_left(seconds_left: tuple[float, float] | None) -> str:
         return ""
     least, most = (say_duration(seconds) for seconds in seconds_left)
     return f"{least} left" if least == most else f"{least} to {most} left"
+
+
+def seconds_left_of_planes(
+    of_plane: tuple[float, float] | None, elapsed: float, done: Sequence[float], to_come: int
+) -> tuple[float, float] | None:
+    """Return the least and the most that a stack still takes; None if nobody knows yet.
+
+    Parameters
+    ----------
+    of_plane : (float, float) or None
+        What the plane at work still takes.
+    elapsed : float
+        What it has taken.
+    done : sequence of float
+        What each of those before it took.
+    to_come : int
+        How many come after it; each is taken to be as long as those that are done, or else as this one.
+    """
+    if done:
+        mean = sum(done) / len(done)
+        least, most = of_plane or (max(0.0, mean - elapsed),) * 2
+        # the most of this plane is its step limit, which none before may have come near
+        return least + to_come * mean, min(most, max(least, 2 * max(done) - elapsed)) + to_come * mean
+    if of_plane is None:
+        return None
+    least, most = of_plane
+    return least + to_come * (elapsed + least), most + to_come * (elapsed + most)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import platform
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from typing import Any
@@ -75,6 +75,60 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaneRecord:
+    """What became of one plane of a stack.
+
+    Attributes
+    ----------
+    place : dict
+        The letter of each axis that is stepped through, and the number along it.
+    step, stop_step, stop_reason, noise, seconds
+        As in ``Record``.
+    digest : str or None
+        SHA-256 of the plane's pixels; None where it was restored in tiles.
+    mask : str or None
+        The same of its mask, if it had one.
+    """
+
+    place: dict[str, int]
+    step: int
+    stop_step: int
+    stop_reason: str
+    noise: float | None
+    seconds: float
+    digest: str | None = None
+    mask: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StackRecord:
+    """Which planes of a stack were restored, and how they went.
+
+    Attributes
+    ----------
+    axes : str
+        One letter for each axis of the stack.
+    shape : tuple of int
+        Of the whole stack, as it was measured.
+    planes : tuple of PlaneRecord
+        Those that are done.
+    channels : str
+        "apart" or "together".
+    warm_start : str or None
+        As ``restore_stack`` takes it.
+    part : tuple or None
+        ``(begin, end)`` along each axis, if the image beside this record is only a part of the stack.
+    """
+
+    axes: str
+    shape: tuple[int, ...]
+    planes: tuple[PlaneRecord, ...]
+    channels: str = "apart"
+    warm_start: str | None = None
+    part: tuple[tuple[int, int], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """How a restoration came about.
 
@@ -115,6 +169,8 @@ class Record:
         their ranges); None where none could be told.
     output : Output
         Which result the image beside this record is.
+    stack : StackRecord or None
+        If the image is a stack: all above is of its first plane, but for ``seconds``, of all.
     """
 
     task: str
@@ -135,6 +191,7 @@ class Record:
     stopped_after: int | None = None
     noise: float | None = None
     output: Output = Output()
+    stack: StackRecord | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain types only, as a layer's metadata or a JSON file can hold them."""
@@ -162,6 +219,11 @@ class Record:
                 given = {name: _tuples(value) for name, value in values["given"].items()}
                 values["given"] = Given(**given)
             values["output"] = Output(**values.get("output", {}))
+            if values.get("stack") is not None:
+                stack = values["stack"]
+                planes = tuple(PlaneRecord(**each) for each in stack["planes"])
+                told = {name: _tuples(value) for name, value in stack.items()}
+                values["stack"] = StackRecord(**told | {"planes": planes})
             return cls(**{name: value for name, value in values.items() if name in names})
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("this is not a record of napari-dip, or one of another version.") from error
@@ -182,6 +244,36 @@ class Record:
         """
         given = None if self.given is None else replace(self.given, **origin)
         return replace(self, given=given, output=Output(name, image.dtype.name, clipped))
+
+    def of_stack(
+        self,
+        axes: str,
+        shape: tuple[int, ...],
+        planes: Sequence[tuple[Mapping[str, int], Record]],
+        *,
+        channels: str = "apart",
+        warm_start: str | None = None,
+        part: tuple[tuple[int, int], ...] | None = None,
+    ) -> Record:
+        """Return the record of one plane as that of a stack.
+
+        Parameters
+        ----------
+        axes, shape, channels, warm_start, part
+            As ``StackRecord`` has them.
+        planes : sequence of (dict, Record)
+            The place and the record of each plane that is done.
+        """
+        described = tuple(
+            PlaneRecord(
+                dict(place), each.step, each.stop_step, each.stop_reason, each.noise, each.seconds,
+                None if each.given is None else each.given.digest,
+                None if each.given is None or each.given.mask is None else _digest_text(each.given.mask),
+            )
+            for place, each in planes
+        )  # fmt: skip
+        stack = StackRecord(axes, shape, described, channels, warm_start, part)
+        return replace(self, stack=stack, seconds=sum(each.seconds for each in described))
 
     def as_python(self) -> str:
         """Return a script that repeats the result, to the bit with the same versions on the same kind of device."""
@@ -215,6 +307,10 @@ def digest_image(image: NDArray) -> str:
     digest = hashlib.sha256(f"{native.dtype.name} {native.shape}".encode())
     digest.update(native.view(np.uint8).data if native.ndim else native.tobytes())
     return digest.hexdigest()
+
+
+def _digest_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def pack_mask(mask: NDArray) -> str:

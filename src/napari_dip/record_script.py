@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from .record import Record
+    from .record import Given, Record, StackRecord
 
 _BESIDE = ("smoothed", "detail_enhanced", "residual", "snapshots")  # settings that change no other output
 _LINE = 100  # characters of a packed mask
@@ -33,6 +33,8 @@ def write_script(record: Record) -> str:
         raise ValueError(
             "this record does not say what a script needs: it is of an older version, or of an image restored in tiles."
         )
+    if record.stack is not None:
+        return _write_stack_script(record, given, record.stack)
     of = given.layer or "the image"
     versions = ", ".join(f"{name} {number}" for name, number in record.versions.items())
     comments = [
@@ -55,8 +57,7 @@ def write_script(record: Record) -> str:
     ]
     arguments = ["image"]
     if given.mask is not None:
-        packed = "\n".join(f"    {part!r}" for part in textwrap.wrap(given.mask, _LINE))
-        lines += [f"mask = unpack_mask(  # True = missing\n{packed},\n    image.shape[:2],\n)", ""]
+        lines += _mask_lines(given.mask, "image.shape[:2]")
         arguments.append("mask")
     if given.quantisation_table is not None:
         rows = "\n".join(f"    {list(row)}," for row in given.quantisation_table)
@@ -88,6 +89,99 @@ def write_script(record: Record) -> str:
         lines.append(f"{output.name}, clipped = napari_dip.as_dtype(result.{output.name}, {output.dtype!r})")
     lines.append(f'print({output.name}.shape, "step", result.step, result.stop_reason.value)')
     return "\n".join(lines) + "\n"
+
+
+def _write_stack_script(record: Record, given: Given, stack: StackRecord) -> str:
+    """Return a script that restores the planes that are done with restore_stack."""
+    if len({each.mask for each in stack.planes}) > 1:
+        raise ValueError("its mask differs from plane to plane, and a script holds one mask only.")
+    if any(each.digest is None for each in stack.planes):
+        raise ValueError("some of its planes were restored in tiles, and a script does not repeat those.")
+    output, name = record.output, record.output.name
+    letters = "".join(stack.planes[0].place)
+    digests = [f"    {tuple(each.place.values())}: {each.digest!r}," for each in stack.planes]
+    path = given.path
+    lines = [
+        _comment(
+            f"Repeats what napari-dip made of {given.layer or 'the stack'}: to the last bit with the same versions on "
+            "the same kind of device."
+        ),
+        _comment(f"Versions: {', '.join(f'{each} {number}' for each, number in record.versions.items())}"),
+        _comment(f"Device: {record.device}"),
+        _comment(f"Its {len(stack.planes)} planes took {record.seconds:.0f} s."),
+        "from pathlib import Path",
+        "",
+        "import numpy as np",
+        "",
+        "import napari_dip",
+        "from napari_dip.many.axes import find_axes",
+        "from napari_dip.many.stack_files import open_stack",
+        "from napari_dip.record import digest_image" + (", unpack_mask" if given.mask is not None else ""),
+        "",
+    ]
+    if path is None:
+        path = _NOT_IN_NAMES.sub("_", given.layer or "stack") + ".tif"
+        lines.append(f"# Save the stack beside this script as {path!r}: it was not read from a file, or has changed.")
+    lines += [
+        f"stack = open_stack(Path({path!r})).array",
+        f"if stack.shape != {stack.shape}:",
+        '    raise SystemExit("This is not the stack that was restored: its result would be another.")',
+        f"axes = find_axes(stack.shape, {stack.axes!r}, {stack.channels!r})",
+        f"wanted = {{  # the places of the planes along {', '.join(letters)}, and what tells their pixels",
+        *digests,
+        "}",
+        "",
+        "",
+        "def place_of(plane):",
+        "    return tuple(plane.place.values())",
+        "",
+        "",
+        "for plane in axes.planes():",
+        "    if place_of(plane) in wanted and digest_image(axes.read(stack, plane)) != wanted[place_of(plane)]:",
+        '        raise SystemExit(f"Plane {plane.describe()} is not what was restored: its result would be another.")',
+        "",
+    ]
+    arguments = ["stack", "axes.letters"]
+    if given.mask is not None:
+        lines += _mask_lines(given.mask, str(tuple(given.image_shape[:2])))
+        arguments.append("mask")
+    lines += _settings_lines(record)
+    arguments.append(f"task={record.task!r}")
+    if record.factor is not None:
+        arguments.append(f"factor={record.factor}")
+    arguments += ["settings=settings", f"channels={stack.channels!r}"]
+    if stack.warm_start is not None:
+        arguments.append(f"warm_start={stack.warm_start!r}")
+    skip = "skip=lambda plane: place_of(plane) not in wanted"
+    factor = 1 if record.factor is None or name == "residual" else record.factor
+    shape = tuple(
+        size * (factor if letter in "YX" else 1) for letter, size in zip(stack.axes, stack.shape, strict=True)
+    )
+    empty = (
+        f"np.full({shape}, np.nan, np.float32)" if output.dtype == "float32" else f"np.zeros({shape}, {output.dtype!r})"
+    )
+    image = f"each.result.{name}"
+    if output.dtype != "float32":
+        image = f"napari_dip.as_dtype({image}, {output.dtype!r})[0]"
+    lines += [
+        f"{name} = {empty}",
+        f"for each in napari_dip.restore_stack(\n    {', '.join(arguments)},\n    {skip},\n):",
+        "    if each.result is not None:",
+        f"        axes.write({name}, each.plane, {image})",
+        '        print(each.plane.describe(), "step", each.result.step, each.result.stop_reason.value)',
+    ]
+    if stack.part is not None:
+        within = (
+            f"{begin}:{end}" if letter in letters else ":"
+            for letter, (begin, end) in zip(stack.axes, stack.part, strict=True)
+        )
+        lines.append(f"{name} = {name}[{', '.join(within)}]")
+    return "\n".join(lines) + "\n"
+
+
+def _mask_lines(mask: str, shape: str) -> list[str]:
+    packed = "\n".join(f"    {part!r}" for part in textwrap.wrap(mask, _LINE))
+    return [f"mask = unpack_mask(  # True = missing\n{packed},\n    {shape},\n)", ""]
 
 
 def _read_image_lines(record: Record) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +32,11 @@ class Plane:
     def describe(self) -> str:
         """Return the place as text, such as "T 3, C 0"; empty where there is only one plane."""
         return ", ".join(f"{letter} {number}" for letter, number in self.place.items())
+
+    def seen_from(self, start: Sequence[int]) -> Plane:
+        """Return the plane as it lies in a part of the stack that begins at these numbers."""
+        index = tuple(at if isinstance(at, slice) else at - first for at, first in zip(self.index, start, strict=True))
+        return replace(self, index=index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,25 @@ class Axes:
         """Write one plane, ``(h, w)`` or ``(h, w, c)``, into an array with these axes (whose sizes may differ)."""
         kept = [letter for letter in self.letters if letter in self.whole]
         array[plane.index] = image.transpose([self.whole.index(letter) for letter in kept])
+
+    def part(self, selection: Mapping[str, slice] | None = None) -> tuple[Axes, tuple[int, ...]]:
+        """Return the axes of a part of the stack, and the number along each at which it begins.
+
+        Parameters
+        ----------
+        selection : mapping, optional
+            A slice of whole numbers, without gaps, for the letters of some axes; all of the others.
+        """
+        ranges = [
+            range(*(selection or {}).get(letter, slice(None)).indices(self.size(letter))) for letter in self.letters
+        ]
+        return replace(self, shape=tuple(map(len, ranges))), tuple(each.start for each in ranges)
+
+    def spread(self, image: NDArray) -> NDArray:
+        """Return one plane, ``(h, w)`` or ``(h, w, c)``, with all axes; those stepped through have length 1."""
+        kept = [letter for letter in self.letters if letter in self.whole]
+        image = image.transpose([self.whole.index(letter) for letter in kept])
+        return np.expand_dims(image, tuple(n for n, letter in enumerate(self.letters) if letter in self.stepped))
 
     def read_mask(
         self, mask: Any, plane: Plane, rows: slice = slice(None), columns: slice = slice(None)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..image_files import TIFF_SUFFIXES, write_whole
 from ..pixel_type import as_dtype
+from ..record import Record
 from .axes import Axes, Plane, find_axes
 from .file_job import FileJob, FileOutcome, enlarge_pixels, output_type, summarise
 from .image_stack import Stack
@@ -140,6 +141,10 @@ def restore_stack_file(
             f"{job.source.name} was stopped after {done} of {len(planes)} planes, which are kept: go on with --resume."
         )
     records = [kept.record(plane) for plane in planes]
+    records_of_planes = [(plane.place, Record.from_dict(each)) for plane, each in zip(planes, records, strict=True)]
+    record = records_of_planes[0][1].of_stack(
+        axes.letters, axes.shape, records_of_planes, channels=axes.channels, warm_start=job.warm_start
+    )
     warnings = []
     like = enlarge_pixels(opened, job.factor or 1)
     for name, path in job.outputs.items():
@@ -152,15 +157,7 @@ def restore_stack_file(
                 clipped += some
                 yield from np.moveaxis(image, 2, 0) if axes.takes_channels_together else [image]
 
-        record = records[0] | {
-            "axes": letters,
-            "channels": axes.channels,
-            "planes": [
-                {**plane.place, **{key: each[key] for key in ("step", "stop_step", "stop_reason", "noise", "seconds")}}
-                for plane, each in zip(planes, records, strict=True)
-            ],
-        }
-        write_stack(path, pages(), shape, pixel_type, like, letters, record)
+        write_stack(path, pages(), shape, pixel_type, like, letters, record.as_dict())
         if clipped:
             warnings.append(f"{name}: {clipped} pixels were clipped to the range of {pixel_type}.")
     kept.drop()

@@ -14,11 +14,13 @@ from ..measurement.task import TASKS, find_task
 from ..record import Record
 from ..settings import Settings
 from .advanced_settings import CHOICES, AdvancedSettings
-from .layers import read_source
+from .layers import Source, read_source
 from .mask_finder import MaskFinder
 from .narrow_form import LabelAligner, let_shrink, pair
 from .preferences import read_preferences
 from .run import Request
+from .stack_form import StackForm
+from .stack_source import StackSource, read_stack_source
 
 _FOLDED, _UNFOLDED = "Advanced ▸", "Advanced ▾"
 QUALITIES = [("Fast", "fast"), ("Balanced", "default"), ("Best", "best"), ("As published", "published"),
@@ -45,8 +47,9 @@ class RestoreForm(Container):
         self._loaded: tuple[Settings, str] | None = None
         self.image = cast("ComboBox", create_widget(  # napari keeps these choices up to date
             name="image", label="Image", annotation=Image,
-            options={"tooltip": "The image to restore: one plane, grey or RGB."},
+            options={"tooltip": "The image to restore, grey or RGB; of more than two dimensions, plane by plane."},
         ))  # fmt: skip
+        self.stack = StackForm(viewer, self.image)
         self.task = ComboBox(
             name="task", label="Task", choices=[(task.label, task.name) for task in TASKS.values()], value="denoise",
             tooltip="What is wrong with the image.",
@@ -57,7 +60,7 @@ class RestoreForm(Container):
             tooltip="A Labels layer painted, or a Shapes layer drawn, over what is missing or broken. Wherever it "
             "lies, it is brought onto the image's pixels.",
         )  # fmt: skip
-        self.mask_finder = MaskFinder(viewer, lambda: self.image.value, self._choose_mask)
+        self.mask_finder = MaskFinder(viewer, lambda: self.image.value, self._choose_mask, self.stack.this_plane)
         self.factor = SpinBox(name="factor", label="Times larger", value=2, min=2, max=16,
                               tooltip="How many times more rows and columns.")  # fmt: skip
         self.missing_label = SpinBox(
@@ -106,22 +109,27 @@ class RestoreForm(Container):
         self.advanced.margins = (0, 0, 0, 0)
         self.advanced_shown = PushButton(name="advanced_shown", text=_FOLDED, tooltip="Every further setting.")
         self.advanced_shown.changed.connect(lambda: self._show_advanced(self.advanced_shown.text == _FOLDED))
+        image_row: Container = Container(name="image_row")
         fields: Container = Container(name="fields")
         quality: Container = Container(name="quality_row")
         outputs: Container = Container(name="outputs", labels=False)
         amounts: Container = Container(name="amounts")
         # filled after their making: magicgui then aligns the labels
-        fields.extend([self.image, self.task, self.factor, self.mask, self.missing_label])
+        image_row.append(self.image)
+        fields.extend([self.task, self.factor, self.mask, self.missing_label])
         quality.append(self.quality)
         pairs = [pair(self.smoothed, self.detail_enhanced), pair(self.residual, self.uncertainty)]
         self._beside_rows, self._amounts = [self.beside, *pairs], amounts  # hidden whole, or they would leave a gap
         outputs.extend([*self._beside_rows, self.original_type, self.keep_known])
         amounts.extend([self.smoothed_lipschitz_bound, self.detail_amount])
-        labelled = [fields, self.mask_finder.fields, quality, amounts]
+        labelled = [image_row, self.stack, fields, self.mask_finder.fields, quality, amounts]
         for container in (self, *labelled, outputs):
             container.margins = (0, 0, 0, 0)
         let_shrink([*(field for container in labelled for field in container), *self.advanced])
-        self.extend([fields, self.mask_finder, quality, outputs, amounts, self.advanced_shown, self.advanced])
+        self.extend([
+            image_row, self.stack, fields, self.mask_finder, quality, outputs, amounts, self.advanced_shown,
+            self.advanced,
+        ])  # fmt: skip
         self.native.layout().addStretch()
         LabelAligner(self.native, [labelled, [self.advanced]])
         for choice in (self.task, self.mask, self.smoothed, self.detail_enhanced):
@@ -195,6 +203,7 @@ class RestoreForm(Container):
     def _show_advanced(self, shown: bool) -> None:
         self.advanced.visible = shown
         self.advanced.explain()
+        self.stack.show_all(shown)
         self.advanced_shown.text = _UNFOLDED if shown else _FOLDED
 
     def settings(self) -> Settings:
@@ -210,21 +219,27 @@ class RestoreForm(Container):
         )
 
     def request(self, region: Callable[[Image], tuple[slice, slice]] | None = None) -> Request:
-        """Return what the form asks for, with a copy of the layers' pixels.
+        """Return what the form asks for, with a copy of the plane's pixels; those of a stack are read in their turn.
 
         Parameters
         ----------
         region : callable, optional
-            Finds the rows and columns of an image that are wanted; all by default.
+            Finds the rows and columns of this plane that are wanted; by default all, of all planes that are wanted.
 
         Raises
         ------
         ValueError, TypeError
             In a sentence for the user.
         """
-        source = read_source(self.image.value, self.mask.value, self.missing_label.value)
-        if region is not None:
-            source = source.cut(region(self.image.value))
+        image, marks = self.image.value, (self.mask.value, self.missing_label.value)
+        of, selection = self.stack.axes(), self.stack.selection() if region is None else None
+        source: Source | StackSource
+        if of is not None and selection is not None:
+            source = read_stack_source(image, of, selection, *marks)
+        else:
+            source = read_source(image, *marks, of=of, at=self.stack.this_plane())
+            if region is not None:
+                source = source.cut(region(image))
         factor = self.factor.value if find_task(self.task.value).needs_factor else None
         return Request(
             source, self.task.value, factor, self.settings(), self.original_type.value,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def write_image_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     pixels = np.asarray(data[0] if meta.get("multiscale") else data)
     record = meta.get("metadata", {}).get(RECORD_KEY)
     text = dict(record or {})
+    names = meta.get("metadata", {}).get("channel_names", ())
     # what TIFF has no place for: a rotation, a shear, an affine, any axis beyond the plane
     text["layer"] = {"name": meta.get("name", "")} | {name: _plain(meta[name]) for name in _PLACES if name in meta}
     colours = "S" if meta.get("rgb") else ""
@@ -51,8 +53,8 @@ def write_image_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         raise ValueError(f"{Path(path).name} cannot hold this image: it has {planes} dimensions.")
     sizes, unit = _pixel_sizes(meta)
     write_tiff(
-        Path(path), pixels, text, axes=_axes(meta.get("axis_labels", ()), planes) + "YX" + colours,
-        pixel_sizes=sizes, unit=unit,
+        Path(path), pixels, text, axes=_axes(meta.get("axis_labels", ()), planes, record) + "YX" + colours,
+        pixel_sizes=sizes, unit=unit, channel_names=names,
     )  # fmt: skip
     return [path]
 
@@ -68,7 +70,8 @@ def save_layer(path: Path, layer: Layer, record: Record) -> Path:
     if path.suffix.lower() not in TIFF_SUFFIXES:
         path = path.with_name(f"{path.name}.ome.tif")
     data, meta, _ = layer.as_layer_data_tuple()
-    meta["metadata"] = {RECORD_KEY: record.as_dict()}  # which the layer itself lacks if it was opened from a file
+    # which the layer itself lacks if it was opened from a file
+    meta["metadata"] = {**layer.metadata, RECORD_KEY: record.as_dict()}
     write_image_layer(str(path), data, meta)
     return path
 
@@ -93,9 +96,11 @@ def is_from_tiff(layer: Layer) -> bool:
     return path is not None and Path(path).suffix.lower() in TIFF_SUFFIXES
 
 
-def _axes(labels: Any, planes: int) -> str:
-    """Return a letter for each axis before the rows: as the layer names it, or else Q, for other."""
+def _axes(labels: Any, planes: int, record: Mapping[str, Any] | None = None) -> str:
+    """Return a letter for each axis before the rows: as its record or the layer names it, or else Q, for other."""
     letters = [str(label)[:1].upper() for label in labels][: planes - 2]
+    of_stack = [letter for letter in ((record or {}).get("stack") or {}).get("axes", "") if letter not in "YXS"]
+    letters = of_stack if len(of_stack) == planes - 2 else letters
     known = [letter if letter in _KNOWN_AXES and letters.count(letter) == 1 else "Q" for letter in letters]
     return "".join(known or ["Q"] * (planes - 2))
 

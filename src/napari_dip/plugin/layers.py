@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,17 @@ import numpy as np
 from napari.layers import Image, Labels, Shapes
 from napari.utils.transforms import Affine
 from napari.viewer import Viewer
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..image_files import read_image, read_quantisation_table
-from .mask_layers import read_mask_layer
+from ..many.axes import Axes
+from .layer_axes import LayerAxes, count_dimensions, find_array, find_layer_axes
+from .mask_layers import find_stack_marks, read_mask_layer
 
 # What a layer over the original takes from it. Contrast, because the result has the same units.
 _KEPT = (
     "scale", "translate", "rotate", "shear", "affine", "units", "axis_labels", "colormap", "gamma", "blending",
-    "contrast_limits", "interpolation2d", "opacity", "rgb",
+    "contrast_limits", "interpolation2d", "opacity", "rgb", "rendering",
 )  # fmt: skip
 RECORD_KEY = "napari-dip"  # of a layer's metadata
 _LARGEST_REGION = 192  # pixels a side of what is in view: enough to judge by, and done in seconds
@@ -50,6 +53,10 @@ class Source:
         The file that the layer was opened from.
     region : tuple or None
         ``((first row, end row), (first column, end column))`` of a part.
+    axes : Axes or None
+        If it is one plane of a stack: the stack's axes, with a length of 1 along those that are stepped through.
+    metadata : dict
+        What else the layer holds: names of channels and the like.
     """
 
     image: NDArray
@@ -60,11 +67,27 @@ class Source:
     layer_name: str
     path: str | None
     region: tuple[tuple[int, int], tuple[int, int]] | None = None
+    axes: Axes | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def colours(self) -> bool:
+        """Whether the image's channels, if it has any, are colours of one light."""
+        return self.axes is None or not self.axes.takes_channels_together
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The pixel type."""
+        return self.image.dtype
+
+    def spread(self, image: NDArray) -> NDArray:
+        """Return an image of this plane as a layer over the original holds it: with all axes of the original."""
+        return image if self.axes is None else self.axes.spread(image)
 
     def cut(self, region: tuple[slice, slice]) -> Source:
         """Return a part of the image and its mask, in its place; the steps of a JPEG no longer fit its blocks."""
-        place = {name: self.appearance[name] for name in _TRANSFORMS}
-        first = Affine(**place)([each.start for each in region])
+        ahead = len(self.appearance["scale"]) - 2
+        first = find_place(self.appearance, [0] * ahead + [each.start for each in region])
         return dataclasses.replace(
             self,
             image=self.image[region],
@@ -76,17 +99,28 @@ class Source:
         )
 
 
-def read_source(image: Image | None, labels: Labels | Shapes | None = None, label: int = 0) -> Source:
-    """Read an Image layer and, if given, a Labels or Shapes layer over its missing pixels.
+def read_source(
+    image: Image | None,
+    labels: Labels | Shapes | None = None,
+    label: int = 0,
+    *,
+    of: LayerAxes | None = None,
+    at: Mapping[str, int] | None = None,
+) -> Source:
+    """Read one plane of an Image layer and, if given, a Labels or Shapes layer over its missing pixels.
 
     Parameters
     ----------
     image : Image
-        One plane, grey or RGB; of a multiscale layer the finest level is read.
+        Grey or RGB; of a multiscale layer the finest level is read.
     labels : Labels or Shapes, optional
-        Anywhere in the same space.
+        Of one plane, anywhere in the same space; or on the pixels of the whole stack.
     label : int
         Of a Labels layer the label that means missing, 0 for all labels.
+    of : LayerAxes, optional
+        The axes of the layer, as ``find_layer_axes`` finds them by default.
+    at : mapping, optional
+        Which plane of a stack: the number along each axis that is stepped through.
 
     Raises
     ------
@@ -95,21 +129,67 @@ def read_source(image: Image | None, labels: Labels | Shapes | None = None, labe
     """
     if image is None:
         raise ValueError("there is no image; open one and choose it under Image.")
-    data = image.data[0] if image.multiscale else image.data
-    planes = data.ndim - (1 if image.rgb else 0)
-    if planes != 2:
-        raise ValueError(
-            f'"{image.name}" has {planes} dimensions; only single planes are restored so far. '
-            "Extract one: right-click the layer and choose Split Stack."
-        )
+    if count_dimensions(image) < 2:
+        raise ValueError(f'"{image.name}" has one dimension; an image has two.')
+    found = of or find_layer_axes(image)
+    axes = found.axes
+    (plane,) = axes.planes(dict.fromkeys(axes.stepped, 0) | dict(at or {}))
+    pixels = np.array(axes.read(find_array(image), plane))
     mask = None
     if labels is not None:
-        mask = read_mask_layer(image, labels, data.shape[:2], label)
-    settings = image.as_layer_data_tuple()[1]
-    appearance = {key: copy.deepcopy(settings[key]) for key in _KEPT if key in settings}
-    pixels = np.array(data)
+        marks = find_stack_marks(image, axes.shape[: image.ndim], labels, label) if axes.stepped else None
+        if marks is None:
+            mask = read_mask_layer(image, labels, pixels.shape[:2], label)
+        else:
+            mask = axes.read_mask(marks, plane)
+            if not mask.any():
+                raise ValueError(f'the mask "{labels.name}" marks nothing at {found.describe(plane)}.')
+    appearance = read_appearance(image)
+    name = image.name
+    table = None
+    if image.ndim == 2:
+        table = _read_quantisation_table(image, pixels)
+    else:
+        _, first = axes.part({letter: slice(number, number + 1) for letter, number in plane.place.items()})
+        appearance["translate"] = find_place(appearance, first[: image.ndim])
+        name = f"{name} ({found.describe(plane)})" if plane.place else name
     path = None if image.source.path is None else str(Path(image.source.path).absolute())
-    return Source(pixels, mask, _read_quantisation_table(image, pixels), image.name, appearance, image.name, path)
+    return Source(
+        pixels, mask, table, name, appearance, image.name, path, axes=axes if image.ndim > 2 else None,
+        metadata=read_metadata(image, found),
+    )  # fmt: skip
+
+
+def read_appearance(image: Image) -> dict[str, Any]:
+    """Return keyword arguments of ``add_image`` that put a layer exactly over another, and draw it alike."""
+    settings = image.as_layer_data_tuple()[1]
+    return {key: copy.deepcopy(settings[key]) for key in _KEPT if key in settings}
+
+
+def read_place_of_planes(image: Image) -> dict[str, Any]:
+    """Return keyword arguments that put a layer of two dimensions exactly over every plane of an image."""
+    settings = image.as_layer_data_tuple()[1]
+    names = (*_TRANSFORMS, "affine", "units", "axis_labels")
+    if image.ndim == 2:
+        return {name: settings[name] for name in names if name in settings}
+    ahead = np.zeros(image.ndim - 2)
+    first, down, right = (
+        np.array(image.data_to_world([*ahead, *pixel]))[-2:] for pixel in ((0, 0), (1, 0), (0, 1))
+    )  # fmt: skip
+    affine = np.eye(3)
+    affine[:2] = np.column_stack([down - first, right - first, first])
+    return {"affine": affine} | {name: settings[name][-2:] for name in ("units", "axis_labels") if name in settings}
+
+
+def read_metadata(image: Image, of: LayerAxes) -> dict[str, Any]:
+    """Return what a layer's metadata hold beside our own, and its file's names of channels: a result keeps them."""
+    names = {"channel_names": list(of.channel_names)} if of.channel_names else {}
+    return names | {key: value for key, value in image.metadata.items() if key != RECORD_KEY}
+
+
+def find_place(appearance: Mapping[str, Any], first: ArrayLike) -> NDArray[np.float64]:
+    """Return the translation of a layer whose first pixel lies at these coordinates of a layer that looks like this."""
+    return np.asarray(Affine(**{name: appearance[name] for name in _TRANSFORMS})(first))
 
 
 def find_region(image: Image, active: object = None) -> tuple[slice, slice]:
@@ -118,7 +198,7 @@ def find_region(image: Image, active: object = None) -> tuple[slice, slice]:
     Parameters
     ----------
     image : Image
-        One plane, shown by a viewer.
+        Shown by a viewer.
     active : layer, optional
         A Shapes layer here means the bounding box of its last shape; else it is what is in view, its middle of at most
         192 pixels a side.
@@ -128,16 +208,19 @@ def find_region(image: Image, active: object = None) -> tuple[slice, slice]:
     ValueError
         If less than 16 x 16 pixels of the image lie there.
     """
-    sides = (image.data[0] if image.multiscale else image.data).shape[:2]
+    axes = find_layer_axes(image).axes
+    sides = axes.size("Y"), axes.size("X")
     drawn = isinstance(active, Shapes) and len(active.data) > 0
     if drawn:
         assert isinstance(active, Shapes)
-        corners = np.array([image.world_to_data(active.data_to_world(vertex)) for vertex in active.data[-1]])[:, -2:]
+        ahead = np.zeros(max(0, image.ndim - active.ndim))  # of axes that the shape does not have
+        drawn_in_world = (np.array([*ahead, *active.data_to_world(vertex)]) for vertex in active.data[-1])
+        corners = np.array([image.world_to_data(vertex[-image.ndim :]) for vertex in drawn_in_world])[:, -2:]
         first, last = np.rint(corners.min(axis=0)).astype(int), np.rint(corners.max(axis=0)).astype(int)
     else:
-        first, last = (np.asarray(corner, dtype=int)[:2] for corner in image.corner_pixels)
+        first, last = (np.asarray(corner, dtype=int)[-2:] for corner in image.corner_pixels)
         if image.multiscale:  # counted in pixels of the level that is drawn
-            shrunk = np.asarray(image.downsample_factors)[image.data_level][:2]
+            shrunk = np.asarray(image.downsample_factors)[image.data_level][: image.ndim][-2:]
             first, last = (np.rint(corner * shrunk).astype(int) for corner in (first, last))
     region = []
     for low, high, side in zip(first, last, sides, strict=True):
@@ -174,7 +257,7 @@ def add_over(
     viewer : Viewer
     source : Source
     data : ndarray
-        The shape of ``source.image``, or a whole factor more rows and columns: its pixels are then that much smaller.
+        As ``source.spread`` returns it, or a whole factor more rows and columns: its pixels are then that much smaller.
     suffix : str
         Follows the source's name.
     metadata : dict
@@ -182,18 +265,46 @@ def add_over(
     own_contrast : bool
         Whether the layer's intensities are of another kind than the source's and choose their own contrast.
     """
-    appearance = source.appearance | _finer_geometry(source, data.shape[0] // source.image.shape[0])
+    factor = data.shape[-3 if source.appearance.get("rgb") else -2] // source.image.shape[0]
+    return add_looking_like(
+        viewer, source.appearance, factor, data, f"{source.name} {suffix}", metadata, own_contrast=own_contrast
+    )
+
+
+def add_looking_like(
+    viewer: Viewer,
+    appearance: Mapping[str, Any],
+    factor: int,
+    data: NDArray,
+    name: str,
+    metadata: dict[str, Any],
+    *,
+    own_contrast: bool = False,
+) -> Image:
+    """Add an image layer with the place and the look of another, whose pixels are ``factor`` times as large."""
+    appearance = {**appearance, **lay_over(appearance, factor)}
     if own_contrast:
         appearance = {key: value for key, value in appearance.items() if key not in ("contrast_limits", "gamma")}
-    layer = viewer.add_image(data, name=f"{source.name} {suffix}", metadata=metadata, **appearance)
+    layer = viewer.add_image(data, name=name, metadata=metadata, **appearance)
     return layer if isinstance(layer, Image) else layer[0]
 
 
-def _finer_geometry(source: Source, factor: int) -> dict[str, Any]:
-    """Return scale and translate of a layer over the source with ``factor`` times its rows and columns."""
-    if factor == 1:
-        return {}
-    place = {name: source.appearance[name] for name in _TRANSFORMS}
+def lay_over(appearance: Mapping[str, Any], factor: int = 1, first: Sequence[float] = ()) -> dict[str, Any]:
+    """Return scale and translation of a layer over another, with ``factor`` times its rows and columns.
+
+    Parameters
+    ----------
+    appearance : mapping
+        Of the other layer.
+    factor : int
+    first : sequence of float, optional
+        The pixel of the other layer at which it begins; by default the first.
+    """
+    scale = np.array(appearance["scale"], dtype=float)
+    corner = np.array(first, dtype=float) if len(first) else np.zeros(len(scale))
+    if factor == 1 and not corner.any():
+        return {"scale": appearance["scale"], "translate": appearance["translate"]}
+    scale[-2:] /= factor
     # napari counts from pixel centres: the first small pixel lies half a pixel, less half a small one, before the first
-    first = Affine(**place)([0.5 / factor - 0.5] * len(place["scale"]))
-    return {"scale": np.asarray(place["scale"]) / factor, "translate": first}
+    corner[-2:] += 0.5 / factor - 0.5
+    return {"scale": scale, "translate": find_place(appearance, corner)}

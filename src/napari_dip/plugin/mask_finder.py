@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from ..measurement.pixel_defects import (
     find_saturated,
     find_zero,
 )
-from .layers import read_source
+from .layers import read_place_of_planes, read_source
 from .narrow_form import LabelAligner, let_shrink, wrap
 
 _FOLDED, _UNFOLDED = "Find missing pixels ▸", "Find missing pixels ▾"
@@ -62,11 +62,20 @@ class MaskFinder(Container):
         Returns the Image layer that is chosen, or None.
     on_found : callable
         Called with the Labels layer that was made or added to.
+    at : callable
+        Returns which plane of a stack is looked at. What is found there is marked for all its planes: a camera's
+        defects are the same in each.
     """
 
-    def __init__(self, viewer: Viewer, image: Callable[[], Image | None], on_found: Callable[[Labels], None]) -> None:
+    def __init__(
+        self,
+        viewer: Viewer,
+        image: Callable[[], Image | None],
+        on_found: Callable[[Labels], None],
+        at: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
         super().__init__(name="mask_finder", labels=False)
-        self._viewer, self._image, self._on_found = viewer, image, on_found
+        self._viewer, self._image, self._on_found, self._at = viewer, image, on_found, at
         self._found: Labels | None = None
         self._source: Image | None = None
         self.fold_button = PushButton(
@@ -110,7 +119,7 @@ class MaskFinder(Container):
         """Mark what is looked for, and say how much that is."""
         kind, image = KINDS[self.kind.value], self._image()
         try:
-            pixels = read_source(image).image
+            pixels = read_source(image, at=self._at()).image
             arguments = (self.threshold.value,) if kind.needs_threshold else ()
             missing = kind.find(pixels, *arguments)
         except (ValueError, TypeError) as error:
@@ -179,13 +188,8 @@ def mark_over(viewer: Viewer, image: Image, missing: NDArray[np.bool_], mark: in
         ``(h, w)`` bool.
     mark : int
     """
-    settings = image.as_layer_data_tuple()[1]
-    places = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
     layer = viewer.add_labels(
-        missing.astype(np.uint8) * mark,
-        name=f"{image.name} missing",
-        opacity=0.6,
-        **{name: settings[name] for name in places if name in settings},
+        missing.astype(np.uint8) * mark, name=f"{image.name} missing", opacity=0.6, **read_place_of_planes(image)
     )
     layer.selected_label = mark
     return layer

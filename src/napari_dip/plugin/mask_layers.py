@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pint
 from napari.layers import Image, Labels, Shapes
@@ -18,9 +20,9 @@ def read_mask_layer(image: Image, layer: Labels | Shapes, shape: tuple[int, int]
     Parameters
     ----------
     image : Image
-        One plane.
+        Of a stack, the mask is that of any plane.
     layer : Labels or Shapes
-        Anywhere in the same space: its own scale, translation, rotation, shear, affine and units count.
+        Of one plane, anywhere in the same space: its own scale, translation, rotation, shear, affine and units count.
     shape : (int, int)
         Rows and columns of the image.
     label : int
@@ -40,7 +42,10 @@ def read_mask_layer(image: Image, layer: Labels | Shapes, shape: tuple[int, int]
         return mask
     data = np.asarray(layer.data[0] if layer.multiscale else layer.data)
     if data.ndim != 2:
-        raise ValueError(f'the mask "{layer.name}" has {data.ndim} dimensions; choose one of a single plane.')
+        raise ValueError(
+            f'the mask "{layer.name}" has {data.ndim} dimensions; choose one of a single plane, or one that lies '
+            "on the pixels of the stack."
+        )
     marks = data == label if label else data > 0
     if not marks.any():
         which = f"label {label}" if label else "any label"
@@ -57,6 +62,55 @@ def read_mask_layer(image: Image, layer: Labels | Shapes, shape: tuple[int, int]
     return mask
 
 
+class StackMarks:
+    """The marks of a Labels layer that lies on the pixels of a stack, read where it is indexed.
+
+    Parameters
+    ----------
+    data : array
+    label : int
+        That means missing, 0 for all labels.
+    """
+
+    def __init__(self, data: Any, label: int) -> None:
+        self.shape = tuple(data.shape)
+        self._data, self._label = data, label
+
+    def __getitem__(self, index: Any) -> NDArray[np.bool_]:
+        part = np.asarray(self._data[index])
+        return part == self._label if self._label else part > 0
+
+
+def find_stack_marks(image: Image, shape: tuple[int, ...], layer: Labels | Shapes, label: int = 0) -> StackMarks | None:
+    """Return the marks of a Labels layer for each plane of a stack; None if the layer is of one plane for all.
+
+    Parameters
+    ----------
+    image : Image
+    shape : tuple of int
+        Of the stack, without colours.
+    layer, label
+        As ``read_mask_layer`` takes them.
+
+    Raises
+    ------
+    ValueError
+        If it has as many dimensions as the stack, and lies elsewhere.
+    """
+    if isinstance(layer, Shapes) or layer.ndim == 2:
+        return None
+    data = layer.data[0] if layer.multiscale else layer.data
+    corners = np.zeros(len(shape)), np.array(shape) - 1.0
+    if tuple(data.shape) != shape or not all(
+        np.allclose(layer.world_to_data(image.data_to_world(corner)), corner, atol=0.01) for corner in corners
+    ):
+        raise ValueError(
+            f'the mask "{layer.name}" does not lie on the pixels of the stack; paint in a new Labels layer, or '
+            "choose one of a single plane."
+        )
+    return StackMarks(data, label)
+
+
 def map_pixels(image: Image, layer: Labels | Shapes, shape: tuple[int, int]) -> NDArray[np.float64]:
     """Return the matrix, ``(2, 3)``, that takes a pixel (row, column, 1) of the image to the layer's coordinates.
 
@@ -66,7 +120,7 @@ def map_pixels(image: Image, layer: Labels | Shapes, shape: tuple[int, int]) -> 
         If the layers' units cannot be converted.
     """
     try:
-        factors = [_conversion(one, other) for one, other in zip(image.units, layer.units[-2:], strict=True)]
+        factors = [_conversion(one, other) for one, other in zip(image.units[-2:], layer.units[-2:], strict=True)]
     except pint.DimensionalityError as error:
         raise ValueError(
             f'the mask "{layer.name}" is in {_say_units(layer)}, the image in {_say_units(image)}: one cannot be '
@@ -75,10 +129,10 @@ def map_pixels(image: Image, layer: Labels | Shapes, shape: tuple[int, int]) -> 
     height, width = (max(2, side) for side in shape)
     # far corners, so that a large translation costs no accuracy
     corners = np.array([(0, 0), (height - 1, 0), (0, width - 1)], dtype=float)
-    before = np.zeros(layer.ndim - 2)  # of further axes the first place: shapes may be drawn beside a stack
-    places = np.array(
-        [layer.world_to_data([*before, *(np.array(image.data_to_world(corner)) * factors)])[-2:] for corner in corners]
-    )
+    # of further axes the first place: images, and shapes drawn beside them, may be stacks
+    of_stack, before = np.zeros(image.ndim - 2), np.zeros(layer.ndim - 2)
+    in_world = [np.array(image.data_to_world([*of_stack, *corner]))[-2:] for corner in corners]
+    places = np.array([layer.world_to_data([*before, *(corner * factors)])[-2:] for corner in in_world])
     first = places[0]
     rows, columns = (places[1] - first) / (height - 1), (places[2] - first) / (width - 1)
     return np.column_stack([rows, columns, first])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..measurement.task import find_task
 from ..pixel_type import as_dtype
 from .layers import RECORD_KEY, Source
+from .stack_source import StackSource
 
 if TYPE_CHECKING:
     from ..outcome import Restoration
@@ -42,13 +43,13 @@ class Made:
     clipped: int
 
 
-def list_outputs(result: Restoration, source: Source, original_type: bool) -> list[Made]:
+def list_outputs(result: Restoration, source: Source | StackSource, original_type: bool) -> list[Made]:
     """Return what is to become layers, the one that matters most last.
 
     Parameters
     ----------
     result : Restoration
-    source : Source
+    source : Source or StackSource
         What was restored.
     original_type : bool
         Whether images are rounded and clipped to the pixel type of the source.
@@ -66,11 +67,12 @@ def list_outputs(result: Restoration, source: Source, original_type: bool) -> li
         if image is None:
             continue
         signed = name in _SIGNED
-        data, clipped = as_dtype(image, source.image.dtype if original_type and not signed else np.float32)
+        data, clipped = as_dtype(image, source.dtype if original_type and not signed else np.float32)
         record = result.record.of_output(
             name, data, clipped, path=source.path, layer=source.layer_name, region=source.region
         )
-        made.append(Made(name.replace("_", "-"), data, {RECORD_KEY: record.as_dict()}, signed, clipped))
+        metadata = {**source.metadata, RECORD_KEY: record.as_dict()}
+        made.append(Made(name.replace("_", "-"), source.spread(data), metadata, signed, clipped))
     return made
 
 

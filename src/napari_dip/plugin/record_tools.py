@@ -13,7 +13,9 @@ from napari.viewer import Viewer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from ..image_files import read_image
-from ..record import Record, digest_image
+from ..many.axes import find_axes
+from ..many.stack_files import open_stack
+from ..record import Record, StackRecord, digest_image
 from .layer_writer import find_layer_record, is_from_tiff, save_layer
 from .layers import RECORD_KEY
 
@@ -149,10 +151,29 @@ def with_checked_path(record: Record) -> Record:
     if given is None or given.path is None:
         return record
     try:
-        image = read_image(Path(given.path))
-        if given.region is not None:
-            image = image[tuple(slice(*each) for each in given.region)]
-        same = digest_image(image) == given.digest
+        if record.stack is not None:
+            same = _holds_planes(Path(given.path), record.stack)
+        else:
+            image = read_image(Path(given.path))
+            if given.region is not None:
+                image = image[tuple(slice(*each) for each in given.region)]
+            same = digest_image(image) == given.digest
     except ValueError:
         same = False
     return record if same else dataclasses.replace(record, given=dataclasses.replace(given, path=None))
+
+
+def _holds_planes(path: Path, stack: StackRecord) -> bool:
+    """Return whether a file holds a stack of that shape and, in it, the first and the last plane that were restored.
+
+    The script itself looks at all of them.
+    """
+    array = open_stack(path).array
+    if tuple(array.shape) != stack.shape:
+        return False
+    axes = find_axes(stack.shape, stack.axes, stack.channels)
+    for told in (stack.planes[0], stack.planes[-1]):
+        (plane,) = axes.planes(told.place)
+        if told.digest is not None and digest_image(axes.read(array, plane)) != told.digest:
+            return False
+    return True

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from magicgui.widgets import Container, Label, ProgressBar, PushButton
-from napari.layers import Image, Layer
+from napari.layers import Layer
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
-from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 from ..pace import say_duration, say_time_left
 from ..settings import Settings
 from .form import RestoreForm
-from .layers import Source, add_over, find_region
+from .layers import Source, find_region
 from .narrow_form import ScrollingForm, pair, wrap
-from .outputs import list_outputs, say_pixel_type
+from .outputs import say_pixel_type
+from .preview_layer import PreviewLayer, add_result
 from .record_tools import RecordTools
-from .run import OutOfMemory, Request, Run
+from .run import OutOfMemory, Request, Run, restore_in_worker
 from .scrubber import keep_moments
 from .smaller_way_button import SmallerWayButton
+from .stack_run import PlaneReport, StackReport, restore_stack_in_worker
+from .stack_source import StackSource
+from .stack_view import StackView
 from .worker import Job
 
 if TYPE_CHECKING:
+    from ..many.axes import Plane
     from ..outcome import Progress, Restoration
     from .band_plot import BandPlot
 
@@ -48,7 +52,10 @@ class RestoreWidget(Container):
         self._viewer = napari_viewer
         self._run: Run | None = None
         self._closed = self._loading = False
-        self._preview: Image | None = None
+        self._preview = PreviewLayer(napari_viewer)
+        self._stack_view = StackView(napari_viewer, self._preview)
+        self._plane: Plane | None = None  # of a stack, the one whose curves are drawn
+        self._concluded: Plane | None = None  # and the last one that has ended: later reports of it come too late
         self._selected: Layer | None = None  # before the run
         self.band_plot: BandPlot | None = None
         self.form = RestoreForm(napari_viewer)
@@ -143,19 +150,24 @@ class RestoreWidget(Container):
         except (ValueError, TypeError) as error:
             self._say_problem(str(error))
             return
-        self._preview, self._selected = None, self._viewer.layers.selection.active
+        self._preview.begin()
+        self._plane = self._concluded = None
+        self._selected = self._viewer.layers.selection.active
         self.smaller_way_button.withdraw()
         self._show_running(True)
         self.device_line.value = self.device_line.value.partition(":")[0]  # the tooltip has the reason still
         self.status.value = "starting …"
         self._open_plot().start(request.settings.bands)
         self.progress.max, self.progress.value = request.settings.step_limit, 0
+        stack = isinstance(request.source, StackSource)
         self._run = Run(
             request,
-            on_progress=self._on_progress,
-            on_result=self._on_result,
+            on_progress=self._on_stack_report if stack else self._on_progress,
+            on_result=self._on_stack_end if stack else self._on_result,
             on_error=self._on_error,
             on_finished=self._on_finished,
+            work=restore_stack_in_worker if stack else restore_in_worker,
+            arguments=(self._stack_view.begin(request),) if stack else (),
         )
         self._run.start()
 
@@ -179,13 +191,16 @@ class RestoreWidget(Container):
     def _on_progress(self, progress: Progress) -> None:
         if self._closed or self._run is None:
             return
-        self._show_preview(self._run.request.source, progress.estimate)
+        source = self._run.request.source
+        assert isinstance(source, Source)
+        factor = progress.estimate.shape[0] // source.image.shape[0]
+        self._preview.show(source.name, source.appearance, source.spread(progress.estimate), factor)
         QTimer.singleShot(_MS_AFTER_PREVIEW, lambda: self._show_figures(progress))
 
     def _show_figures(self, progress: Progress) -> None:
         if self._closed or self._run is None:
             return
-        if progress.stage == ("restoring" if self._run.task.removes_noise else "smoothing"):
+        if progress.stage == self._run.main_stage:
             self._open_plot().add(progress.report)
         self.progress.max, self.progress.value = progress.step_limit, progress.step
         if not self._run.stopping:
@@ -193,27 +208,48 @@ class RestoreWidget(Container):
             left = "paused" if self._run.paused else say_time_left(progress.seconds_left)
             self.status.value = ", ".join(filter(None, (done, f"{say_duration(self._run.seconds)} so far", left)))
 
-    def _show_preview(self, source: Source, estimate: NDArray) -> None:
-        if self._preview is None:
-            self._preview = add_over(self._viewer, source, estimate, "preview", {})
-        elif self._preview in self._viewer.layers:  # the user may have removed it
-            self._preview.data = estimate
+    def _on_stack_report(self, report: StackReport) -> None:
+        if self._closed or self._run is None:
+            return
+        self._stack_view.show(report)
+        if not isinstance(report, PlaneReport):
+            return
+        if report.result is None:
+            QTimer.singleShot(_MS_AFTER_PREVIEW, lambda: self._show_stack_figures(report))
+        else:
+            self.record_tools.refresh()
+            self._show_stack_figures(report)
+            self._concluded = report.plane
+
+    def _show_stack_figures(self, report: PlaneReport) -> None:
+        if self._closed or self._run is None or report.plane == self._concluded:
+            return
+        plot, progress = self._open_plot(), report.progress
+        if report.plane != self._plane:
+            self._plane = report.plane
+            plot.start(self._run.request.settings.bands)
+        if report.result is not None:
+            plot.show_result(report.result, self._run.request)
+            plot.caption.setText(f"{self._stack_view.name_plane(report)}: {plot.caption.text()}")
+        elif progress.stage == self._run.main_stage:
+            plot.add(progress.report)
+        done = 1.0 if report.result is not None else progress.step / progress.step_limit
+        self.progress.max, self.progress.value = 100 * report.count, round(100 * (report.number - 1 + done))
+        if not self._run.stopping:
+            self.status.value = self._stack_view.describe(report, self._run.seconds, self._run.paused)
+
+    def _on_stack_end(self, nothing: None) -> None:
+        if not self._closed and self._run is not None:
+            sentence = self._stack_view.conclude(self._run.seconds)
+            (self._say_problem if self._stack_view.failures else self._say)(sentence)
+            self.record_tools.refresh()
 
     def _on_result(self, result: Restoration) -> None:
         if self._closed or self._run is None:
             return
         source = self._run.request.source
-        made = list_outputs(result, source, self._run.request.original_type)
-        images = [each for each in made if not each.own_contrast]
-        selected = self._viewer.layers.selection.active
-        for each in [each for each in made if each.own_contrast] + images[:-1]:
-            add_over(self._viewer, source, each.data, each.suffix, each.metadata, own_contrast=each.own_contrast)
-        if selected is not None:  # napari selects each layer that is added
-            self._viewer.layers.selection.active = selected
-        if images:
-            self._keep_preview(source, images[-1].suffix, images[-1].data, images[-1].metadata)
-        else:
-            self._remove_preview()
+        assert isinstance(source, Source)
+        images = add_result(self._viewer, self._preview, source, result, self._run.request.original_type)
         self.record_tools.refresh()
         self._open_plot().show_result(result, self._run.request)
         self.status.value = (
@@ -226,36 +262,20 @@ class RestoreWidget(Container):
     def _on_error(self, error: Exception) -> None:
         if self._closed:
             return
-        self._remove_preview()
+        self._preview.remove()
         if self._selected in self._viewer.layers:
             self._viewer.layers.selection.active = self._selected
         sentence = str(error) or type(error).__name__
         if isinstance(error, OutOfMemory) and self._run is not None:
             sentence = f"{sentence} {self.smaller_way_button.offer(self._run.request)}"
+        if self._run is not None and isinstance(self._run.request.source, StackSource):
+            sentence = f"{sentence} {self._stack_view.fail()}".strip()
         self._say_problem(sentence)
 
     def _on_finished(self) -> None:
         self._run = None
         if not self._closed:
             self._show_running(False)
-
-    def _keep_preview(self, source: Source, suffix: str, data: NDArray, metadata: dict[str, Any]) -> None:
-        """Make the preview the result, on top of all others: a layer less to add, and another to remove."""
-        layers, preview = self._viewer.layers, self._preview
-        if preview is None or preview not in layers:
-            add_over(self._viewer, source, data, suffix, metadata)
-            return
-        preview.data, preview.metadata = data, metadata
-        preview.name = f"{source.name} {suffix}"  # napari numbers it if there is one
-        if layers[-1] is not preview:
-            layers.move(layers.index(preview), len(layers))
-            layers.selection.active = preview  # not what was added below it
-        self._preview = None
-
-    def _remove_preview(self) -> None:
-        if self._preview is not None and self._preview in self._viewer.layers:
-            self._viewer.layers.remove(self._preview)
-        self._preview = None
 
     def _say(self, sentence: str) -> None:
         self.status.value = sentence
@@ -298,7 +318,8 @@ class RestoreWidget(Container):
             self.record_tools.forget_viewer()
             if self.band_plot is not None:
                 self.band_plot.forget_viewer()
-            self._remove_preview()
+            self.form.stack.forget_viewer()
+            self._preview.remove()
             QTimer.singleShot(0, self._remove_plot)  # not amid the closing of another dock, or of the window
 
     def _remove_plot(self) -> None:

@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QThreadPool
 
@@ -17,6 +17,7 @@ from ..measurement.task import Task, find_task
 from ..pace import Pace
 from ..settings import Settings
 from .layers import Source
+from .stack_source import StackSource
 from .worker import Job
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Request:
 
     Attributes
     ----------
-    source : Source
+    source : Source or StackSource
     task : str
     factor : int or None
         Of super-resolution.
@@ -64,7 +65,7 @@ class Request:
         At most so many.
     """
 
-    source: Source
+    source: Source | StackSource
     task: str
     factor: int | None
     settings: Settings
@@ -80,23 +81,28 @@ class Run:
     request : Request
     on_progress, on_result, on_error, on_finished : callable
         For each preview; for the result; for the exception that ended it; at the end, whatever it was.
+    work : generator function
+        What the worker runs, given the request, the events that stop it and let it go on, and ``arguments``.
+    arguments : tuple
     """
 
     def __init__(
         self,
         request: Request,
         *,
-        on_progress: Callable[[Progress], None],
-        on_result: Callable[[Restoration], None],
+        on_progress: Callable[[Any], None],
+        on_result: Callable[[Any], None],
         on_error: Callable[[Exception], None],
         on_finished: Callable[[], None],
+        work: Callable[..., Generator[Any, None, Any]],
+        arguments: tuple[Any, ...] = (),
     ) -> None:
         self.request = request
         self._stop, self._may_go_on = threading.Event(), threading.Event()
         self._may_go_on.set()
         self._started = time.perf_counter()
         self._job = Job(
-            restore_in_worker, request, self._stop, self._may_go_on,
+            work, request, self._stop, self._may_go_on, *arguments,
             on_progress=on_progress, on_result=on_result, on_error=on_error, on_finished=on_finished,
         )  # fmt: skip
 
@@ -109,6 +115,11 @@ class Run:
     def task(self) -> Task:
         """What is being done."""
         return find_task(self.request.task)
+
+    @property
+    def main_stage(self) -> str:
+        """The stage whose curves tell about the result."""
+        return "restoring" if self.task.removes_noise else "smoothing"
 
     @property
     def seconds(self) -> float:
@@ -148,29 +159,44 @@ def restore_in_worker(
     request: Request, stop: threading.Event, may_go_on: threading.Event
 ) -> Generator[Progress, None, Restoration]:
     """Run the engine in napari's worker: previews by the clock, errors that the worker does not swallow."""
-    from ..device import NotEnoughMemory, return_memory
+    result = yield from explain_errors(_restore, request, stop, may_go_on)
+    if result is None:
+        raise RestorationFailed("the run ended without a result.")
+    return result
+
+
+def _restore(
+    request: Request, stop: threading.Event, may_go_on: threading.Event
+) -> Generator[Progress, None, Restoration | None]:
     from ..restoration import restore_steps
 
+    source = request.source
+    assert isinstance(source, Source)
+    table = source.quantisation_table if find_task(request.task).knows_quantisation else None
+    pace = Pace(1 / request.previews_per_second)  # no more: napari would queue them up
+    steps = restore_steps(
+        source.image, source.mask, request.task, request.factor, request.settings, quantisation_table=table,
+        colours=source.colours, stop_requested=stop.is_set,
+        report_wanted=lambda: pace.is_due() or not may_go_on.is_set(), quick_estimates=True,
+    )  # fmt: skip
+    for progress in steps:
+        pace.made()
+        if progress.result is not None:
+            return progress.result
+        yield progress
+        may_go_on.wait()
+    return None
+
+
+def explain_errors(work: Callable[..., Generator[Any, None, Any]], *arguments: Any) -> Generator[Any, None, Any]:
+    """Do what a worker does, and raise what torch could not do as an error that napari's worker does not swallow."""
+    from ..device import NotEnoughMemory, return_memory
+
     try:
-        source = request.source
-        table = source.quantisation_table if find_task(request.task).knows_quantisation else None
-        pace = Pace(1 / request.previews_per_second)  # no more: napari would queue them up
-        steps = restore_steps(
-            source.image, source.mask, request.task, request.factor, request.settings, quantisation_table=table,
-            stop_requested=stop.is_set, report_wanted=lambda: pace.is_due() or not may_go_on.is_set(),
-            quick_estimates=True,
-        )  # fmt: skip
-        for progress in steps:
-            pace.made()
-            if progress.result is not None:
-                return progress.result
-            yield progress
-            may_go_on.wait()
+        return (yield from work(*arguments))
     except (RuntimeError, MemoryError, NotEnoughMemory) as error:  # torch's own, out of memory included
         failure = explain_failure(error)
         return_memory(error)
-    else:
-        failure = RestorationFailed("the run ended without a result.")
     raise failure  # beyond the except clause: chained to it, the error would keep the run's frames
 
 

@@ -11,10 +11,11 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QWidget
 
-from .layers import add_over
+from .layers import Source, add_over
 from .outputs import list_outputs
 from .preferences import read_preferences
 from .run import Request, explain_failure
+from .stack_source import StackSource
 from .worker import Job
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _MOST_BYTES = 256e6  # of all moments together
 
 def keep_moments(request: Request) -> Request:
     """Return the request with as many moments kept as are worth a slider, fewer of a large image."""
+    if isinstance(request.source, StackSource):
+        return request  # of every plane they would be too many
     size = 4 * request.source.image.size * (request.factor or 1) ** 2
     most = min(read_preferences().snapshots, max(1, int(_MOST_BYTES // size)))
     return dataclasses.replace(request, settings=dataclasses.replace(request.settings, snapshots=most))
@@ -122,12 +125,11 @@ class Scrubber(QWidget):
 
     def _add_others(self, shown: Restoration, request: Request, layer: Image) -> None:
         """Add below the layer of a moment what else was asked for and can be read off it: the residual."""
-        layers = self._viewer.layers
-        others = list_outputs(shown, request.source, request.original_type)[:-1]
+        layers, source = self._viewer.layers, request.source
+        assert isinstance(source, Source)
+        others = list_outputs(shown, source, request.original_type)[:-1]
         for made in others:
-            add_over(
-                self._viewer, request.source, made.data, made.suffix, made.metadata, own_contrast=made.own_contrast
-            )
+            add_over(self._viewer, source, made.data, made.suffix, made.metadata, own_contrast=made.own_contrast)
         if others:
             layers.move(layers.index(layer), len(layers))
             layers.selection.active = layer
@@ -196,6 +198,7 @@ class Scrubber(QWidget):
     def _show(self, restoration: Restoration) -> None:
         assert self._request is not None
         source = self._request.source
+        assert isinstance(source, Source)
         made = list_outputs(restoration, source, self._request.original_type)[-1]
         if self._layer is None:
             self._layer = add_over(self._viewer, source, made.data, "moment", made.metadata)

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from magicgui.widgets import PushButton
 
 from ..smaller_way import find_smaller_way
+from .layers import Source
 from .run import Request
+
+_LEFT = {True: "The layers are as they were.", False: "The planes that are done are kept."}
 
 
 class SmallerWayButton(PushButton):
@@ -28,16 +31,18 @@ class SmallerWayButton(PushButton):
 
     def offer(self, failed: Request) -> str:
         """Offer what is smaller than the request that failed, and return what to say of it."""
-        rows, columns = failed.source.image.shape[:2]
+        source = failed.source
+        rows, columns = (source.image.shape if isinstance(source, Source) else source.axes.plane_shape)[:2]
         way = find_smaller_way(failed.settings, failed.task, (rows, columns))
-        if way is None:
+        if way is None or (way.region is not None and not isinstance(source, Source)):
             return "There is no smaller way: close other programs, or restore a smaller image."
-        source = failed.source if way.region is None else failed.source.cut(way.region)
+        if way.region is not None and isinstance(source, Source):
+            source = source.cut(way.region)
         self._request = dataclasses.replace(failed, source=source, settings=way.settings)
         self.text = f"Try {way.words.partition(',')[0]}"
         self.tooltip = f"The same image and task, with {way.words}."
         self.visible = True
-        return f"The layers are as they were. The next smaller way: {way.words}."
+        return f"{_LEFT[isinstance(source, Source)]} The next smaller way: {way.words}."
 
     def withdraw(self) -> None:
         """Forget the request; the button goes."""

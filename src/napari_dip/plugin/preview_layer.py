@@ -1,0 +1,114 @@
+"""The layer that shows how far a run is; in the end it becomes the result, or goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image
+from napari.viewer import Viewer
+from numpy.typing import NDArray
+
+from .layers import Source, add_looking_like, add_over, lay_over
+from .outputs import Made, list_outputs
+
+if TYPE_CHECKING:
+    from ..outcome import Restoration
+
+
+class PreviewLayer:
+    """At most one layer "NAME preview"; the user may remove it.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._layer: Image | None = None
+        self._removed = False  # by the user: it stays so
+
+    def begin(self) -> None:
+        """Be ready for another run."""
+        self._layer, self._removed = None, False
+
+    def show(
+        self, name: str, appearance: Mapping[str, Any], data: NDArray, factor: int = 1, first: Sequence[float] = ()
+    ) -> None:
+        """Show an estimate.
+
+        Parameters
+        ----------
+        name : str
+            Of the layer that is restored.
+        appearance : mapping
+            Of a layer exactly over it.
+        data : ndarray
+        factor : int
+            How many times more rows and columns.
+        first : sequence of float, optional
+            Where in that layer it begins; by default with its first pixel.
+        """
+        if self._layer is None and not self._removed:
+            place = lay_over(appearance, 1, first)
+            self._layer = add_looking_like(self._viewer, {**appearance, **place}, factor, data, f"{name} preview", {})
+        elif self._layer is not None and self._layer in self._viewer.layers:
+            self._layer.data = data
+            translate = lay_over(appearance, factor, first)["translate"]
+            if not np.array_equal(self._layer.translate, translate):
+                self._layer.translate = translate
+        else:
+            self._removed = True
+
+    def raise_to_top(self) -> None:
+        """Put it above all others; what is selected stays so."""
+        layers, layer = self._viewer.layers, self._layer
+        if layer is not None and layer in layers and layers[-1] is not layer:
+            selected = layers.selection.active
+            layers.move(layers.index(layer), len(layers))
+            layers.selection.active = selected
+
+    def keep(self, name: str, data: NDArray, metadata: dict[str, Any]) -> Image | None:
+        """Make it the result, on top of all others: a layer less to add, and another to remove.
+
+        Returns the layer; None if there is none.
+        """
+        layers, layer = self._viewer.layers, self._layer
+        if layer is None or layer not in layers:
+            return None
+        layer.data, layer.metadata = data, metadata
+        layer.name = name  # napari numbers it if there is one
+        if layers[-1] is not layer:
+            layers.move(layers.index(layer), len(layers))
+            layers.selection.active = layer  # not what was added below it
+        self._layer = None
+        return layer
+
+    def remove(self) -> None:
+        """Take it away."""
+        if self._layer is not None and self._layer in self._viewer.layers:
+            self._viewer.layers.remove(self._layer)
+        self._layer = None
+
+
+def add_result(
+    viewer: Viewer, preview: PreviewLayer, source: Source, result: Restoration, original_type: bool
+) -> list[Made]:
+    """Make a result layers, of which the preview becomes the one that matters most; what was selected stays so.
+
+    Returns the images among them: residual and uncertainty are none.
+    """
+    made = list_outputs(result, source, original_type)
+    images = [each for each in made if not each.own_contrast]
+    selected = viewer.layers.selection.active
+    for each in [each for each in made if each.own_contrast] + images[:-1]:
+        add_over(viewer, source, each.data, each.suffix, each.metadata, own_contrast=each.own_contrast)
+    if selected is not None:  # napari selects each layer that is added
+        viewer.layers.selection.active = selected
+    if not images:
+        preview.remove()
+    elif preview.keep(f"{source.name} {images[-1].suffix}", images[-1].data, images[-1].metadata) is None:
+        add_over(viewer, source, images[-1].data, images[-1].suffix, images[-1].metadata)
+    return images

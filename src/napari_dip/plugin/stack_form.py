@@ -1,0 +1,171 @@
+"""The part of the form that a layer with more than two dimensions brings: which planes, and which channels together."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import cast
+
+from magicgui.widgets import ComboBox, Container, SpinBox
+from napari.layers import Image
+from napari.viewer import Viewer
+
+from .layer_axes import LayerAxes, count_dimensions, find_layer_axes
+
+_THIS, _ALL, _RANGE = "this", "all", "range"
+_APART = ""
+
+
+class StackForm(Container):
+    """Shown for layers with more than two dimensions only; a single image needs none of it.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Its sliders say which plane is this one; they are never moved.
+    image : ComboBox
+        Where the Image layer is chosen.
+    """
+
+    def __init__(self, viewer: Viewer, image: ComboBox) -> None:
+        super().__init__(name="stack_form")
+        self._viewer, self._image = viewer, image
+        self._unfolded = False
+        self._layer: Image | None = None
+        self.planes = ComboBox(
+            name="planes", label="Planes", choices=self._choices, value=_THIS,
+            tooltip="This plane: the one that the sliders show. All planes: one by one, into one layer that fills as "
+            "they are done. Range: a part of one axis; of the other axes everything.",
+        )  # fmt: skip
+        self.along = ComboBox(
+            name="along", label="Range along", choices=self._axes_to_step, tooltip="Which slider the range is of."
+        )
+        self.first = SpinBox(
+            name="first", label="First", value=0, min=0, max=0, tooltip="The first, as the slider counts: from 0."
+        )
+        self.last = SpinBox(
+            name="last", label="Last", value=0, min=0, max=0, tooltip="The last, which is restored, too."
+        )
+        self.together = ComboBox(
+            name="together", label="Channels", choices=self._channel_axes, value=_APART,
+            tooltip="One by one: each plane by itself. Together: the planes along that axis are channels of one "
+            "picture, which one network draws; what they share it learns from all of them.",
+        )  # fmt: skip
+        self.extend([self.planes, self.along, self.first, self.last, self.together])
+        self.margins = (0, 0, 0, 0)
+        self._image.changed.connect(self.refresh)
+        self.planes.changed.connect(self._show_needed)
+        self.along.changed.connect(self._limit_range)
+        self.together.changed.connect(self._refresh_choices)
+        viewer.dims.events.axis_labels.connect(self.refresh)
+        self.refresh()
+
+    def forget_viewer(self) -> None:
+        """Watch the viewer no more."""
+        with contextlib.suppress(ValueError, RuntimeError):
+            self._viewer.dims.events.axis_labels.disconnect(self.refresh)
+
+    def refresh(self, event: object = None) -> None:
+        """Offer what the chosen layer has."""
+        image = self._image.value
+        if image is not self._layer:
+            if self._layer is not None:
+                for events in (self._layer.events.data, self._layer.events.axis_labels):
+                    events.disconnect(self.refresh)
+            self._layer = image
+            if image is not None:
+                for events in (image.events.data, image.events.axis_labels):
+                    events.connect(self.refresh)
+        self.together.reset_choices()
+        self._refresh_choices()
+
+    @property
+    def applies(self) -> bool:
+        """Whether the chosen layer is a stack."""
+        return self._image.value is not None and count_dimensions(self._image.value) > 2
+
+    def show_all(self, unfolded: bool) -> None:
+        """Show also what few need."""
+        self._unfolded = unfolded
+        self._show_needed()
+
+    def axes(self) -> LayerAxes | None:
+        """Return the axes of the chosen layer, as the form says; None of what is no stack."""
+        if not self.applies:
+            return None
+        return find_layer_axes(self._image.value, self._viewer.dims.axis_labels, self.together.value or None)
+
+    def this_plane(self) -> dict[str, int]:
+        """Return the numbers of the plane that the sliders show, along the axes that are stepped through."""
+        found, image = self.axes(), self._image.value
+        if found is None:
+            return {}
+        axes = found.axes
+        place = image.world_to_data(self._viewer.dims.point[-image.ndim :])
+        return {
+            letter: min(max(round(float(place[axes.letters.index(letter)])), 0), axes.size(letter) - 1)
+            for letter in axes.stepped
+        }
+
+    def selection(self) -> dict[str, slice] | None:
+        """Return which planes are wanted, by a slice for some axes; None if it is this plane alone."""
+        if not self.applies or self.planes.value == _THIS:
+            return None
+        if self.planes.value == _ALL or self.along.value is None:
+            return {}
+        first, last = sorted((self.first.value, self.last.value))
+        return {self.along.value: slice(first, last + 1)}
+
+    def _choices(self, widget: object = None) -> list[tuple[str, str]]:
+        found = self.axes() if hasattr(self, "together") else None
+        several = found is None or found.axes.count > 1
+        return [("This plane", _THIS), *([("All planes", _ALL), ("Range …", _RANGE)] if several else [])]
+
+    def _axes_to_step(self, widget: object = None) -> list[tuple[str, str]]:
+        found = self.axes() if hasattr(self, "together") else None
+        if found is None:
+            return []
+        axes = found.axes
+        return [(f"{found.names[each]} ({axes.size(each)})", each) for each in axes.stepped if axes.size(each) > 1]
+
+    def _channel_axes(self, widget: object = None) -> list[tuple[str, str]]:
+        image = self._image.value
+        choices = [("one by one", _APART)]
+        if image is None or image.rgb or count_dimensions(image) < 3:
+            return choices
+        found = find_layer_axes(image, self._viewer.dims.axis_labels)
+        letters = sorted(found.axes.stepped, key=lambda letter: letter != "C")
+        return choices + [
+            (f"together: {found.names[each]} ({found.axes.size(each)})", each)
+            for each in letters if found.axes.size(each) > 1
+        ]  # fmt: skip
+
+    def _refresh_choices(self) -> None:
+        for choice in (self.planes, self.along):
+            choice.reset_choices()
+        self._limit_range()
+        self._show_needed()
+
+    def _limit_range(self) -> None:
+        found, letter = self.axes(), self.along.value
+        if found is None or letter is None or letter not in found.axes.letters:
+            return
+        end = found.axes.size(letter) - 1
+        grew = self.last.max != end
+        for field in (self.first, self.last):
+            field.value = min(cast("int", field.value), end)
+            field.max = end
+        if grew:
+            self.first.value, self.last.value = 0, end
+
+    def _show_needed(self) -> None:
+        self.visible = self.applies
+        if not self.applies:
+            return
+        wants_range = self.planes.value == _RANGE
+        self.planes.visible = True
+        self.along.visible = wants_range and len(self.along.choices) > 1
+        self.first.visible = self.last.visible = wants_range
+        image = self._image.value
+        has_channels = len(self.together.choices) > 1 and not image.rgb
+        named = any(letter == "C" for _, letter in self._channel_axes())
+        self.together.visible = has_channels and (named or self._unfolded or self.together.value != _APART)

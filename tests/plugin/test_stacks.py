@@ -553,7 +553,7 @@ def test_closing_in_mid_run_is_quiet(make_napari_viewer, qtbot, film) -> None:
     widget = open_widget(viewer, viewer.layers["film"], "all")
     widget.start()
     qtbot.waitUntil(lambda: "film restored" in viewer.layers, timeout=90_000)
-    worker = widget._run._worker
+    worker = widget._run._job.worker
     viewer.close()
     qtbot.waitUntil(lambda: not worker.is_running, timeout=30_000)
     qtbot.wait(200)

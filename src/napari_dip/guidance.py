@@ -42,7 +42,7 @@ def advise_denoising(
         if deviation < _HARDLY_ANY:
             sentences.append(f"There is hardly any noise, {level}: denoising can take away more than it gives.")
         elif noise.slope > 0:
-            sentences.append(f"The noise grows with brightness, {level} on average, as photons' does.")
+            sentences.append(f"The noise grows with brightness, {level} on average, as shot noise does.")
         else:
             sentences.append(
                 f"The noise is equally strong everywhere, {level}. If it is Gaussian, a filter such as BM3D that is "

@@ -4,16 +4,18 @@ Images of the names that the pages use are made here, small; commands get few st
 """
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from skimage import data, io
 from typer.testing import CliRunner
 
 from napari_dip.command_line import app
 from napari_dip.image_files import read_image
-from napari_dip.samples import noisy_fluorescence, scratched_photograph, small_photograph
+from napari_dip.samples import moving_cells, noisy_fluorescence, scratched_photograph, small_photograph
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,7 +38,7 @@ def _commands() -> list:
         for line in re.findall(r"^    (\S.*)$", text, re.M):
             for part in line.split("&&"):
                 if part.strip().startswith("napari-dip "):
-                    found.append(pytest.param(part.split()[1:], id=f"{page.name}: {part.strip()}"))
+                    found.append(pytest.param(shlex.split(part)[1:], id=f"{page.name}: {part.strip()}"))
     return found
 
 
@@ -52,7 +54,21 @@ def folder(tmp_path, monkeypatch) -> Path:
     io.imsave("scratched.png", scratched.degraded, check_contrast=False)
     io.imsave("scratches.png", scratched.mask.astype(np.uint8) * 255, check_contrast=False)
     io.imsave("photo.jpg", data.camera()[:64, :64], quality=10, check_contrast=False)
+    tifffile.imwrite("film.ome.tif", moving_cells(frames=2, side=32).degraded, ome=True, metadata={"axes": "TYX"})
+    for name in ("data", "masks"):
+        (tmp_path / name).mkdir()
+    for name in ("one", "two"):
+        io.imsave(f"data/{name}.tif", noisy, check_contrast=False)
+        io.imsave(f"masks/{name}.png", scratched.mask.astype(np.uint8) * 255, check_contrast=False)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """The address of a cluster of one process."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
 
 
 @pytest.mark.full
@@ -63,13 +79,18 @@ def test_python_blocks_run(code: str) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("words", _commands())
-def test_commands_run(words: list[str], folder: Path) -> None:
-    files = [word for word in words[1:] if re.search(r"\.(tif|png|jpg)$", word)]
+def test_commands_run(words: list[str], folder: Path, request) -> None:
+    files = [word for word in words[1:] if re.search(r"^[^*{]+\.(tif|png|jpg|csv)$", word)]
+    words = [request.getfixturevalue("scheduler") if word.startswith("tcp://") else word for word in words]
     helped = "--help" in words or words[0] == "demo"
     done = CliRunner().invoke(app, words if helped else [*words, *FEW_STEPS])
     assert done.exit_code == 0, done.output
     for name in files:
-        assert read_image(folder / name).size, name
+        assert (folder / name).stat().st_size, name
+        if not name.endswith((".csv", ".ome.tif")):
+            assert read_image(folder / name).size, name
+    if "restored/" in words:
+        assert {each.stem for each in (folder / "restored").iterdir()} >= {"one", "two"}
 
 
 def test_the_pages_name_what_is_there() -> None:

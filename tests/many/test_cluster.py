@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 import napari_dip
 from napari_dip.many.file_job import FileJob
@@ -16,7 +17,15 @@ distributed = pytest.importorskip("distributed")
 
 
 @pytest.fixture
-def client(monkeypatch):
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the workers: the last bit depends on how many
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def client(monkeypatch, one_thread):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,

@@ -23,7 +23,7 @@ def test_the_manifest_has_the_same_defaults(chosen) -> None:
     assert read_preferences() == Preferences()
 
 
-def test_a_new_form_begins_with_them(make_napari_viewer_proxy, camera, chosen) -> None:
+def test_a_new_form_begins_with_them(chosen, make_napari_viewer_proxy, camera) -> None:
     chosen.device, chosen.quality, chosen.previews_per_second, chosen.snapshots = " cpu ", "Fast", 2.0, 7
     assert read_preferences() == Preferences("cpu", "fast", 2.0, 7)
     viewer = make_napari_viewer_proxy()

@@ -132,6 +132,7 @@ class RestoreForm(Container):
         ])  # fmt: skip
         self.native.layout().addStretch()
         LabelAligner(self.native, [labelled, [self.advanced]])
+        self.task.changed.connect(self._choose_only_mask)
         for choice in (self.task, self.mask, self.smoothed, self.detail_enhanced):
             choice.changed.connect(self._show_task)
         self.quality.changed.connect(self._show_preset)
@@ -186,6 +187,12 @@ class RestoreForm(Container):
         if record.given is not None and record.given.mask is not None:
             left = " Missing pixels were marked then: choose their layer yourself."
         return f"The form has the settings of “{name}”.{left}"
+
+    def _choose_only_mask(self) -> None:
+        """Choose the marks of missing pixels if these are to be filled in and only one layer can be meant."""
+        layers = [layer for layer in self.mask.choices if layer is not None]
+        if self.task.value == "inpaint" and self.mask.value is None and len(layers) == 1:
+            self.mask.value = layers[0]
 
     def _show_task(self) -> None:
         """Show only what the chosen task uses."""

@@ -80,7 +80,7 @@ def press(qtbot, button) -> None:
 
 
 def finish(widget, qtbot) -> None:
-    qtbot.waitUntil(lambda: not widget.running, timeout=90_000)
+    qtbot.waitUntil(lambda: not widget.running, timeout=240_000)
 
 
 def run(widget, qtbot) -> None:
@@ -291,7 +291,7 @@ def _noting_parts(method, sizes):
 def stop_in_plane(widget, qtbot, number: int) -> None:
     """Let planes end by themselves, and press Stop and keep in that one."""
     press(qtbot, widget.restore_button)
-    qtbot.waitUntil(lambda: f"plane {number} of" in widget.status.value, timeout=90_000)
+    qtbot.waitUntil(lambda: f"plane {number} of" in widget.status.value, timeout=240_000)
     press(qtbot, widget.stop_button)
     finish(widget, qtbot)
 
@@ -300,7 +300,7 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(viewer, qtbot, film, geome
     steps = count_steps(monkeypatch)
     image = viewer.add_image(film, name="film", **geometry)
     widget = open_widget(viewer, image, "all")
-    widget.form.advanced["step_limit"].value = 300
+    widget.form.advanced["step_limit"].value = 100
     stop_in_plane(widget, qtbot, 3)
     restored = viewer.layers["film restored"]
     done = planes_done(restored)
@@ -327,7 +327,7 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(viewer, qtbot, film, geome
     assert [layer.name for layer in viewer.layers][: len(names)] == names
     assert len(restored.metadata["napari-dip"]["stack"]["planes"]) == 10
     press(qtbot, widget.restore_button)  # all are done: this is another run, and overwrites nothing
-    qtbot.waitUntil(lambda: "film restored [1]" in viewer.layers, timeout=90_000)
+    qtbot.waitUntil(lambda: "film restored [1]" in viewer.layers, timeout=240_000)
     press(qtbot, widget.stop_button)
     finish(widget, qtbot)
     np.testing.assert_array_equal(restored.data[done], kept[done])
@@ -350,7 +350,7 @@ def test_what_has_changed_begins_anew(viewer, qtbot, film, change) -> None:
     pixels = film.copy()
     image = viewer.add_image(pixels, name="film")
     widget = open_widget(viewer, image, "all")
-    widget.form.advanced["step_limit"].value = 300
+    widget.form.advanced["step_limit"].value = 100
     stop_in_plane(widget, qtbot, 2)
     restored = viewer.layers["film restored"]
     kept = restored.data.copy()
@@ -363,7 +363,7 @@ def test_what_has_changed_begins_anew(viewer, qtbot, film, change) -> None:
         marks[5:8, 5:8] = 1
         widget.form.mask.value = viewer.add_labels(marks, name="broken")
     press(qtbot, widget.restore_button)
-    qtbot.waitUntil(lambda: "film restored [1]" in viewer.layers, timeout=90_000)
+    qtbot.waitUntil(lambda: "film restored [1]" in viewer.layers, timeout=240_000)
     press(qtbot, widget.stop_button)
     finish(widget, qtbot)
     np.testing.assert_array_equal(restored.data, kept)
@@ -552,7 +552,7 @@ def test_closing_in_mid_run_is_quiet(make_napari_viewer, qtbot, film) -> None:
     viewer.add_image(film, name="film")
     widget = open_widget(viewer, viewer.layers["film"], "all")
     widget.start()
-    qtbot.waitUntil(lambda: "film restored" in viewer.layers, timeout=90_000)
+    qtbot.waitUntil(lambda: "film restored" in viewer.layers, timeout=240_000)
     worker = widget._run._job.worker
     viewer.close()
     qtbot.waitUntil(lambda: not worker.is_running, timeout=30_000)

@@ -130,4 +130,4 @@ def _say_notes(notes: Sequence[str]) -> str:
     (note, number), *_ = Counter(notes).most_common(1)
     if not note:
         return ""
-    return note if number == len(notes) else f"Of {number} of {len(notes)} planes: {note}"
+    return note if number == len(notes) else f"{number} of {len(notes)} planes: {note}"

@@ -22,7 +22,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from rich.progress import Progress as ProgressBar
 
-    from .restoration import Restoration
+    from .outcome import Restoration
 
 _SECONDS_BETWEEN_REPORTS = 0.2
 

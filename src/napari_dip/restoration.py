@@ -4,43 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import numbers
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from typing import Literal, cast
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .device import DeviceChoice, check_memory, choose_device
+from .device import DeviceChoice, choose_device
+from .fit_plan import build_fit, resolve_settings
 from .guidance import advise_denoising
 from .image_tensor import ImageTensor, to_tensor
-from .measurement.data_term import DataTerm, data_term_of
-from .measurement.missing_pixels import choose_held_out, widest_hole
+from .measurement.data_term import data_term_of
 from .measurement.task import Task, find_task
 from .measurement.whole_image import WholeImage
-from .optimisation.fit import Fit, Measures
 from .optimisation.snapshots import Snapshot, Snapshots
-from .optimisation.stopping import StopReason, choose_rule
+from .optimisation.stopping import StopReason
 from .outcome import Moment, Progress, Report, Restoration, WarmStart
-from .pace import StepTimer
-from .prior.networks import NETWORKS, Architecture, fixed_input
 from .record import Given, Record, describe_given, read_versions
 from .settings import Settings
 from .spectrum.whiteness import neighbour_correlation
-
-_FEWEST_LEVELS, _MOST_LEVELS = 5, 10  # of levels="auto"
-_WIDE_HOLE, _SQUARE_PER_HOLE = 10, 0.8  # pixels; of held_out_side="auto"
-_HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
-_WIDTH, _WIDTH_WITH_PARTNER = 64, 32  # of width="auto"
-_RUNS_FOR_UNCERTAINTY = 4
-_BYTES_OF_LIBRARIES, _BYTES_PER_PIXEL_BESIDE = 200e6, 130  # beside the network; as tests/benchmark/speed.py measured
-_BYTES_PER_PIXEL_OF_PARTNER = 1100  # and channel: all blocks of 8 x 8, of three images, and what passes
-_FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2  # λ of lipschitz_bound="auto"
+from .stage import Stage
 
 
 def restore(
@@ -182,144 +169,6 @@ def _check_table(quantisation_table: ArrayLike, task: Task, image: NDArray) -> N
     return table
 
 
-def auto_lipschitz_bound(step: int) -> float:
-    """Return λ of ``lipschitz_bound="auto"``: a hard bound at first, relaxed a little with every step."""
-    return min(_FIRST_BOUND + _BOUND_PER_STEP * step, _LAST_BOUND)
-
-
-def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> Fit:
-    """Build the network, its input and its fit for one measurement, all randomness from ``settings.seed``.
-
-    The network draws a canvas whose sides are multiples of ``2**levels``; the image is its centre, so that nothing of
-    the image is padded, resized or cropped, and what lies beyond it stays free.
-
-    Parameters
-    ----------
-    settings : Settings
-    device : DeviceChoice
-    data_term : DataTerm
-        On that device.
-    """
-    generator = torch.Generator().manual_seed(settings.seed)
-    settings = resolve_settings(settings, data_term)
-    levels, side = cast("int", settings.levels), cast("int", settings.held_out_side)
-    share = cast("float", settings.held_out)
-    low, high, mean = _range_of(data_term)
-    fewest = max(2, settings.kernel_size // 2 + 1)  # pixels a side at the smallest size: reflection needs neighbours
-    height, width_of_canvas = (max(fewest, -(-side // 2**levels)) * 2**levels for side in data_term.size)
-    held_out = torch.zeros_like(data_term.judged)
-    if data_term.by_pixel:
-        held_out = choose_held_out(data_term.known, share, generator, side)
-    kind = NETWORKS[settings.network]
-    size = kind.input_size((height, width_of_canvas), levels)
-    noise = fixed_input(settings.input_kind, settings.runs, settings.input_channels, size, generator)
-    network = kind(_architecture_of(settings, len(mean)), (min(0.0, low), max(1.0, high)), mean, generator)
-    network.compute_dtype = getattr(torch, device.precision)
-    pixels = height * width_of_canvas
-    check_memory(device.device, _BYTES_OF_LIBRARIES + pixels * (network.bytes_per_pixel() + _BYTES_PER_PIXEL_BESIDE))
-    network.to(device.device)
-    bound = settings.lipschitz_bound
-    return Fit(
-        network,
-        noise.to(device.device, memory_format=torch.channels_last if device.channels_last else torch.contiguous_format),
-        data_term=data_term,
-        held_out=held_out,
-        learning_rate=settings.learning_rate,
-        second_moment_decay=settings.second_moment_decay,
-        averaging=settings.averaging,
-        lipschitz_bound=auto_lipschitz_bound if bound == "auto" else lambda step: bound,
-        bands=settings.bands,
-        weight_decay=settings.weight_decay,
-        input_noise=settings.input_noise,
-        weight_noise=settings.weight_noise,
-        burn_in=settings.burn_in,
-        seed=settings.seed,
-        partner=settings.partner,
-        uncertainty=settings.uncertainty,
-    )
-
-
-def _architecture_of(settings: Settings, channels: int) -> Architecture:
-    """Return what settings whose every "auto" is resolved say of the network."""
-    return Architecture(
-        runs=settings.runs,
-        input_channels=settings.input_channels,
-        output_channels=channels,
-        width=cast("int", settings.width),
-        levels=cast("int", settings.levels),
-        convolutions_per_level=settings.convolutions_per_level,
-        stem_convolutions=settings.stem_convolutions,
-        skip_channels=settings.skip_channels,
-        kernel_size=settings.kernel_size,
-        normalisation=settings.normalisation,
-        upsampling=settings.upsampling,
-        gaussian_sigma=settings.gaussian_sigma,
-        gaussian_kernel_size=settings.gaussian_kernel_size,
-    )
-
-
-def bytes_needed(
-    settings: Settings, device: DeviceChoice, size: tuple[int, int], channels: int, *, helped: bool
-) -> float:
-    """Return about how much memory a restoration takes, torch itself included.
-
-    Parameters
-    ----------
-    settings : Settings
-    device : DeviceChoice
-    size : (int, int)
-        Of the image that is sought.
-    channels : int
-    helped : bool
-        Whether the task lets a partner denoise, as far as the settings do.
-    """
-    helped = helped and settings.partner
-    width = settings.width if settings.width != "auto" else _WIDTH_WITH_PARTNER if helped else _WIDTH
-    levels = settings.levels if settings.levels != "auto" else _FEWEST_LEVELS
-    runs = _RUNS_FOR_UNCERTAINTY if settings.uncertainty and settings.runs == 1 else settings.runs
-    settings = dataclasses.replace(settings, width=width, levels=levels, runs=runs)
-    architecture = _architecture_of(settings, channels)
-    network = NETWORKS[settings.network](architecture, (0.0, 1.0), torch.full((channels,), 0.5), torch.Generator())
-    network.compute_dtype = getattr(torch, device.precision)
-    height, width_of_canvas = (-(-side // 2**levels) * 2**levels for side in size)
-    fitting = height * width_of_canvas * (network.bytes_per_pixel() + _BYTES_PER_PIXEL_BESIDE)
-    helping = size[0] * size[1] * channels * _BYTES_PER_PIXEL_OF_PARTNER if helped else 0.0
-    return _BYTES_OF_LIBRARIES + max(fitting, helping)
-
-
-def resolve_settings(settings: Settings, data_term: DataTerm) -> Settings:
-    """Return the settings with every "auto" that depends on the measurement replaced by its value.
-
-    Wide holes want more levels, so that no pixel of the Decoder's input lies wholly within one: what is drawn there
-    would depend on nothing that is known. And they want to be judged by squares nearly as wide: single pixels are
-    guessed ever better while the fill of the hole has long begun to drift. So do errors that are correlated: a pixel is
-    no judge of what its neighbours tell.
-    """
-    hole = widest_hole(data_term.known)
-    drawn_hole = hole * data_term.size[0] / data_term.known.shape[2]
-    levels, held_out, side = settings.levels, settings.held_out, settings.held_out_side
-    if levels == "auto":
-        levels = _FEWEST_LEVELS
-        while 2**levels < drawn_hole and levels < _MOST_LEVELS and 2 ** (levels + 1) < min(data_term.size):
-            levels += 1
-    if side == "auto":
-        side = data_term.correlation_side if hole < _WIDE_HOLE else round(_SQUARE_PER_HOLE * hole)
-    if held_out == "auto":
-        held_out = _HELD_OUT_PIXELS if side == 1 else _HELD_OUT_SQUARES
-    # the spread of runs takes several
-    runs = _RUNS_FOR_UNCERTAINTY if settings.uncertainty and settings.runs == 1 else settings.runs
-    width = settings.width
-    if width == "auto":
-        width = _WIDTH_WITH_PARTNER if settings.partner and data_term.noise is not None else _WIDTH
-    return dataclasses.replace(settings, levels=levels, held_out=held_out, held_out_side=side, runs=runs, width=width)
-
-
-def _range_of(data_term: DataTerm) -> tuple[float, float, torch.Tensor]:
-    """Return the smallest and largest known value of the degraded image, and its mean per channel, ``(c,)``."""
-    values = data_term.values[0][:, data_term.known[0, 0]]  # (c, n)
-    return float(values.min()), float(values.max()), values.mean(dim=1).cpu()
-
-
 def _run(
     tensor: ImageTensor,
     task: Task,
@@ -436,7 +285,7 @@ def _run(
             fit.start_from(start_from.network, lambda_step=start_from.lambda_step)
         further_steps = settings.smoothed_steps / fit.runs if wants_smoothing else 0
         step_limit = settings.chosen_step or settings.step_limit
-        stage = _Stage(
+        stage = Stage(
             "restoring", step_limit, settings, stop_requested, report_wanted, quick_estimates, further_steps, snapshots
         )
         reason, last = yield from stage.run(fit, lambda estimate: as_image(as_restored(estimate)), history)
@@ -455,7 +304,7 @@ def _run(
         gentle = _smoothing_settings(settings)
         everything = torch.ones_like(restored_values[:, :1], dtype=torch.bool)
         fit = build_fit(gentle, device, data_term_of(find_task("denoise"), restored_values, everything))
-        stage = _Stage("smoothing", settings.smoothed_steps, gentle, stop_requested, report_wanted, quick_estimates)
+        stage = Stage("smoothing", settings.smoothed_steps, gentle, stop_requested, report_wanted, quick_estimates)
         restored_image = as_image(restored_values)
         shown = (
             (lambda smooth: restored_image) if task.removes_noise else lambda smooth: tensor.to_image(enhanced(smooth))
@@ -510,100 +359,3 @@ def _smoothing_settings(settings: Settings) -> Settings:
         chosen_step=None,
         snapshots=0,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """One fit from its first step to its stop."""
-
-    name: str
-    step_limit: int
-    settings: Settings
-    stop_requested: Callable[[], bool]
-    report_wanted: Callable[[], bool]
-    quick_estimates: bool
-    further_steps: float = 0.0  # of the next stage, in steps of this one
-    snapshots: Snapshots | None = None
-
-    def run(
-        self, fit: Fit, as_image: Callable[[torch.Tensor], NDArray[np.float32]], history: list[Report]
-    ) -> Generator[Progress, None, tuple[StopReason, Progress]]:
-        """Step the fit; yield its reports but the last, which is returned with the reason to stop."""
-        by_hand = self.settings.chosen_step is not None
-        rule = choose_rule(
-            "fixed" if by_hand else self.settings.stopping,
-            patience=self.settings.patience,
-            wait_for_prior=self.settings.wait_for_prior,
-            ratio_window=self.settings.ratio_window,
-            ratio_threshold=self.settings.ratio_threshold,
-            knows_discrepancy=not fit.data_term.by_pixel,
-        )
-        timer = StepTimer()
-        while True:
-            fit.step()
-            stopped = self.stop_requested()
-            at_limit = fit.step_count >= self.step_limit
-            if not (stopped or at_limit or fit.step_count % self.settings.report_every == 0):
-                continue
-            measures = fit.measure()
-            if not math.isfinite(measures.loss):
-                if history and fit.keeps_best:
-                    return StopReason.DIVERGED, self._progress(history[-1], as_image(fit.estimate))
-                raise FloatingPointError(
-                    f"the fit diverged at step {fit.step_count}; use a smaller learning rate or Lipschitz bound."
-                )
-            history.append(self._report(fit, measures))
-            if self.snapshots is not None and self.snapshots.wants(fit.step_count):
-                self.snapshots.add(fit.take_snapshot())
-            reason = rule.update(fit.step_count, measures)
-            if stopped:
-                reason = StopReason.USER
-            elif at_limit and by_hand:
-                fit.choose_present()
-                reason = StopReason.CHOSEN
-            elif reason is None and at_limit:
-                reason = StopReason.STEP_LIMIT
-            if reason is not None:
-                return reason, self._progress(history[-1], as_image(fit.estimate))
-            seconds_per_step = timer.seconds_per_step(fit.step_count)
-            if self.report_wanted():
-                left = self._seconds_left(fit.step_count, rule.earliest_stop, seconds_per_step)
-                estimate = fit.quick_estimate if self.quick_estimates else fit.estimate
-                progress = self._progress(history[-1], as_image(estimate), left)
-                with timer.stopped():
-                    yield progress
-
-    def _seconds_left(
-        self, step: int, earliest_stop: int | None, seconds_per_step: float | None
-    ) -> tuple[float, float] | None:
-        if seconds_per_step is None:
-            return None
-        most = self.step_limit - step
-        least = most if earliest_stop is None else min(max(0, earliest_stop - step), most)
-        return (least + self.further_steps) * seconds_per_step, (most + self.further_steps) * seconds_per_step
-
-    def _report(self, fit: Fit, measures: Measures) -> Report:
-        return Report(
-            step=fit.step_count,
-            loss=measures.loss,
-            held_out_error=measures.held_out_error,
-            band_correspondence=measures.band_correspondence,
-            ratio=measures.ratio,
-            lipschitz_bound=fit.lipschitz_bound(fit.step_count - 1),
-        )
-
-    def _progress(
-        self, report: Report, estimate: NDArray[np.float32], seconds_left: tuple[float, float] | None = None
-    ) -> Progress:
-        return Progress(
-            step=report.step,
-            step_limit=self.step_limit,
-            stage=self.name,
-            loss=report.loss,
-            held_out_error=report.held_out_error,
-            ratio=report.ratio,
-            lipschitz_bound=report.lipschitz_bound,
-            band_correspondence=np.asarray(report.band_correspondence),
-            estimate=estimate,
-            seconds_left=seconds_left,
-        )

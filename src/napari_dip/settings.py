@@ -11,6 +11,8 @@ from typing import Any, Literal
 PRESETS = ("default", "fast", "best", "published", "paper", "deep_image_prior", "deep_decoder", "gp_dip")
 
 _STEPS_FOR_TWO_SAMPLES = 100
+_RUNS_FOR_UNCERTAINTY = 4
+_WIDTH, _WIDTH_WITH_PARTNER = 64, 32  # of width="auto"
 _WORDS = {
     "precision": ("auto", "bfloat16", "float32"),
     "network": ("decoder", "encoder_decoder", "conv_net"),
@@ -251,6 +253,17 @@ class Settings:
                 f"Langevin dynamics draws its samples after the burn_in of {self.burn_in} steps, 50 steps apart; with "
                 f"a step_limit of {self.step_limit} there are not two: give more steps or a smaller burn_in."
             )
+
+    @property
+    def networks(self) -> int:
+        """How many networks are trained: ``runs``, or four for an uncertainty, which one alone cannot tell."""
+        return _RUNS_FOR_UNCERTAINTY if self.uncertainty and self.runs == 1 else self.runs
+
+    def width_where(self, *, helped: bool) -> int:
+        """Return the channels; ``"auto"`` is narrower where a partner helps to denoise."""
+        if self.width != "auto":
+            return self.width
+        return _WIDTH_WITH_PARTNER if helped else _WIDTH
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:

@@ -10,7 +10,6 @@ from .settings import Settings
 
 _NARROWEST = 16  # channels; below, hardly anything is restored
 _SIDE = 192  # pixels, of a part to try on
-_WIDTH, _WIDTH_WITH_PARTNER = 64, 32  # of width="auto", where nothing has been resolved yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +41,11 @@ def find_smaller_way(settings: Settings, task: str, size: tuple[int, int]) -> Sm
     size : (int, int)
         Rows and columns of the image.
     """
-    runs = 4 if settings.uncertainty and settings.runs == 1 else settings.runs
-    if runs > 1:
+    if settings.networks > 1:
         without = " and no uncertainty" if settings.uncertainty else ""
         fewer = dataclasses.replace(settings, runs=1, uncertainty=False)
-        return SmallerWay(fewer, f"one network instead of {runs}{without}")
-    width = settings.width
-    if width == "auto":
-        width = _WIDTH_WITH_PARTNER if settings.partner and find_task(task).noise_is_independent else _WIDTH
+        return SmallerWay(fewer, f"one network instead of {settings.networks}{without}")
+    width = settings.width_where(helped=settings.partner and find_task(task).noise_is_independent)
     if width > _NARROWEST:
         narrower = max(_NARROWEST, width // 2)
         return SmallerWay(

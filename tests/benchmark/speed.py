@@ -35,11 +35,12 @@ from torch.nn import functional
 
 import napari_dip
 from napari_dip.device import choose_device
+from napari_dip.fit_plan import build_fit
 from napari_dip.measurement.data_term import data_term_of
 from napari_dip.measurement.task import find_task
 from napari_dip.optimisation.fit import Fit
 from napari_dip.pace import Pace
-from napari_dip.restoration import build_fit, restore_steps
+from napari_dip.restoration import restore_steps
 
 _TURNS, _WARM_UP = 5, 3
 _REPORT_STEPS, _SECONDS_BETWEEN_PREVIEWS = 10, 0.2

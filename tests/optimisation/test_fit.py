@@ -7,11 +7,11 @@ import torch
 
 from napari_dip import Settings
 from napari_dip.device import choose_device
+from napari_dip.fit_plan import build_fit
 from napari_dip.image_tensor import to_tensor
 from napari_dip.measurement.data_term import data_term_of
 from napari_dip.measurement.task import find_task
 from napari_dip.optimisation.fit import Fit, cut_centre
-from napari_dip.restoration import build_fit
 
 
 def build(camera, settings: Settings, mask=None) -> Fit:

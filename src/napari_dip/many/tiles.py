@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..device import choose_device, free_memory
+from ..fit_plan import bytes_needed
 from ..image_tensor import find_intensity_range, to_tensor
 from ..measurement.noise import estimate_channel_noise, estimate_noise, is_correlated
 from ..measurement.task import find_task
 from ..measurement.whole_image import WholeImage
-from ..restoration import Progress, Restoration, bytes_needed, restore_steps
+from ..outcome import Progress, Restoration
+from ..restoration import restore_steps
 from ..settings import Settings
 from .file_job import FURTHER_OUTPUTS
 

@@ -1,0 +1,157 @@
+"""From settings and a measurement to a fit: what every "auto" becomes, and how much memory it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import cast
+
+import torch
+
+from .device import DeviceChoice, check_memory
+from .measurement.data_term import DataTerm
+from .measurement.missing_pixels import choose_held_out, widest_hole
+from .optimisation.fit import Fit
+from .prior.networks import NETWORKS, Architecture, fixed_input
+from .settings import Settings
+
+_FEWEST_LEVELS, _MOST_LEVELS = 5, 10  # of levels="auto"
+_WIDE_HOLE, _SQUARE_PER_HOLE = 10, 0.8  # pixels; of held_out_side="auto"
+_HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
+_BYTES_OF_LIBRARIES, _BYTES_PER_PIXEL_BESIDE = 200e6, 130  # beside the network; as tests/benchmark/speed.py measured
+_BYTES_PER_PIXEL_OF_PARTNER = 1100  # and channel: all blocks of 8 x 8, of three images, and what passes
+_FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2  # λ of lipschitz_bound="auto"
+
+
+def auto_lipschitz_bound(step: int) -> float:
+    """Return λ of ``lipschitz_bound="auto"``: a hard bound at first, relaxed a little with every step."""
+    return min(_FIRST_BOUND + _BOUND_PER_STEP * step, _LAST_BOUND)
+
+
+def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> Fit:
+    """Build the network, its input and its fit for one measurement, all randomness from ``settings.seed``.
+
+    The network draws a canvas whose sides are multiples of ``2**levels``; the image is its centre, so that nothing of
+    the image is padded, resized or cropped, and what lies beyond it stays free.
+
+    Parameters
+    ----------
+    settings : Settings
+    device : DeviceChoice
+    data_term : DataTerm
+        On that device.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    settings = resolve_settings(settings, data_term)
+    levels, side = cast("int", settings.levels), cast("int", settings.held_out_side)
+    share = cast("float", settings.held_out)
+    low, high, mean = _range_of(data_term)
+    fewest = max(2, settings.kernel_size // 2 + 1)  # pixels a side at the smallest size: reflection needs neighbours
+    height, width_of_canvas = (max(fewest, -(-side // 2**levels)) * 2**levels for side in data_term.size)
+    held_out = torch.zeros_like(data_term.judged)
+    if data_term.by_pixel:
+        held_out = choose_held_out(data_term.known, share, generator, side)
+    kind = NETWORKS[settings.network]
+    size = kind.input_size((height, width_of_canvas), levels)
+    noise = fixed_input(settings.input_kind, settings.runs, settings.input_channels, size, generator)
+    network = kind(_architecture_of(settings, len(mean)), (min(0.0, low), max(1.0, high)), mean, generator)
+    network.compute_dtype = getattr(torch, device.precision)
+    pixels = height * width_of_canvas
+    check_memory(device.device, _BYTES_OF_LIBRARIES + pixels * (network.bytes_per_pixel() + _BYTES_PER_PIXEL_BESIDE))
+    network.to(device.device)
+    bound = settings.lipschitz_bound
+    return Fit(
+        network,
+        noise.to(device.device, memory_format=torch.channels_last if device.channels_last else torch.contiguous_format),
+        data_term=data_term,
+        held_out=held_out,
+        learning_rate=settings.learning_rate,
+        second_moment_decay=settings.second_moment_decay,
+        averaging=settings.averaging,
+        lipschitz_bound=auto_lipschitz_bound if bound == "auto" else lambda step: bound,
+        bands=settings.bands,
+        weight_decay=settings.weight_decay,
+        input_noise=settings.input_noise,
+        weight_noise=settings.weight_noise,
+        burn_in=settings.burn_in,
+        seed=settings.seed,
+        partner=settings.partner,
+        uncertainty=settings.uncertainty,
+    )
+
+
+def _architecture_of(settings: Settings, channels: int) -> Architecture:
+    """Return what settings whose every "auto" is resolved say of the network."""
+    return Architecture(
+        runs=settings.runs,
+        input_channels=settings.input_channels,
+        output_channels=channels,
+        width=cast("int", settings.width),
+        levels=cast("int", settings.levels),
+        convolutions_per_level=settings.convolutions_per_level,
+        stem_convolutions=settings.stem_convolutions,
+        skip_channels=settings.skip_channels,
+        kernel_size=settings.kernel_size,
+        normalisation=settings.normalisation,
+        upsampling=settings.upsampling,
+        gaussian_sigma=settings.gaussian_sigma,
+        gaussian_kernel_size=settings.gaussian_kernel_size,
+    )
+
+
+def bytes_needed(
+    settings: Settings, device: DeviceChoice, size: tuple[int, int], channels: int, *, helped: bool
+) -> float:
+    """Return about how much memory a restoration takes, torch itself included.
+
+    Parameters
+    ----------
+    settings : Settings
+    device : DeviceChoice
+    size : (int, int)
+        Of the image that is sought.
+    channels : int
+    helped : bool
+        Whether the task lets a partner denoise, as far as the settings do.
+    """
+    helped = helped and settings.partner
+    width, runs = settings.width_where(helped=helped), settings.networks
+    levels = settings.levels if settings.levels != "auto" else _FEWEST_LEVELS
+    settings = dataclasses.replace(settings, width=width, levels=levels, runs=runs)
+    architecture = _architecture_of(settings, channels)
+    network = NETWORKS[settings.network](architecture, (0.0, 1.0), torch.full((channels,), 0.5), torch.Generator())
+    network.compute_dtype = getattr(torch, device.precision)
+    height, width_of_canvas = (-(-side // 2**levels) * 2**levels for side in size)
+    fitting = height * width_of_canvas * (network.bytes_per_pixel() + _BYTES_PER_PIXEL_BESIDE)
+    helping = size[0] * size[1] * channels * _BYTES_PER_PIXEL_OF_PARTNER if helped else 0.0
+    return _BYTES_OF_LIBRARIES + max(fitting, helping)
+
+
+def resolve_settings(settings: Settings, data_term: DataTerm) -> Settings:
+    """Return the settings with every "auto" that depends on the measurement replaced by its value.
+
+    Wide holes want more levels, so that no pixel of the Decoder's input lies wholly within one: what is drawn there
+    would depend on nothing that is known. And they want to be judged by squares nearly as wide: single pixels are
+    guessed ever better while the fill of the hole has long begun to drift. So do errors that are correlated: a pixel is
+    no judge of what its neighbours tell.
+    """
+    hole = widest_hole(data_term.known)
+    drawn_hole = hole * data_term.size[0] / data_term.known.shape[2]
+    levels, held_out, side = settings.levels, settings.held_out, settings.held_out_side
+    if levels == "auto":
+        levels = _FEWEST_LEVELS
+        while 2**levels < drawn_hole and levels < _MOST_LEVELS and 2 ** (levels + 1) < min(data_term.size):
+            levels += 1
+    if side == "auto":
+        side = data_term.correlation_side if hole < _WIDE_HOLE else round(_SQUARE_PER_HOLE * hole)
+    if held_out == "auto":
+        held_out = _HELD_OUT_PIXELS if side == 1 else _HELD_OUT_SQUARES
+    return dataclasses.replace(
+        settings, levels=levels, held_out=held_out, held_out_side=side, runs=settings.networks,
+        width=settings.width_where(helped=settings.partner and data_term.noise is not None),
+    )  # fmt: skip
+
+
+def _range_of(data_term: DataTerm) -> tuple[float, float, torch.Tensor]:
+    """Return the smallest and largest known value of the degraded image, and its mean per channel, ``(c,)``."""
+    values = data_term.values[0][:, data_term.known[0, 0]]  # (c, n)
+    return float(values.min()), float(values.max()), values.mean(dim=1).cpu()

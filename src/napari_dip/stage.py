@@ -1,0 +1,147 @@
+"""One fit from its first step to its stop, and what is reported on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .optimisation.fit import Fit, Measures
+from .optimisation.snapshots import Snapshots
+from .optimisation.stopping import StopReason, choose_rule
+from .outcome import Progress, Report
+from .pace import StepTimer
+from .settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One fit from its first step to its stop.
+
+    Attributes
+    ----------
+    name : str
+        As progress reports it: "restoring" or "smoothing".
+    step_limit : int
+    settings : Settings
+    stop_requested : callable
+        Asked after every step.
+    report_wanted : callable
+        Asked at every report; when it returns False, this one is not yielded.
+    quick_estimates : bool
+        Whether reports carry the image that was judged instead of the estimate, which takes a while.
+    further_steps : float
+        Of the next stage, in steps of this one: for the time that is left.
+    snapshots : Snapshots or None
+        What keeps moments of it.
+    """
+
+    name: str
+    step_limit: int
+    settings: Settings
+    stop_requested: Callable[[], bool]
+    report_wanted: Callable[[], bool]
+    quick_estimates: bool
+    further_steps: float = 0.0
+    snapshots: Snapshots | None = None
+
+    def run(
+        self, fit: Fit, as_image: Callable[[torch.Tensor], NDArray[np.float32]], history: list[Report]
+    ) -> Generator[Progress, None, tuple[StopReason, Progress]]:
+        """Step the fit; yield its reports but the last, which is returned with the reason to stop.
+
+        Parameters
+        ----------
+        fit : Fit
+        as_image : callable
+            Makes of an estimate, ``(1, c, H, W)``, what is reported.
+        history : list of Report
+            Takes every report, yielded or not.
+
+        Raises
+        ------
+        FloatingPointError
+            If the fit diverges before anything is worth keeping.
+        """
+        by_hand = self.settings.chosen_step is not None
+        rule = choose_rule(
+            "fixed" if by_hand else self.settings.stopping,
+            patience=self.settings.patience,
+            wait_for_prior=self.settings.wait_for_prior,
+            ratio_window=self.settings.ratio_window,
+            ratio_threshold=self.settings.ratio_threshold,
+            knows_discrepancy=not fit.data_term.by_pixel,
+        )
+        timer = StepTimer()
+        while True:
+            fit.step()
+            stopped = self.stop_requested()
+            at_limit = fit.step_count >= self.step_limit
+            if not (stopped or at_limit or fit.step_count % self.settings.report_every == 0):
+                continue
+            measures = fit.measure()
+            if not math.isfinite(measures.loss):
+                if history and fit.keeps_best:
+                    return StopReason.DIVERGED, self._progress(history[-1], as_image(fit.estimate))
+                raise FloatingPointError(
+                    f"the fit diverged at step {fit.step_count}; use a smaller learning rate or Lipschitz bound."
+                )
+            history.append(self._report(fit, measures))
+            if self.snapshots is not None and self.snapshots.wants(fit.step_count):
+                self.snapshots.add(fit.take_snapshot())
+            reason = rule.update(fit.step_count, measures)
+            if stopped:
+                reason = StopReason.USER
+            elif at_limit and by_hand:
+                fit.choose_present()
+                reason = StopReason.CHOSEN
+            elif reason is None and at_limit:
+                reason = StopReason.STEP_LIMIT
+            if reason is not None:
+                return reason, self._progress(history[-1], as_image(fit.estimate))
+            seconds_per_step = timer.seconds_per_step(fit.step_count)
+            if self.report_wanted():
+                left = self._seconds_left(fit.step_count, rule.earliest_stop, seconds_per_step)
+                estimate = fit.quick_estimate if self.quick_estimates else fit.estimate
+                progress = self._progress(history[-1], as_image(estimate), left)
+                with timer.stopped():
+                    yield progress
+
+    def _seconds_left(
+        self, step: int, earliest_stop: int | None, seconds_per_step: float | None
+    ) -> tuple[float, float] | None:
+        if seconds_per_step is None:
+            return None
+        most = self.step_limit - step
+        least = most if earliest_stop is None else min(max(0, earliest_stop - step), most)
+        return (least + self.further_steps) * seconds_per_step, (most + self.further_steps) * seconds_per_step
+
+    def _report(self, fit: Fit, measures: Measures) -> Report:
+        return Report(
+            step=fit.step_count,
+            loss=measures.loss,
+            held_out_error=measures.held_out_error,
+            band_correspondence=measures.band_correspondence,
+            ratio=measures.ratio,
+            lipschitz_bound=fit.lipschitz_bound(fit.step_count - 1),
+        )
+
+    def _progress(
+        self, report: Report, estimate: NDArray[np.float32], seconds_left: tuple[float, float] | None = None
+    ) -> Progress:
+        return Progress(
+            step=report.step,
+            step_limit=self.step_limit,
+            stage=self.name,
+            loss=report.loss,
+            held_out_error=report.held_out_error,
+            ratio=report.ratio,
+            lipschitz_bound=report.lipschitz_bound,
+            band_correspondence=np.asarray(report.band_correspondence),
+            estimate=estimate,
+            seconds_left=seconds_left,
+        )

@@ -65,8 +65,8 @@ def watch_window(size: int, seconds: float) -> None:
     _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
     QApplication.processEvents()
     print(f"the widget opens in {time.perf_counter() - start:.2f} s")
-    live(20, lambda: "checking" not in widget.device_line.value)
-    print(f"the device is known after {time.perf_counter() - start:.2f} s: {widget.device_line.value}")
+    live(20, lambda: "checking" not in widget.controls.device_line.value)
+    print(f"the device is known after {time.perf_counter() - start:.2f} s: {widget.controls.device_line.value}")
     live(1)
 
     timer = QTimer()
@@ -77,7 +77,7 @@ def watch_window(size: int, seconds: float) -> None:
     report("the window at rest", rings)
     rings.clear()
     start = time.perf_counter()
-    widget.restore_button.native.click()
+    widget.controls.restore_button.native.click()
     live(60, lambda: "preview" in str([layer.name for layer in viewer.layers]))
     print(f"the first preview comes {time.perf_counter() - start:.2f} s after Restore")
     report("until then the window", rings)
@@ -88,7 +88,7 @@ def watch_window(size: int, seconds: float) -> None:
     stopped = time.perf_counter()
     widget.stop_and_keep()
     live(60, lambda: not widget.running)
-    print(f"stop and keep takes {time.perf_counter() - stopped:.2f} s: {widget.status.value}")
+    print(f"stop and keep takes {time.perf_counter() - stopped:.2f} s: {widget.controls.status.value}")
     report("while it stops the window", rings)
     viewer.close()
 

@@ -31,7 +31,8 @@ class Window:
         _, self.widget = self.viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
         self.form = self.widget.form
         self.wait(until=lambda: self.widget.band_plot is not None)
-        self.widget._open_plot()
+        self.widget._plot_dock.begin()
+        self.widget._plot_dock.open()
 
     def wait(self, seconds: float = 0.5, until: Callable[[], bool] | None = None) -> None:
         """Let the window live for a while, or until something has happened."""
@@ -57,7 +58,7 @@ class Window:
         """Press Restore and wait for the result."""
         if self._steps is not None:
             self.form.advanced["step_limit"].value = self._steps
-        self.press(self.widget.restore_button.native)
+        self.press(self.widget.controls.restore_button.native)
         self.wait()
         self.wait(until=lambda: not self.widget.running)
 
@@ -79,7 +80,7 @@ class Window:
             if written.tell() <= MOST_BYTES:
                 break
         path.write_bytes(written.getvalue())
-        print(path, written.tell() // 1000, "kB;", self.widget.status.value, flush=True)
+        print(path, written.tell() // 1000, "kB;", self.widget.controls.status.value, flush=True)
         self.grid.enabled = False
 
     @property

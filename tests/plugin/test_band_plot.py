@@ -40,7 +40,7 @@ def widget(viewer, camera) -> RestoreWidget:
 
 
 def restore(widget, qtbot) -> None:
-    qtbot.mouseClick(widget.restore_button.native, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(widget.controls.restore_button.native, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
 
 
@@ -57,7 +57,7 @@ def names(viewer) -> list[str]:
 
 
 def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> None:
-    scrubber = widget._open_plot().scrubber
+    scrubber = widget._plot_dock.make().scrubber
     assert scrubber.isHidden()
     restore(widget, qtbot)
     kept = viewer.layers["cells restored"].data.copy()
@@ -231,7 +231,8 @@ def test_the_stop_is_marked_in_both_views_and_forgotten_by_the_next_run(widget, 
 def test_the_run_is_exported(widget, qtbot, tmp_path, monkeypatch, view, suffix) -> None:
     said = []
     monkeypatch.setattr("napari_dip.plugin.export_button.show_info", said.append)
-    plot = widget._open_plot()
+    plot = widget._plot_dock.begin()
+    widget._plot_dock.open()
     assert not plot.export_button.isEnabled()
     restore(widget, qtbot)
     plot.view_choice.setCurrentIndex(view)

@@ -34,7 +34,7 @@ def test_denoise(hands) -> None:
     hands.choose(hands.form.quality, "Fast")
     hands.tick(hands.form.residual)
     hands.make_network_small(steps=120)
-    hands.press(hands.widget.restore_button)
+    hands.press(hands.widget.controls.restore_button)
     hands.finish()
     hands.look("denoise")
 
@@ -43,7 +43,7 @@ def test_denoise(hands) -> None:
     np.testing.assert_allclose(restored.scale, image.scale)
     np.testing.assert_array_equal(image.data, noisy)
     assert restored.data.std() < noisy.std()
-    assert hands.widget.status.value.startswith("Done")
+    assert hands.widget.controls.status.value.startswith("Done")
 
 
 def test_inpaint_from_painted_labels(hands, qtbot) -> None:
@@ -70,7 +70,7 @@ def test_inpaint_from_painted_labels(hands, qtbot) -> None:
     hands.choose(hands.form.mask, labels.name)
     hands.make_network_small(steps=120)
     hands.look("inpaint_painted")
-    hands.press(hands.widget.restore_button)
+    hands.press(hands.widget.controls.restore_button)
     hands.finish()
     labels.visible = False
     hands.look("inpaint")
@@ -87,7 +87,7 @@ def test_enhance(hands) -> None:
     hands.choose(hands.form.task, "Enhance detail")
     hands.type_into(hands.form.detail_amount, "1.5")
     hands.make_network_small(steps=120)
-    hands.press(hands.widget.restore_button)
+    hands.press(hands.widget.controls.restore_button)
     hands.finish()
     hands.look("enhance")
 
@@ -103,7 +103,7 @@ def test_enlarge(hands) -> None:
     hands.choose_by_keys(hands.form.task, "Enlarge")
     hands.type_into(hands.form.factor, "3")
     hands.make_network_small(steps=120)
-    hands.press(hands.widget.restore_button)
+    hands.press(hands.widget.controls.restore_button)
     hands.finish()
     hands.look("enlarge")
 
@@ -122,13 +122,13 @@ def test_preview_region_then_whole(hands, qtbot) -> None:
     qtbot.wait(300)
     hands.choose(hands.form.quality, "Fast")
     hands.make_network_small(steps=120)
-    hands.press(hands.widget.region_button)
+    hands.press(hands.widget.controls.region_button)
     hands.finish()
     hands.look("region")
     region = hands.viewer.layers["cells region restored"]
     assert max(region.data.shape) < SIDE
     hands.choose(hands.form.image, "cells")
-    hands.press(hands.widget.restore_button)
+    hands.press(hands.widget.controls.restore_button)
     hands.finish()
     hands.viewer.reset_view()
     hands.look("region_then_whole")
@@ -142,10 +142,10 @@ def test_stop_and_keep_then_use_another_moment(hands, qtbot) -> None:
     hands.viewer.add_image(noisy, name="photograph")
     hands.viewer.reset_view()
     hands.make_network_small(steps=ENDLESS)
-    hands.press(hands.widget.restore_button)
+    hands.press(hands.widget.controls.restore_button)
     hands.wait_until(lambda: len(hands.widget.band_plot.steps) > 5)
     hands.look("stop_running")
-    hands.press(hands.widget.stop_button)
+    hands.press(hands.widget.controls.stop_button)
     hands.finish()
     kept = hands.viewer.layers["photograph restored"]
     scrubber = hands.widget.band_plot.scrubber
@@ -169,7 +169,7 @@ def test_close_in_mid_run(hands, qtbot) -> None:
     hands.viewer.add_image(noisy_fluorescence(side=SIDE).degraded, name="cells")
     hands.viewer.reset_view()
     hands.make_network_small(steps=ENDLESS)
-    hands.press(hands.widget.restore_button)
+    hands.press(hands.widget.controls.restore_button)
     hands.wait_until(lambda: "cells preview" in hands.viewer.layers)
     hands.look("close_running")
     worker = hands.widget._run._job.worker

@@ -49,7 +49,7 @@ def test_the_memory_is_given_back_and_the_smaller_way_works(
     viewer.layers.selection.active = image
     _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
     widget.form.image.value = image
-    widget.restore_button.native.click()
+    widget.controls.restore_button.native.click()
     qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
 
     assert [each() for each in failed_fits] == [None]
@@ -77,7 +77,7 @@ def test_what_is_refused_for_its_size_is_offered_smaller(make_napari_viewer_prox
     viewer.add_image(camera, name="cells")
     _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
     for way in ("one network instead of 2", "a narrower network", "the CPU"):
-        (widget.smaller_way_button if said else widget.restore_button).native.click()
+        (widget.smaller_way_button if said else widget.controls.restore_button).native.click()
         qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
         assert "GB free" in said[-1]
         assert widget.smaller_way_button.text == f"Try {way}"

@@ -77,13 +77,13 @@ def test_the_journey(viewer, qtbot, camera, geometry) -> None:
     labels.paint((10, 10), 1)
     widget = open_widget(viewer)
     widget.form.image.value, widget.form.mask.value, widget.form.task.value = image, labels, "inpaint"
-    press(qtbot, widget.restore_button)
-    assert not widget.restore_button.enabled
+    press(qtbot, widget.controls.restore_button)
+    assert not widget.controls.restore_button.enabled
     qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
     first = viewer.layers["cells preview"].data.copy()
     qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["cells preview"].data, first), timeout=60_000)
     qtbot.waitUntil(lambda: len(widget.band_plot.steps) > 2, timeout=60_000)
-    press(qtbot, widget.stop_button)
+    press(qtbot, widget.controls.stop_button)
     finish(widget, qtbot)
 
     assert [layer.name for layer in viewer.layers] == ["cells", "broken", "cells restored"]
@@ -101,7 +101,7 @@ def test_the_journey(viewer, qtbot, camera, geometry) -> None:
     assert record["task"] == "inpaint"
     assert record["stop_reason"] == napari_dip.StopReason.USER.value
     assert "stopped by the user" in widget.band_plot.caption.text()
-    assert widget.restore_button.enabled
+    assert widget.controls.restore_button.enabled
 
 
 def test_the_run_repeats_the_library_and_never_overwrites(viewer, qtbot, camera) -> None:
@@ -128,19 +128,19 @@ def test_a_paused_run_waits_and_then_goes_on(viewer, qtbot, camera) -> None:
     widget = open_widget(viewer)
     widget.form.advanced["step_limit"].value = 5000
     widget.start()
-    qtbot.waitUntil(lambda: widget.progress.value > 0, timeout=60_000)
-    press(qtbot, widget.pause_button)
-    qtbot.waitUntil(lambda: "paused" in widget.status.value, timeout=60_000)
+    qtbot.waitUntil(lambda: widget.controls.progress.value > 0, timeout=60_000)
+    press(qtbot, widget.controls.pause_button)
+    qtbot.waitUntil(lambda: "Paused" in widget.controls.status.value, timeout=60_000)
     qtbot.wait(600)  # a report may be on its way
-    step = widget.progress.value
+    step = widget.controls.progress.value
     qtbot.wait(600)
-    assert widget.progress.value == step
-    assert widget.pause_button.text == "Resume"
-    press(qtbot, widget.pause_button)
-    qtbot.waitUntil(lambda: widget.progress.value > step, timeout=60_000)
-    press(qtbot, widget.pause_button)
-    qtbot.waitUntil(lambda: "paused" in widget.status.value, timeout=60_000)
-    press(qtbot, widget.stop_button)  # a paused run stops, too
+    assert widget.controls.progress.value == step
+    assert widget.controls.pause_button.text == "Resume"
+    press(qtbot, widget.controls.pause_button)
+    qtbot.waitUntil(lambda: widget.controls.progress.value > step, timeout=60_000)
+    press(qtbot, widget.controls.pause_button)
+    qtbot.waitUntil(lambda: "Paused" in widget.controls.status.value, timeout=60_000)
+    press(qtbot, widget.controls.stop_button)  # a paused run stops, too
     finish(widget, qtbot)
     assert "cells restored" in viewer.layers
 
@@ -151,7 +151,7 @@ def test_a_region_is_restored_in_its_place(viewer, qtbot, camera, geometry) -> N
     viewer.add_shapes([np.array(corners)], shape_type="polygon", name="where")
     widget = open_widget(viewer)
     widget.form.advanced["step_limit"].value = 10
-    press(qtbot, widget.region_button)
+    press(qtbot, widget.controls.region_button)
     finish(widget, qtbot)
     restored = viewer.layers["cells region restored"]
     assert restored.data.shape == (24, 20)
@@ -301,7 +301,7 @@ def test_a_runtime_error_in_the_run_reaches_the_user(viewer, qtbot, camera, monk
     finish(widget, qtbot)
     assert len(said) == 1
     assert "out of memory" in said[0]
-    assert widget.restore_button.enabled
+    assert widget.controls.restore_button.enabled
     assert len(viewer.layers) == 1
     assert not issubclass(RestorationFailed, RuntimeError)
 
@@ -331,6 +331,7 @@ def test_closing_things_in_mid_run_is_quiet(viewer, qtbot, camera, what) -> None
         assert "cells restored" not in viewer.layers
         return
     if what == "plot":
+        qtbot.waitUntil(lambda: widget.band_plot.parent() is not None, timeout=60_000)
         viewer.window.remove_dock_widget(widget.band_plot)
     else:
         viewer.layers.remove("cells preview")
@@ -338,12 +339,14 @@ def test_closing_things_in_mid_run_is_quiet(viewer, qtbot, camera, what) -> None
     widget.stop_and_keep()
     finish(widget, qtbot)
     assert "cells restored" in viewer.layers
+    assert (widget.band_plot.parent() is None) == (what == "plot")  # closed by the user: it stays so in this run
 
 
 def test_a_closed_plot_is_opened_anew(viewer, qtbot, camera) -> None:
     viewer.add_image(camera, name="cells")
     widget = open_widget(viewer)
-    widget._open_plot()
+    widget._plot_dock.begin()
+    widget._plot_dock.open()
     viewer.window.remove_dock_widget(widget.band_plot)
     widget.form.advanced["step_limit"].value = 20
     widget.start()
@@ -402,7 +405,8 @@ def test_a_small_screen_is_enough_and_what_is_in_view_stays_there(make_napari_vi
     viewer.reset_view()
     qtbot.wait(200)
     zoom, height = viewer.camera.zoom, window.centralWidget().height()
-    widget._open_plot()
+    widget._plot_dock.begin()
+    widget._plot_dock.open()
     qtbot.wait(300)
     assert window.height() == 700
     assert window.centralWidget().height() < height
@@ -411,7 +415,8 @@ def test_a_small_screen_is_enough_and_what_is_in_view_stays_there(make_napari_vi
 
 def test_the_plot_follows_the_theme(viewer, qtbot) -> None:
     widget = open_widget(viewer)
-    plot = widget._open_plot()
+    plot = widget._plot_dock.begin()
+    widget._plot_dock.open()
     colours = set()
     for theme in ("light", "dark", "system"):
         viewer.theme = theme

@@ -61,10 +61,10 @@ def test_a_run_is_repeated_by_the_script_in_the_clipboard(viewer, widget, qtbot,
     advanced = widget.form.advanced
     advanced["width"].value, advanced["levels"].value, advanced["device"].value = "8", "2", "cpu"
     advanced["step_limit"].value = 20
-    click(qtbot, widget.restore_button)
+    click(qtbot, widget.controls.restore_button)
     qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
     click(qtbot, widget.record_tools.copy_button)
-    assert "in the clipboard" in widget.status.value
+    assert "in the clipboard" in widget.controls.status.value
     script = QApplication.clipboard().text() + "import numpy\nnumpy.save('out.npy', restored)\n"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
@@ -73,7 +73,7 @@ def test_a_run_is_repeated_by_the_script_in_the_clipboard(viewer, widget, qtbot,
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), viewer.layers["cells restored"].data)
     write_tiff(tmp_path / "cells.tif", camera[::-1])  # the file has changed since
     click(qtbot, widget.record_tools.copy_button)
-    assert "or has changed" in widget.status.value
+    assert "or has changed" in widget.controls.status.value
     assert str(tmp_path) not in QApplication.clipboard().text()
 
 
@@ -89,7 +89,7 @@ def test_settings_fill_the_whole_form(viewer, widget, qtbot, tmp_path, restored,
     assert widget.form.settings() == settings
     assert (widget.form.task.value, widget.form.factor.value) == ("super_resolve", 2)
     assert widget.form.original_type.value
-    assert layer.name in widget.status.value
+    assert layer.name in widget.controls.status.value
 
 
 @pytest.mark.parametrize("quality", [name for _, name in QUALITIES])
@@ -109,7 +109,7 @@ def test_saving_keeps_pixels_record_and_pixel_size(viewer, widget, tmp_path, res
     path = tmp_path / f"large{suffix}"
     widget.record_tools.save(path)
     np.testing.assert_array_equal(read_image(path), restored["data"])
-    assert "with its record" in widget.status.value
+    assert "with its record" in widget.controls.status.value
     with tifffile.TiffFile(path) as file:
         if suffix == ".tif":
             tags = file.pages[0].tags
@@ -142,7 +142,7 @@ def test_saving_asks_for_a_name(viewer, widget, qtbot, tmp_path, restored, monke
     (tmp_path / "none").write_text("a file, not a folder")
     for said in ("", "was not saved", "Saved as a.tif"):
         click(qtbot, widget.record_tools.save_button)
-        assert said in widget.status.value
+        assert said in widget.controls.status.value
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.tif", "none"]
 
 
@@ -151,10 +151,10 @@ def test_what_has_no_record_is_said(viewer, widget, qtbot, tmp_path, camera) -> 
     viewer.open(tmp_path / "plain.tif", plugin="napari")
     before = widget.form.settings()
     click(qtbot, widget.record_tools.load_button)
-    assert widget.status.value.startswith("No record found")
+    assert widget.controls.status.value.startswith("No record found")
     viewer.add_image(camera, metadata={"napari-dip": {"task": "denoise"}})
     click(qtbot, widget.record_tools.load_button)
-    assert "cannot be loaded" in widget.status.value
+    assert "cannot be loaded" in widget.controls.status.value
     assert widget.form.settings() == before
 
 

@@ -84,8 +84,8 @@ def finish(widget, qtbot) -> None:
 
 
 def run(widget, qtbot) -> None:
-    press(qtbot, widget.restore_button)
-    assert widget.running, widget.status.value
+    press(qtbot, widget.controls.restore_button)
+    assert widget.running, widget.controls.status.value
     finish(widget, qtbot)
 
 
@@ -114,11 +114,11 @@ def test_a_film_fills_in_plane_by_plane(viewer, qtbot, film, geometry) -> None:
     statuses, fills = set(), []
 
     def look(event=None) -> None:
-        statuses.add(widget.status.value)
+        statuses.add(widget.controls.progress.tooltip or "")
         if "film restored" in viewer.layers:
             fills.append(int(planes_done(viewer.layers["film restored"]).sum()))
 
-    widget.progress.changed.connect(look)
+    widget.controls.progress.changed.connect(look)
     run(widget, qtbot)
 
     restored = viewer.layers["film restored"]
@@ -139,7 +139,7 @@ def test_a_film_fills_in_plane_by_plane(viewer, qtbot, film, geometry) -> None:
     np.testing.assert_array_equal(restored.data, out)
     record = napari_dip.Record.from_dict(restored.metadata["napari-dip"])
     assert (record.stack.axes, record.stack.shape, len(record.stack.planes)) == ("TCYX", film.shape, 10)
-    assert widget.status.value.startswith("Done: 10 planes")
+    assert widget.controls.status.value.startswith("Done: 10 planes")
 
 
 def test_this_plane_is_the_one_that_the_sliders_show(viewer, qtbot, film, geometry) -> None:
@@ -162,7 +162,7 @@ def test_a_region_of_this_plane(viewer, qtbot, film) -> None:
     corners = [(2, 1, 2, 4), (2, 1, 2, 12), (2, 1, 11, 12), (2, 1, 11, 4)]
     viewer.add_shapes([np.array(corners)], shape_type="polygon", name="where")
     widget = open_widget(viewer, image, "all")
-    press(qtbot, widget.region_button)
+    press(qtbot, widget.controls.region_button)
     finish(widget, qtbot)
     restored = viewer.layers["film (axis 0: 2, axis 1: 1) region restored"]
     assert restored.data.shape == (1, 1, 19, 17)
@@ -290,9 +290,9 @@ def _noting_parts(method, sizes):
 
 def stop_in_plane(widget, qtbot, number: int) -> None:
     """Let planes end by themselves, and press Stop and keep in that one."""
-    press(qtbot, widget.restore_button)
-    qtbot.waitUntil(lambda: f"plane {number} of" in widget.status.value, timeout=240_000)
-    press(qtbot, widget.stop_button)
+    press(qtbot, widget.controls.restore_button)
+    qtbot.waitUntil(lambda: f"plane {number} of" in widget.controls.status.value, timeout=240_000)
+    press(qtbot, widget.controls.stop_button)
     finish(widget, qtbot)
 
 
@@ -308,7 +308,7 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(viewer, qtbot, film, geome
     assert 2 <= number < 10
     assert done.ravel()[:number].all()
     assert np.isnan(restored.data[~done]).all()
-    assert f"{number} of 10 planes are done" in widget.status.value
+    assert f"{number} of 10 planes are done" in widget.controls.status.value
     names = [layer.name for layer in viewer.layers]
     assert (names[0], names[-1]) == ("film", "film restored")
     assert "film preview" not in names
@@ -319,16 +319,16 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(viewer, qtbot, film, geome
         assert viewer.layers[name].metadata["napari-dip"]["stop_reason"] == napari_dip.StopReason.USER.value
     kept = restored.data.copy()
     steps.clear()
-    press(qtbot, widget.restore_button)
+    press(qtbot, widget.controls.restore_button)
     finish(widget, qtbot)
     assert len(steps) == 10 - number  # fits: those that are done are not fitted again
     assert planes_done(restored).all()
     np.testing.assert_array_equal(restored.data[done], kept[done])
     assert [layer.name for layer in viewer.layers][: len(names)] == names
     assert len(restored.metadata["napari-dip"]["stack"]["planes"]) == 10
-    press(qtbot, widget.restore_button)  # all are done: this is another run, and overwrites nothing
+    press(qtbot, widget.controls.restore_button)  # all are done: this is another run, and overwrites nothing
     qtbot.waitUntil(lambda: "film restored [1]" in viewer.layers, timeout=240_000)
-    press(qtbot, widget.stop_button)
+    press(qtbot, widget.controls.stop_button)
     finish(widget, qtbot)
     np.testing.assert_array_equal(restored.data[done], kept[done])
 
@@ -362,9 +362,9 @@ def test_what_has_changed_begins_anew(viewer, qtbot, film, change) -> None:
         marks = np.zeros((SIDE, SIDE), int)
         marks[5:8, 5:8] = 1
         widget.form.mask.value = viewer.add_labels(marks, name="broken")
-    press(qtbot, widget.restore_button)
+    press(qtbot, widget.controls.restore_button)
     qtbot.waitUntil(lambda: "film restored [1]" in viewer.layers, timeout=240_000)
-    press(qtbot, widget.stop_button)
+    press(qtbot, widget.controls.stop_button)
     finish(widget, qtbot)
     np.testing.assert_array_equal(restored.data, kept)
 
@@ -375,7 +375,7 @@ def test_stopped_before_a_plane_is_done(viewer, qtbot, film) -> None:
     widget.form.advanced["step_limit"].value, widget.form.advanced["stopping"].value = ENDLESS, "fixed"
     stop_in_plane(widget, qtbot, 1)
     assert [layer.name for layer in viewer.layers] == ["film", "film unfinished (axis 0: 0, axis 1: 0)"]
-    assert widget.status.value.startswith("Stopped before a plane was done.")
+    assert widget.controls.status.value.startswith("Stopped before a plane was done.")
     assert viewer.layers[-1].data.shape == (1, 1, SIDE, SIDE)
 
 
@@ -391,7 +391,7 @@ def test_a_plane_that_cannot_be_restored_is_left_out_and_said(viewer, qtbot, fil
         assert "9 of 10 planes are done in “film restored”" in said[-1]
     assert np.argwhere(~planes_done(viewer.layers["film restored"])).tolist() == [[1, 0]]
     assert [layer.name for layer in viewer.layers] == ["film", "film restored"]
-    assert widget.restore_button.enabled
+    assert widget.controls.restore_button.enabled
 
 
 def test_what_fails_for_all_planes_is_said_once(viewer, qtbot, film, said) -> None:
@@ -448,7 +448,7 @@ def test_further_outputs_and_the_original_type(viewer, qtbot, film) -> None:
     run(widget, qtbot)
     assert [layer.name for layer in viewer.layers] == ["film", "film residual", "film smoothed", "film restored"]
     assert [layer.data.dtype.name for layer in viewer.layers] == ["uint8", "float32", "uint8", "uint8"]
-    assert "Rounded to uint8" in widget.status.value
+    assert "Rounded to uint8" in widget.controls.status.value
 
 
 @pytest.mark.parametrize("kind", ["plane", "stack", "shapes"])
@@ -504,7 +504,7 @@ def test_the_script_repeats_the_stack(viewer, qtbot, film, tmp_path) -> None:
     stack.first.value, stack.last.value = 1, 2
     run(widget, qtbot)
     press(qtbot, widget.record_tools.copy_button)
-    assert "in the clipboard" in widget.status.value
+    assert "in the clipboard" in widget.controls.status.value
     script = QApplication.clipboard().text()
     assert "restore_stack(" in script
     assert str(tmp_path) in script
@@ -517,7 +517,7 @@ def test_the_script_repeats_the_stack(viewer, qtbot, film, tmp_path) -> None:
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), viewer.layers["film restored"].data)
     tifffile.imwrite(tmp_path / "film.ome.tif", film[2::-1], metadata={"axes": "TCYX"}, photometric="minisblack")
     press(qtbot, widget.record_tools.copy_button)
-    assert "or has changed" in widget.status.value
+    assert "or has changed" in widget.controls.status.value
 
 
 def test_a_mask_of_several_planes_cannot_be_a_script(viewer, qtbot, film) -> None:
@@ -528,7 +528,7 @@ def test_a_mask_of_several_planes_cannot_be_a_script(viewer, qtbot, film) -> Non
     widget.form.mask.value = viewer.add_labels(marks)
     run(widget, qtbot)
     press(qtbot, widget.record_tools.copy_button)
-    assert "cannot be made a script: its mask differs from plane to plane" in widget.status.value
+    assert "cannot be made a script: its mask differs from plane to plane" in widget.controls.status.value
 
 
 def test_settings_are_loaded_from_a_stack_that_was_saved(viewer, qtbot, film, tmp_path) -> None:
@@ -544,7 +544,7 @@ def test_settings_are_loaded_from_a_stack_that_was_saved(viewer, qtbot, film, tm
     assert (found.axes.letters, found.channel_names) == ("TCYX", ("a", "b"))
     widget.form.advanced["seed"].value = 1
     press(qtbot, widget.record_tools.load_button)
-    assert widget.form.advanced["seed"].value == 9, widget.status.value
+    assert widget.form.advanced["seed"].value == 9, widget.controls.status.value
 
 
 def test_closing_in_mid_run_is_quiet(make_napari_viewer, qtbot, film) -> None:

@@ -129,10 +129,11 @@ class BandPlot(QScrollArea):
         self.export_button.setEnabled(bool(reports))
         self._read()
 
-    def show_result(self, result: Restoration, request: Request) -> None:
-        """Draw the whole run, say why it stopped where it did, and offer its moments."""
+    def show_result(self, result: Restoration, request: Request, of: str = "") -> None:
+        """Draw the whole run, say why it stopped where it did, of which plane if of one, and offer its moments."""
         self.show_reports(list(result.history))
-        self._mark_chosen(result.step, f"Step {result.step} was chosen: {result.stop_reason.value}.")
+        chosen = f"step {result.step} was chosen: {result.stop_reason.value}."
+        self._mark_chosen(result.step, f"{of}: {chosen}" if of else f"{chosen[:1].upper()}{chosen[1:]}")
         self._why = result.stop_reason.value
         self.scrubber.offer(result, request)
 

@@ -53,14 +53,23 @@ class PreviewLayer:
         """
         if self._layer is None and not self._removed:
             place = lay_over(appearance, 1, first)
-            self._layer = add_looking_like(self._viewer, {**appearance, **place}, factor, data, f"{name} preview", {})
+            own = np.array(data)  # written over by the next
+            self._layer = add_looking_like(self._viewer, {**appearance, **place}, factor, own, f"{name} preview", {})
         elif self._layer is not None and self._layer in self._viewer.layers:
-            self._layer.data = data
+            self._draw(self._layer, data)
             translate = lay_over(appearance, factor, first)["translate"]
             if not np.array_equal(self._layer.translate, translate):
                 self._layer.translate = translate
         else:
             self._removed = True
+
+    def _draw(self, layer: Image, data: NDArray) -> None:
+        """Show other pixels in half the time that napari takes for other data: extent and thumbnail stay."""
+        if layer.data.shape != data.shape:
+            layer.data = np.array(data)
+            return
+        layer.data[...] = data
+        layer.refresh(extent=False, thumbnail=False, highlight=False)
 
     def raise_to_top(self) -> None:
         """Put it above all others; what is selected stays so."""

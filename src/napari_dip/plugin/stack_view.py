@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from napari.viewer import Viewer
 
 from ..measurement.task import find_task
 from ..pace import say_duration, say_time_left
-from ..record import Record
+from .image_view import RunState
 from .outputs import list_outputs, say_pixel_type
 from .preview_layer import PreviewLayer
-from .run import Request
+from .run import Request, Run
 from .stack_layers import StackLayers
-from .stack_run import Place, PlaneFailed, PlaneReport, StackBegins, StackReport
+from .stack_run import PlaneFailed, PlaneReport, StackBegins, StackReport, restore_stack_in_worker
+
+if TYPE_CHECKING:
+    from ..many.axes import Plane
+    from .band_plot import BandPlot
 
 
 class StackView:
@@ -26,32 +31,38 @@ class StackView:
     preview : PreviewLayer
     """
 
+    work = staticmethod(restore_stack_in_worker)
+
     def __init__(self, viewer: Viewer, preview: PreviewLayer) -> None:
         self._viewer, self._preview = viewer, preview
+        self._drawn: Plane | None = None  # whose curves are drawn
+        self._concluded: Plane | None = None  # the last one that has ended: later reports of it come too late
         self._unfinished: list[StackLayers] = []
         self._layers: StackLayers | None = None
         self._stopped = ""
         self.failures: list[str] = []  # what is wrong with planes that were left out
 
-    def begin(self, request: Request) -> dict[Place, Record]:
+    def begin(self, request: Request, plot: BandPlot) -> tuple:
         """Be ready for a run; return the records of planes that an earlier one has done."""
+        self._drawn = self._concluded = None
+        plot.start(request.settings.bands)
         self._unfinished = [each for each in self._unfinished if each.is_shown]
         fitting = (each for each in reversed(self._unfinished) if each.can_go_on_with(request))
         self._layers = next(fitting, None) or StackLayers(self._viewer, request)
         self._stopped, self.failures = "", []
-        return dict(self._layers.records)
+        return (dict(self._layers.records),)
 
-    def show(self, report: StackReport) -> None:
-        """Show a report in the layers."""
+    def show(self, report: StackReport) -> bool:
+        """Show a report in the layers; return whether the curves must follow at once: those of a plane that is done."""
         layers = self._layers
         assert layers is not None
         if isinstance(report, StackBegins):
             if len(report.kept) < len(layers.records):  # the pixels have changed since: what is done stays as it is
                 self._layers = StackLayers(self._viewer, layers.request)
-            return
+            return False
         if isinstance(report, PlaneFailed):
             self.failures.append(report.why)
-            return
+            return False
         source, request = layers.source, layers.request
         if report.result is None or not report.finished:
             factor = request.factor if find_task(request.task).needs_factor else 1
@@ -61,13 +72,13 @@ class StackView:
                 source.name, source.appearance, image, factor or 1, first[: len(source.appearance["scale"])]
             )
         if report.result is None:
-            return
+            return False
         if report.finished:
             layers.fill(report.plane, report.result)
             if layers not in self._unfinished:
                 self._unfinished.append(layers)
             self._preview.raise_to_top()
-            return
+            return True
         name = f"{source.name} unfinished ({source.of.describe(report.plane)})"
         made = list_outputs(report.result, source, request.original_type)
         if made and made[-1].suffix in ("restored", "detail-enhanced"):
@@ -75,24 +86,42 @@ class StackView:
             if kept is not None:
                 self._stopped = f"The plane at work, as far as it had come, is a layer of its own: “{kept.name}”."
                 layers.put_below(kept)
+        return True
 
-    def name_plane(self, report: PlaneReport) -> str:
+    def show_curves(self, report: StackReport, run: Run, plot: BandPlot) -> None:
+        """Draw the curves of the plane at work, or why it stopped where it did."""
+        if not isinstance(report, PlaneReport) or report.plane == self._concluded:
+            return
+        if report.plane != self._drawn:
+            self._drawn = report.plane
+            plot.start(run.request.settings.bands)
+        if report.result is not None:
+            self._concluded = report.plane
+            plot.show_result(report.result, run.request, of=self._name(report))
+        elif report.progress.stage == run.main_stage:
+            plot.add(report.progress.report)
+
+    def describe(self, report: StackReport, run: Run) -> RunState | None:
+        """Say how far it is; None where there is nothing new to say."""
+        if not isinstance(report, PlaneReport) or (report.result is None and report.plane == self._concluded):
+            return None
+        progress, over = report.progress, report.result is not None
+        plane = f"plane {report.number} of {report.count} ({self._name(report)})"
+        done = report.number - 1 + (1.0 if over else progress.step / progress.step_limit)
+        left = "paused" if run.paused else say_time_left(report.seconds_left)
+        state = "done" if over else f"{progress.stage}, step {progress.step} of at most {progress.step_limit}"
+        return RunState(
+            round(100 * done), 100 * report.count, f"{progress.stage[:1].upper()}{progress.stage[1:]} {plane} …",
+            ", ".join(filter(None, (f"{100 * done / report.count:.0f}%", left))),
+            ", ".join(filter(None, (f"{plane}: {state}", f"{say_duration(run.seconds)} so far", left))),
+        )  # fmt: skip
+
+    def _name(self, report: PlaneReport) -> str:
         """Return in words which plane it is about."""
         assert self._layers is not None
         return self._layers.source.of.describe(report.plane)
 
-    def describe(self, report: PlaneReport, seconds: float, paused: bool) -> str:
-        """Return in words how far it is."""
-        place, progress = self.name_plane(report), report.progress
-        state = f"{progress.stage}, step {progress.step} of at most {progress.step_limit}"
-        parts = (
-            f"plane {report.number} of {report.count} ({place}): {state if report.result is None else 'done'}",
-            f"{say_duration(seconds)} so far",
-            "paused" if paused else say_time_left(report.seconds_left),
-        )
-        return ", ".join(filter(None, parts))
-
-    def conclude(self, seconds: float) -> str:
+    def conclude(self, result: None, run: Run, plot: BandPlot) -> str:
         """End a run that has not failed; return in words what there is."""
         layers = self._layers
         assert layers is not None
@@ -102,7 +131,7 @@ class StackView:
         if done == count:
             self._unfinished = [each for each in self._unfinished if each is not layers]
             return " ".join(filter(None, (
-                f"Done: {count} planes ({say_duration(seconds)}).", _say_notes(layers.notes),
+                f"Done: {count} planes ({say_duration(run.seconds)}).", _say_notes(layers.notes),
                 say_pixel_type(layers.made),
             )))  # fmt: skip
         if done + len(self.failures) == count:

@@ -1,0 +1,102 @@
+"""What the user sees of one image's run: the preview, the curves, words; and in the end the layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari.viewer import Viewer
+
+from ..pace import say_duration, say_time_left
+from .layers import Source
+from .outputs import say_pixel_type
+from .preview_layer import PreviewLayer, add_result
+from .run import Request, Run, restore_in_worker
+
+if TYPE_CHECKING:
+    from ..outcome import Progress, Restoration
+    from .band_plot import BandPlot
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """How far a run is, in numbers and words.
+
+    Attributes
+    ----------
+    done, of : int
+    stage : str
+        What it does.
+    words, more : str
+        A few; and all that there is to say.
+    """
+
+    done: int
+    of: int
+    stage: str
+    words: str
+    more: str
+
+
+class ImageView:
+    """Shows one run at a time.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    preview : PreviewLayer
+    """
+
+    work = staticmethod(restore_in_worker)
+    failures = ()
+
+    def __init__(self, viewer: Viewer, preview: PreviewLayer) -> None:
+        self._viewer, self._preview = viewer, preview
+
+    def begin(self, request: Request, plot: BandPlot) -> tuple:
+        """Be ready for a run; return what its worker needs to know beside the request."""
+        self._request = request
+        plot.start(request.settings.bands)
+        return ()
+
+    def show(self, progress: Progress) -> bool:
+        """Show the image as far as it has come; return whether the curves must follow at once."""
+        source = self._request.source
+        assert isinstance(source, Source)
+        factor = progress.estimate.shape[0] // source.image.shape[0]
+        self._preview.show(source.name, source.appearance, source.spread(progress.estimate), factor)
+        return False
+
+    def show_curves(self, progress: Progress, run: Run, plot: BandPlot) -> None:
+        """Draw the curves as far as they have come."""
+        if progress.stage == run.main_stage:
+            plot.add(progress.report)
+
+    def describe(self, progress: Progress, run: Run) -> RunState:
+        """Say how far it is."""
+        left = "paused" if run.paused else say_time_left(progress.seconds_left)
+        stage = f"{progress.stage[:1].upper()}{progress.stage[1:]} …"
+        step = f"step {progress.step} of {progress.step_limit}"
+        more = f"step {progress.step} of at most {progress.step_limit}, {say_duration(run.seconds)} so far"
+        return RunState(
+            progress.step, progress.step_limit, stage, ", ".join(filter(None, (step, left))),
+            ", ".join(filter(None, (more, left))),
+        )  # fmt: skip
+
+    def conclude(self, result: Restoration, run: Run, plot: BandPlot) -> str:
+        """Make the result layers; return in words what there is."""
+        source = self._request.source
+        assert isinstance(source, Source)
+        images = add_result(self._viewer, self._preview, source, result, self._request.original_type)
+        plot.show_result(result, self._request)
+        parts = (
+            f"Done: step {result.step} was chosen; {result.stop_reason.value} ({result.record.seconds:.0f} s).",
+            result.note, say_pixel_type(images),
+            "" if images else "It was stopped before anything could be kept.",
+        )  # fmt: skip
+        return " ".join(filter(None, parts))
+
+    def fail(self) -> str:
+        """End a run that has failed; return in words what is left."""
+        self._preview.remove()
+        return ""

@@ -1,0 +1,93 @@
+"""The plot's dock, below the image: made behind the scenes, opened by the first report of a run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from napari.viewer import Viewer
+from qtpy.QtCore import QObject, QTimer
+from qtpy.QtWidgets import QMainWindow, QWidget
+
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    from .band_plot import BandPlot
+
+_MS_UNTIL_LAID_OUT = 50
+
+
+class PlotDock:
+    """At most one plot; a user who closes its dock gets it back with the next run.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    beside : QWidget
+        Any widget of the viewer's window.
+    """
+
+    def __init__(self, viewer: Viewer, beside: QWidget) -> None:
+        self._viewer, self._beside = viewer, beside
+        self._wanted = False
+        self.plot: BandPlot | None = None
+
+    def make(self) -> BandPlot:
+        """Return the plot, which need not be docked."""
+        if self.plot is None:
+            from .band_plot import BandPlot  # pyqtgraph only after the Qt binding is chosen
+
+            self.plot = BandPlot(self._viewer)
+            self.plot.start(Settings().bands)
+            self.plot.destroyed.connect(self._on_destroyed)
+        return self.plot
+
+    def begin(self) -> BandPlot:
+        """Return the plot for another run, which has not shown yet that it will come to anything."""
+        self._wanted = True
+        return self.make()
+
+    def open(self) -> BandPlot:
+        """Return the plot; the first time in a run it is docked, if it is not: later the user has closed it."""
+        plot = self.make()
+        wanted, self._wanted = self._wanted, False
+        if wanted and plot.parent() is None:  # new, or closed by the user: napari then only takes it out of its dock
+            with _kept_in_view(self._viewer, self._beside):
+                self._viewer.window.add_dock_widget(plot, name="Frequency bands", area="bottom")
+        return plot
+
+    def close(self) -> None:
+        """Take the plot away, but not amid the closing of another dock, or of the window."""
+        if self.plot is not None:
+            self.plot.forget_viewer()
+            QTimer.singleShot(0, self._remove)
+
+    def _on_destroyed(self) -> None:
+        self.plot = None
+
+    def _remove(self) -> None:
+        plot, self.plot = self.plot, None
+        with contextlib.suppress(RuntimeError, AttributeError, LookupError):  # a window closes with its docks
+            if plot is not None:
+                if plot.parent() is not None:
+                    self._viewer.window.remove_dock_widget(plot)
+                plot.deleteLater()
+
+
+@contextlib.contextmanager
+def _kept_in_view(viewer: Viewer, docked: QWidget) -> Iterator[None]:
+    """Keep in view what is in view while a dock takes height from the canvas of a docked widget's window."""
+    window: QObject | None = docked
+    while window is not None and not isinstance(window, QMainWindow):
+        window = window.parent()
+    canvas = None if window is None else window.centralWidget()
+    before = 0 if canvas is None else canvas.height()
+    yield
+
+    def zoom_out() -> None:
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            if canvas is not None and canvas.isVisible() and 0 < canvas.height() < before:
+                getattr(viewer, "scene", viewer).camera.zoom *= canvas.height() / before  # napari 0.9 moved it
+
+    QTimer.singleShot(_MS_UNTIL_LAID_OUT, zoom_out)

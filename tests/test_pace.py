@@ -35,6 +35,7 @@ def test_times_are_said_in_words() -> None:
     assert [say_duration(seconds) for seconds in (0.4, 8.2, 80, 250, 7800)] == [
         "0 s", "8 s", "1 min 20 s", "4 min", "2 h 10 min",
     ]  # fmt: skip
-    assert say_time_left((8.2, 250)) == "8 s to 4 min left"
+    assert say_time_left((8.2, 250)) == "at least 8 s left"
+    assert say_time_left((8.2, 250), fully=True) == "at least 8 s left, at most 4 min"
     assert say_time_left((30, 30)) == "30 s left"
     assert say_time_left(None) == ""

@@ -124,6 +124,33 @@ def test_narrow_gaps_are_filled_from_what_is_beside_them(pattern: str) -> None:
     assert error < 0.4 * image.std()
 
 
+@pytest.mark.parametrize("task", ["denoise", "inpaint", "enhance"])
+def test_the_smoothed_image_is_repeated_from_what_was_used(task: str, camera, small_settings) -> None:
+    """Also where the restoring network was wider, or deeper for a wide hole, than a smoothing one would choose."""
+    mask = np.zeros(camera.shape, bool)
+    mask[8:24, 8:24] = task == "inpaint"
+    auto = dataclasses.replace(
+        small_settings, width="auto", levels="auto", step_limit=10, smoothed=True, smoothed_steps=5
+    )
+    result = restore(camera, mask if task == "inpaint" else None, task=task, settings=auto)
+    again = restore(
+        camera, mask if task == "inpaint" else None, task=task,
+        settings=dataclasses.replace(auto, width=result.settings.width, levels=result.settings.levels),
+    )  # fmt: skip
+    np.testing.assert_array_equal(again.smoothed, result.smoothed)
+
+
+def test_the_note_tells_what_the_filters_did(camera, small_settings) -> None:
+    noisy = camera + np.random.default_rng(0).normal(0, 25, camera.shape)
+    helped = restore(noisy, settings=small_settings)
+    report = next(each for each in helped.history if each.step == helped.step)
+    gain = 1 - report.held_out_error / report.prior_error
+    assert f"made the network's error {gain:.0%} smaller" in helped.note
+    alone = restore(noisy, settings=dataclasses.replace(small_settings, partner=False))
+    assert alone.history[0].prior_error is None
+    assert "filters made" not in alone.note
+
+
 def test_smoothed_comes_only_when_asked(camera, small_settings) -> None:
     plain = restore(camera, settings=small_settings)
     assert plain.smoothed is None

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .measurement.noise import ChannelNoise, NoiseModel
+
+if TYPE_CHECKING:
+    from .outcome import Report
 
 _HARDLY_ANY = 0.01  # noise deviation, of the image's range
 _COLOURED = 0.1  # correlation of a residual's neighbours
@@ -14,8 +19,9 @@ def advise_denoising(
     correlated_over: int,
     residual_correlation: float,
     scale: float | None,
+    report: Report | None = None,
 ) -> str:
-    """Say how strong the noise is, whether denoising was worth while, and what to look at.
+    """Say how strong the noise is, whether denoising was worth while, what the filters did, and what to look at.
 
     Parameters
     ----------
@@ -27,6 +33,8 @@ def advise_denoising(
         Of the residual's neighbours; the larger of the two directions.
     scale : float or None
         Intensities per unit of value; None where channels differ in it.
+    report : Report, optional
+        Of the step that was chosen.
     """
     sentences = []
     if correlated_over > 1:
@@ -48,6 +56,13 @@ def advise_denoising(
                 f"The noise is equally strong everywhere, {level}. If it is Gaussian, a filter such as BM3D that is "
                 "told this level is faster and may be better."
             )
+    if report is not None and report.prior_error and report.held_out_error is not None:
+        gain = 1 - report.held_out_error / report.prior_error
+        sentences.append(
+            f"On pixels held out the filters made the network's error {gain:.0%} smaller, noise included."
+            if gain > _HARDLY_ANY
+            else "Nearly all is the network's: on pixels held out the filters made its error hardly smaller."
+        )
     if residual_correlation > _COLOURED and correlated_over == 1:
         sentences.append(
             f"What was taken away is not white (neighbours correlate by {residual_correlation:.2f}): look at the "

@@ -28,7 +28,9 @@ class Report:
     loss : float
         Mean squared error on the fitted pixels, of intensities brought to [0, 1].
     held_out_error : float or None
-        The same on the pixels that were held out.
+        The same of the estimate on the pixels that were held out.
+    prior_error : float or None
+        The same of the network's output, where filters make more of it.
     band_correspondence : tuple of float
         Per frequency band, lowest first, in [0, 1] (Eq. 1).
     ratio : float
@@ -40,6 +42,7 @@ class Report:
     step: int
     loss: float
     held_out_error: float | None
+    prior_error: float | None
     band_correspondence: tuple[float, ...]
     ratio: float
     lipschitz_bound: float | None
@@ -143,7 +146,7 @@ class Progress:
     step, step_limit : int
         Of the present stage.
     stage : {"restoring", "smoothing"}
-    loss, held_out_error, ratio, lipschitz_bound
+    loss, held_out_error, prior_error, ratio, lipschitz_bound
         As in ``Report``.
     band_correspondence : ndarray
         ``(n_bands,)``.
@@ -161,6 +164,7 @@ class Progress:
     stage: str
     loss: float
     held_out_error: float | None
+    prior_error: float | None
     ratio: float
     lipschitz_bound: float | None
     band_correspondence: NDArray[np.float64]
@@ -172,4 +176,6 @@ class Progress:
     def report(self) -> Report:
         """The figures alone."""
         bands = tuple(self.band_correspondence.tolist())
-        return Report(self.step, self.loss, self.held_out_error, bands, self.ratio, self.lipschitz_bound)
+        return Report(
+            self.step, self.loss, self.held_out_error, self.prior_error, bands, self.ratio, self.lipschitz_bound
+        )

@@ -68,12 +68,22 @@ def say_duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def say_time_left(seconds_left: tuple[float, float] | None) -> str:
-    """Return the time left in words, of the least and the most that it may be; empty if nobody knows yet."""
+def say_time_left(seconds_left: tuple[float, float] | None, *, fully: bool = False) -> str:
+    """Return the time left in words; empty if nobody knows yet.
+
+    Parameters
+    ----------
+    seconds_left : (float, float) or None
+        The least and the most that it may be.
+    fully : bool
+        Whether to say the most, too, which is that of a run to its step limit: few come near.
+    """
     if seconds_left is None:
         return ""
     least, most = (say_duration(seconds) for seconds in seconds_left)
-    return f"{least} left" if least == most else f"{least} to {most} left"
+    if least == most:
+        return f"{least} left"
+    return f"at least {least} left" + (f", at most {most}" if fully else "")
 
 
 def seconds_left_of_planes(

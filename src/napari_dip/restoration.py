@@ -150,6 +150,8 @@ def restore_steps(
     table = None if quantisation_table is None else _check_table(quantisation_table, chosen_task, np.asarray(image))
     if chosen_task.needs_mask and bool(tensor.known.all()):
         raise ValueError("nothing is marked as missing; mark the pixels to fill in, with a mask or as NaN.")
+    if not chosen_task.removes_noise:
+        settings = settings.for_smoothing()
     device = choose_device(settings.device, settings.precision)
     given = describe_given(np.asarray(image), None if mask is None else np.asarray(mask), table, colours)
     return _run(
@@ -233,6 +235,7 @@ def _run(
                 correlated_over=data_term.correlation_side,
                 residual_correlation=correlation,
                 scale=float(tensor.scale[0]) if given.colours else None,
+                report=next((each for each in reversed(reports) if each.step == step), None),
             )
         return Restoration(
             restored=as_image(restored),
@@ -301,7 +304,7 @@ def _run(
     if wants_smoothing and reason is not StopReason.USER:
         if last is not None:
             yield last
-        gentle = _smoothing_settings(settings)
+        gentle = _smoothing_settings(resolve_settings(settings, data_term))
         everything = torch.ones_like(restored_values[:, :1], dtype=torch.bool)
         fit = build_fit(gentle, device, data_term_of(find_task("denoise"), restored_values, everything))
         stage = Stage("smoothing", settings.smoothed_steps, gentle, stop_requested, report_wanted, quick_estimates)

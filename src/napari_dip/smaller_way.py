@@ -45,7 +45,8 @@ def find_smaller_way(settings: Settings, task: str, size: tuple[int, int]) -> Sm
         without = " and no uncertainty" if settings.uncertainty else ""
         fewer = dataclasses.replace(settings, runs=1, uncertainty=False)
         return SmallerWay(fewer, f"one network instead of {settings.networks}{without}")
-    width = settings.width_where(helped=settings.partner and find_task(task).noise_is_independent)
+    known = find_task(task)
+    width = settings.width_where(helped=not known.removes_noise or (settings.partner and known.noise_is_independent))
     if width > _NARROWEST:
         narrower = max(_NARROWEST, width // 2)
         return SmallerWay(

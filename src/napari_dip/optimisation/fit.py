@@ -188,6 +188,11 @@ class Fit:
         return self._judged_image[1]
 
     @property
+    def has_partner(self) -> bool:
+        """Whether a partner makes more of the averaged output."""
+        return self._partner is not None
+
+    @property
     def keeps_best(self) -> bool:
         """Whether an estimate was kept that later steps cannot spoil."""
         return bool(self._best_step)

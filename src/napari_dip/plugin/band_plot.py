@@ -200,6 +200,8 @@ class BandPlot(QScrollArea):
         entries = []
         for curve in self.view.curves:
             value = None if report is None else curve.value(report)
+            if report is not None and value is None:
+                continue  # this run has no such curve
             words = [*curve.name.split(), *([] if value is None else [f"<b>{value:{curve.form}}</b>"])]
             entries.append("&nbsp;".join([f'<font color="{curve.colour}">━</font>', *words]))  # no line ends within
         beginning = "" if report is None else f"step <b>{report.step}</b>: &nbsp;"

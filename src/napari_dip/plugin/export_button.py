@@ -63,23 +63,15 @@ class RunDrawing:
             if path.suffix.lower() == ".csv":
                 write_whole(path, lambda beside: write_table(beside, self.reports))
                 return path
-            steps = [report.step for report in self.reports]
             if self.shows_bands:
                 figure = draw_bands(
-                    steps,
+                    [report.step for report in self.reports],
                     [report.band_correspondence for report in self.reports],
                     chosen_step=self.chosen_step,
                     caption=self.caption,
                 )
             else:
-                figure = draw_loss_and_ratio(
-                    steps,
-                    [report.loss for report in self.reports],
-                    [report.held_out_error for report in self.reports],
-                    [report.ratio for report in self.reports],
-                    chosen_step=self.chosen_step,
-                    caption=self.caption,
-                )
+                figure = draw_loss_and_ratio(self.reports, chosen_step=self.chosen_step, caption=self.caption)
             write_whole(path, lambda beside: figure.savefig(beside, dpi=_DOTS_PER_INCH))
         except (OSError, RuntimeError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)

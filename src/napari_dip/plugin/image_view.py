@@ -74,13 +74,15 @@ class ImageView:
 
     def describe(self, progress: Progress, run: Run) -> RunState:
         """Say how far it is."""
-        left = "paused" if run.paused else say_time_left(progress.seconds_left)
+        left, left_fully = (
+            "paused" if run.paused else say_time_left(progress.seconds_left, fully=fully) for fully in (False, True)
+        )
         stage = f"{progress.stage[:1].upper()}{progress.stage[1:]} …"
         step = f"step {progress.step} of {progress.step_limit}"
         more = f"step {progress.step} of at most {progress.step_limit}, {say_duration(run.seconds)} so far"
         return RunState(
             progress.step, progress.step_limit, stage, ", ".join(filter(None, (step, left))),
-            ", ".join(filter(None, (more, left))),
+            ", ".join(filter(None, (more, left_fully))),
         )  # fmt: skip
 
     def conclude(self, result: Restoration, run: Run, plot: BandPlot) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +11,7 @@ import pyqtgraph
 from qtpy.QtCore import QEvent, QPointF, Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from ..spectrum.band_figure import ERROR_LABEL, FIGURE_COLOURS, RATIO_LABEL, band_colours, band_names
+from ..spectrum.band_figure import ERROR_CURVES, ERROR_LABEL, RATIO_CURVE, RATIO_LABEL, band_colours, band_names
 
 if TYPE_CHECKING:
     from ..outcome import Report
@@ -152,11 +153,10 @@ def make_band_view() -> RunView:
 def make_loss_view() -> RunView:
     """Return the view of loss and held-out error beside the ratio of blurriness to sharpness."""
     errors, ratio = CurvePlot(ERROR_LABEL, logarithmic=True), CurvePlot(RATIO_LABEL, logarithmic=True)
-    names = ("loss, of fitted pixels", "error of held-out pixels", "blurriness / sharpness")
-    values = (lambda report: report.loss, lambda report: report.held_out_error, lambda report: report.ratio)
-    loss, held_out, blur = map(Curve, names, FIGURE_COLOURS, values, (".3g",) * 3)
-    errors.set_curves([loss, held_out])
-    ratio.set_curves([blur])
+    errors.set_curves([
+        Curve(name, colour, operator.attrgetter(field), ".3g") for field, (name, colour) in ERROR_CURVES.items()
+    ])  # fmt: skip
+    ratio.set_curves([Curve(*RATIO_CURVE, operator.attrgetter("ratio"), ".3g")])
     return RunView("Loss and ratio", [errors, ratio])
 
 

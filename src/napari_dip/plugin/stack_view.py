@@ -108,12 +108,14 @@ class StackView:
         progress, over = report.progress, report.result is not None
         plane = f"plane {report.number} of {report.count} ({self._name(report)})"
         done = report.number - 1 + (1.0 if over else progress.step / progress.step_limit)
-        left = "paused" if run.paused else say_time_left(report.seconds_left)
+        left, left_fully = (
+            "paused" if run.paused else say_time_left(report.seconds_left, fully=fully) for fully in (False, True)
+        )
         state = "done" if over else f"{progress.stage}, step {progress.step} of at most {progress.step_limit}"
         return RunState(
             round(100 * done), 100 * report.count, f"{progress.stage[:1].upper()}{progress.stage[1:]} {plane} …",
             ", ".join(filter(None, (f"{100 * done / report.count:.0f}%", left))),
-            ", ".join(filter(None, (f"{plane}: {state}", f"{say_duration(run.seconds)} so far", left))),
+            ", ".join(filter(None, (f"{plane}: {state}", f"{say_duration(run.seconds)} so far", left_fully))),
         )  # fmt: skip
 
     def _name(self, report: PlaneReport) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,10 +11,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from ..outcome import Report
+
 # From lowest to highest band; Okabe and Ito's, which the colour-blind can tell apart on dark and light grounds.
 _COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#999999")
 _MORE_COLOURS = "viridis"  # for more bands than these
-FIGURE_COLOURS = ("#56B4E9", "#E69F00", "#009E73")  # loss, held-out error, ratio
+# What of a report is drawn over the steps, beside the bands: name and colour.
+ERROR_CURVES = {
+    "loss": ("loss, of fitted pixels", "#56B4E9"),
+    "held_out_error": ("error of held-out pixels", "#E69F00"),
+    "prior_error": ("the same by the network alone", "#CC79A7"),
+}
+RATIO_CURVE = ("blurriness / sharpness", "#009E73")
 ERROR_LABEL, RATIO_LABEL = "mean squared error", "blurriness / sharpness"
 _CAPTION_WIDTH = 95  # letters a line
 _FIVE_BANDS = ("lowest", "low", "medium", "high", "highest")
@@ -70,22 +79,12 @@ def draw_bands(
     return figure
 
 
-def draw_loss_and_ratio(
-    steps: Sequence[int],
-    losses: Sequence[float],
-    held_out_errors: Sequence[float | None],
-    ratios: Sequence[float],
-    *,
-    chosen_step: int | None = None,
-    caption: str = "",
-) -> Figure:
-    """Draw the loss and the held-out error, and beside them the ratio of blurriness to sharpness, over the steps.
+def draw_loss_and_ratio(reports: Sequence[Report], *, chosen_step: int | None = None, caption: str = "") -> Figure:
+    """Draw the loss and the held-out errors, and beside them the ratio of blurriness to sharpness, over the steps.
 
     Parameters
     ----------
-    steps : sequence of int
-    losses, ratios : sequence of float
-    held_out_errors : sequence of float or None
+    reports : sequence of Report
     chosen_step : int, optional
         Marked by a line.
     caption : str
@@ -100,13 +99,13 @@ def draw_loss_and_ratio(
 
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    loss_colour, held_out_colour, ratio_colour = FIGURE_COLOURS
-    left.plot(steps, losses, color=loss_colour, label="loss, of fitted pixels")
-    if any(error is not None for error in held_out_errors):
-        errors = [float("nan") if error is None else error for error in held_out_errors]
-        left.plot(steps, errors, color=held_out_colour, label="error of held-out pixels")
+    steps = [report.step for report in reports]
+    for field, (name, colour) in ERROR_CURVES.items():
+        errors = [getattr(report, field) for report in reports]
+        if any(error is not None for error in errors):
+            left.plot(steps, [math.nan if error is None else error for error in errors], color=colour, label=name)
     left.set(xlabel="step", ylabel=f"{ERROR_LABEL} (of intensities in [0, 1])", yscale="log")
-    right.plot(steps, ratios, color=ratio_colour)
+    right.plot(steps, [report.ratio for report in reports], color=RATIO_CURVE[1])
     right.set(xlabel="step", ylabel=RATIO_LABEL, yscale="log")  # it falls by powers of ten in the first steps
     for axes in (left, right):
         _mark_chosen(axes, chosen_step)

@@ -5,35 +5,21 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from .band_figure import band_names
 
+if TYPE_CHECKING:
+    from ..outcome import Report
 
-class _Report(Protocol):
-    """What a row is made of; ``napari_dip.Report`` is one."""
-
-    @property
-    def step(self) -> int: ...
-    @property
-    def loss(self) -> float: ...
-    @property
-    def held_out_error(self) -> float | None: ...
-    @property
-    def ratio(self) -> float: ...
-    @property
-    def lipschitz_bound(self) -> float | None: ...
-    @property
-    def band_correspondence(self) -> tuple[float, ...]: ...
+_COLUMNS = ("step", "loss", "held_out_error", "prior_error", "ratio", "lipschitz_bound")
 
 
-_COLUMNS = ("step", "loss", "held_out_error", "ratio", "lipschitz_bound")
-
-
-def write_table(path: Path, reports: Sequence[_Report]) -> None:
+def write_table(path: Path, reports: Sequence[Report]) -> None:
     """Write reports as CSV, one a row, in full precision; what is not known is empty.
 
-    Columns are step, loss, held_out_error, ratio, lipschitz_bound, and "band NAME" for each band, lowest first.
+    Columns are step, loss, held_out_error, prior_error, ratio, lipschitz_bound, and "band NAME" for each band, lowest
+    first.
 
     Parameters
     ----------

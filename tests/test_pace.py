@@ -38,4 +38,5 @@ def test_times_are_said_in_words() -> None:
     assert say_time_left((8.2, 250)) == "at least 8 s left"
     assert say_time_left((8.2, 250), fully=True) == "at least 8 s left, at most 4 min"
     assert say_time_left((30, 30)) == "30 s left"
+    assert say_time_left((0.2, 250)) == "about to end"
     assert say_time_left(None) == ""

@@ -46,14 +46,25 @@ _APART = ChannelsChoice("apart")
 _WORDS = {"none": None, "true": True, "false": False}
 
 
-DeviceOption = Annotated[str, typer.Option(help="auto (CUDA, then MPS, then CPU) or a torch device name.")]
-SeedOption = Annotated[int, typer.Option(help="Seed of everything random; the same seed repeats the result.")]
+def _say_choices(choices: type[StrEnum]) -> str:
+    """Return the names in words, unbroken: as a type they would be cut in mid-word in a narrow terminal."""
+    *others, last = choices
+    return f"{', '.join(others)} or {last}"
+
+
+PresetOption = Annotated[Preset, typer.Option(metavar="NAME", help=f"Named settings: {_say_choices(Preset)}.")]
+DeviceOption = Annotated[
+    str, typer.Option(metavar="NAME", help="auto (CUDA, then MPS, then CPU) or a torch device name.")
+]
+SeedOption = Annotated[
+    int, typer.Option(metavar="N", help="Seed of everything random; the same seed repeats the result.")
+]
 
 
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to write the layers and pictures.")] = Path("napari-dip-demo"),
-    preset: Annotated[Preset, typer.Option(help="Named settings.")] = _DEFAULT_PRESET,
+    preset: PresetOption = _DEFAULT_PRESET,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
 ) -> None:
@@ -93,42 +104,58 @@ def restore(
             metavar="OUT", help="TIFF or OME-Zarr (float32, keeps everything) or PNG (rounded); or a folder."
         ),
     ],
-    task: Annotated[TaskName, typer.Option(help="What is wrong with the image.")] = _DEFAULT_TASK,
-    factor: Annotated[int | None, typer.Option(help="Super-resolution: how many times larger.", min=2)] = None,
+    task: Annotated[
+        TaskName, typer.Option(metavar="TASK", help=f"What is wrong with the image: {_say_choices(TaskName)}.")
+    ] = _DEFAULT_TASK,
+    factor: Annotated[
+        int | None, typer.Option(metavar="N", help="Super-resolution: how many times larger.", min=2)
+    ] = None,
     mask: Annotated[
         str | None,
-        typer.Option(help="Image file; not 0 = missing pixel. For several, {stem} stands for each one's name."),
+        typer.Option(
+            metavar="PATH", help="Image file; not 0 = missing pixel. For several, {stem} stands for each one's name."
+        ),
     ] = None,
-    preset: Annotated[Preset, typer.Option(help="Named settings.")] = _DEFAULT_PRESET,
+    preset: PresetOption = _DEFAULT_PRESET,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     lipschitz_bound: Annotated[
-        float | None, typer.Option(help="The bound λ: smaller is smoother. Default: the preset's.", min=0.01)
+        float | None,
+        typer.Option(metavar="X", help="The bound λ: smaller is smoother. Default: the preset's.", min=0.01),
     ] = None,
-    step_limit: Annotated[int | None, typer.Option(help="Never more steps than this.", min=1)] = None,
+    step_limit: Annotated[int | None, typer.Option(metavar="N", help="Never more steps than this.", min=1)] = None,
     keep_known: Annotated[
         bool,
-        typer.Option(help="Inpainting, super-resolution: agree exactly with what is known, or also remove its noise."),
+        typer.Option(
+            "--keep-known/--no-keep-known",
+            help="Inpainting, super-resolution: agree exactly with what is known, or also remove its noise.",
+        ),
     ] = True,
     smoothed: Annotated[bool, typer.Option("--smoothed", help="Also write OUT_smoothed.")] = False,
     detail_enhanced: Annotated[bool, typer.Option("--detail-enhanced", help="Also write OUT_detail_enhanced.")] = False,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write OUT_uncertainty; four runs.")] = False,
     residual: Annotated[bool, typer.Option("--residual", help="Also write OUT_residual: what was taken away.")] = False,
-    detail_amount: Annotated[float | None, typer.Option(help="How strongly details are enhanced.")] = None,
+    detail_amount: Annotated[float | None, typer.Option(metavar="X", help="How strongly details are enhanced.")] = None,
     change: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting, e.g. network=conv_net; repeatable."),
     ] = None,
     dtype: Annotated[
-        PixelType, typer.Option(help="Of a TIFF: float32, or the same as IN has, rounded and clipped to its range.")
+        PixelType,
+        typer.Option(
+            metavar="TYPE", help="Of a TIFF: float32, or the same as IN has, rounded and clipped to its range."
+        ),
     ] = _FLOAT32,
-    bands: Annotated[Path | None, typer.Option(help="Also draw the frequency-band plot into this PNG.")] = None,
+    bands: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Also draw the frequency-band plot into this PNG.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")] = False,
     axes: Annotated[
         str | None, typer.Option(help="Of a stack, such as TCYX; by default what the file says.", metavar="LETTERS")
     ] = None,
     channels: Annotated[
-        ChannelsChoice, typer.Option(help="Channels (C) one by one, or together: one network draws them all.")
+        ChannelsChoice,
+        typer.Option(metavar="HOW", help="Channels (C) apart, one by one, or together: one network draws them all."),
     ] = _APART,
     memory: Annotated[
         float | None,
@@ -143,10 +170,13 @@ def restore(
         bool, typer.Option("--resume", help="Go on with what was interrupted: what is done is kept.")
     ] = False,
     report: Annotated[
-        Path | None, typer.Option(help="Of several files: .csv or .json. Default: report.csv in OUT.")
+        Path | None, typer.Option(metavar="PATH", help="Of several files: .csv or .json. Default: report.csv in OUT.")
     ] = None,
     suffix: Annotated[
-        str | None, typer.Option(help="Of several outputs, such as .png. Default: .tif, or as IN if .ome.tif or .zarr.")
+        str | None,
+        typer.Option(
+            metavar="END", help="Of several outputs, such as .png. Default: .tif, or as IN if .ome.tif or .zarr."
+        ),
     ] = None,
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Of a dask cluster that shares the work.")

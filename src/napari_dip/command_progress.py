@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .many.file_job import FileJob, restore_file
 from .many.folder import restore_files
 from .many.tasks import find_devices
+from .measurement.task import find_task
 from .pace import Pace, say_time_left
 from .settings import Settings
 
@@ -67,7 +68,7 @@ def restore_one(job: FileJob, *, client: Any = None) -> Restoration | None:
             nonlocal planes
             pace.made()
             if each.count > 1 and planes is None:
-                planes = bar.add_task("planes", total=each.count, left="")
+                planes = bar.add_task("planes", total=each.count, of=f"{each.count} planes", left="")
             shown.show(each.progress)
             if each.result is not None:
                 results[:] = [each.result]
@@ -105,7 +106,7 @@ def restore_many(jobs: Sequence[FileJob], report: Path, *, overwrite: bool, clie
             jobs, report, devices=devices, client=client, overwrite=overwrite, watch=watch, stop_requested=stop.is_set,
             report_wanted=pace.is_due,
         )  # fmt: skip
-        files = bar.add_task("files", total=len(jobs), left="")
+        files = bar.add_task("files", total=len(jobs), of=f"{len(jobs)} files", left="")
         for row in rows:
             counts[row.status] += 1
             bar.update(files, advance=1)
@@ -131,7 +132,8 @@ class _Steps:
         """Show how far a stage is."""
         if progress.stage not in self._bars:
             described = f"{progress.stage} {name}".strip()
-            self._bars[progress.stage] = self._bar.add_task(described, total=progress.step_limit, left="")
+            of = f"at most {progress.step_limit} steps"
+            self._bars[progress.stage] = self._bar.add_task(described, total=progress.step_limit, of=of, left="")
         left = say_time_left(progress.seconds_left)
         self._bar.update(self._bars[progress.stage], completed=progress.step, left=left)
 
@@ -144,10 +146,11 @@ class _Steps:
 
 def _progress_bar() -> ProgressBar:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as ProgressBar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
+    count = TextColumn("{task.completed:.0f} of {task.fields[of]}")
+    columns = (TextColumn("{task.description}"), BarColumn(20), count, TextColumn("{task.fields[left]}"))
     return ProgressBar(*columns, console=Console(stderr=True))
 
 
@@ -158,7 +161,8 @@ def _say_device(settings: Settings) -> None:
 
 
 def _say_result(result: Restoration) -> None:
-    typer.echo(f"Compared: {result.record.compared}.", err=True)
+    if find_task(result.record.task).knows_quantisation:  # whose table was read, or estimated
+        typer.echo(f"What was compared: {result.record.compared}.", err=True)
     if result.note:
         typer.echo(result.note, err=True)
     typer.echo(

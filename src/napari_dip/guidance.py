@@ -61,7 +61,7 @@ def advise_denoising(
         sentences.append(
             f"On pixels held out the filters made the network's error {gain:.0%} smaller, noise included."
             if gain > _HARDLY_ANY
-            else "Nearly all is the network's: on pixels held out the filters made its error hardly smaller."
+            else "On pixels held out the filters made the network's error hardly smaller."
         )
     if residual_correlation > _COLOURED and correlated_over == 1:
         sentences.append(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+_SOON = 0.5  # seconds: less is not told in numbers
 _SHARE = 0.1  # of the time that may go into showing
 
 
@@ -80,6 +81,8 @@ def say_time_left(seconds_left: tuple[float, float] | None, *, fully: bool = Fal
     """
     if seconds_left is None:
         return ""
+    if seconds_left[0] < _SOON:
+        return "about to end"
     least, most = (say_duration(seconds) for seconds in seconds_left)
     if least == most:
         return f"{least} left"

@@ -23,7 +23,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from rich.progress import Progress as ProgressBar
 
-    from .outcome import Restoration
+    from .outcome import Progress, Restoration
 
 _SECONDS_BETWEEN_REPORTS = 0.2
 
@@ -128,14 +128,15 @@ class _Steps:
         self._bar = bar
         self._bars: dict[str, Any] = {}
 
-    def show(self, progress: Any, name: str = "") -> None:
+    def show(self, progress: Progress, name: str = "") -> None:
         """Show how far a stage is."""
         if progress.stage not in self._bars:
-            described = f"{progress.stage} {name}".strip()
-            of = f"at most {progress.step_limit} steps"
-            self._bars[progress.stage] = self._bar.add_task(described, total=progress.step_limit, of=of, left="")
-        left = say_time_left(progress.seconds_left)
-        self._bar.update(self._bars[progress.stage], completed=progress.step, left=left)
+            self._bars[progress.stage] = self._bar.add_task("", of="", left="")
+        self._bar.update(
+            self._bars[progress.stage], completed=progress.step, total=progress.step_limit,
+            description=f"{progress.doing} {name}".strip(), of=f"at most {progress.step_limit} steps",
+            left=say_time_left(progress.seconds_left),
+        )  # fmt: skip
 
     def begin_anew(self) -> None:
         """Take the bars away: the next image has its own."""

@@ -45,7 +45,7 @@ def advise_denoising(
         )
     elif noise is not None:
         deviation = noise.mean_variance**0.5
-        share = f"{deviation:.1%} of the range"
+        share = f"{100 * deviation:.2g}% of the range"
         level = share if scale is None else f"{deviation * scale:.3g} ({share})"
         if deviation < _HARDLY_ANY:
             sentences.append(f"There is hardly any noise, {level}: denoising can take away more than it gives.")

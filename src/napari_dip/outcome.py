@@ -137,6 +137,27 @@ class Restoration:
     warm_start: WarmStart | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A part of an image that is too large to be restored whole.
+
+    Attributes
+    ----------
+    number, count : int
+        It is the number-th, from 1, of so many.
+    rows, columns : slice
+        Of the image as it is given.
+    sample : bool
+        Whether it only tells at which step all tiles end.
+    """
+
+    number: int
+    count: int
+    rows: slice
+    columns: slice
+    sample: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Progress:
     """One report of a run.
@@ -151,12 +172,14 @@ class Progress:
     band_correspondence : ndarray
         ``(n_bands,)``.
     estimate : ndarray
-        float32, full size, the input's units: what stopping here would return.
+        float32, full size (of a tile, the tile's), the input's units: what stopping here would return.
     seconds_left : (float, float) or None
         From here to the result: the least, if it stops as soon as its rule allows, and the most, if it goes on to the
         step limit. Measured on the steps so far, hence None at the first report of a stage.
     result : Restoration or None
         None, until the last one carries it.
+    tile : Tile or None
+        What the figures and the estimate are of, until the last one; None if they are of the whole image.
     """
 
     step: int
@@ -171,6 +194,21 @@ class Progress:
     estimate: NDArray[np.float32]
     seconds_left: tuple[float, float] | None = None
     result: Restoration | None = None
+    tile: Tile | None = None
+
+    @property
+    def fraction(self) -> float:
+        """How much is done, in [0, 1], if it goes on to the step limit."""
+        done = self.step / self.step_limit
+        return done if self.tile is None else (self.tile.number - 1 + done) / self.tile.count
+
+    @property
+    def doing(self) -> str:
+        """What is being done, in words: the stage, and of which tile."""
+        if self.tile is None:
+            return self.stage
+        which = f"{self.tile.number} of {self.tile.count}"
+        return f"finding the step, sample {which}" if self.tile.sample else f"{self.stage} tile {which}"
 
     @property
     def report(self) -> Report:

@@ -92,7 +92,7 @@ class Window:
 def denoise(window: Window, folder: Path) -> None:
     """Noise removed; and another moment of the same run."""
     window.open("noisy_fluorescence", "fluorescence noisy")
-    window.form.task.value, window.form.quality.value = "denoise", "fast"
+    window.form.task.value = "denoise"
     window.restore()
     window.show_beside()
     window.look(folder / "denoise.png")
@@ -110,7 +110,6 @@ def inpaint(window: Window, folder: Path) -> None:
     """Scratches marked in a Labels layer, and filled in."""
     window.open("scratched_photograph", "photograph scratched")
     window.form.task.value, window.form.mask.value = "inpaint", window.viewer.layers["scratches"]
-    window.form.quality.value = "fast"
     window.viewer.reset_view()
     window.look(folder / "inpaint_marked.png")
     window.restore()
@@ -123,7 +122,7 @@ def inpaint(window: Window, folder: Path) -> None:
 def jpeg(window: Window, folder: Path) -> None:
     """The blocks of a poor JPEG taken away."""
     window.open("jpeg_photograph", "JPEG")
-    window.form.task.value, window.form.quality.value = "deblock", "fast"
+    window.form.task.value = "deblock"
     window.restore()
     window.show_beside()
     window.look(folder / "jpeg.png")
@@ -132,7 +131,7 @@ def jpeg(window: Window, folder: Path) -> None:
 def enlarge(window: Window, folder: Path) -> None:
     """A small image four times larger."""
     window.open("small_photograph", "small")
-    window.form.task.value, window.form.quality.value, window.form.factor.value = "super_resolve", "fast", 4
+    window.form.task.value, window.form.factor.value = "super_resolve", 4
     window.restore()
     window.show_beside()
     window.look(folder / "enlarge.png")
@@ -145,7 +144,7 @@ def enhance(window: Window, folder: Path) -> None:
     window.viewer.layers.remove("fluorescence noisy")
     image = window.viewer.layers["fluorescence truth"]
     image.visible, window.form.image.value = True, image
-    window.form.task.value, window.form.quality.value = "enhance", "fast"
+    window.form.task.value = "enhance"
     window.restore()
     window.viewer.layers.remove("fluorescence truth smoothed")
     window.show_beside()

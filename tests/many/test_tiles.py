@@ -4,11 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
 import napari_dip
-from napari_dip.many.tiles import Tiling, measure_whole, plan_tiles, restore_tiles
+from napari_dip.image_files import read_image, read_quantisation_table
+from napari_dip.many.tiles import measure_whole, restore_tiles
+from napari_dip.many.tiling import Tiling, plan_tiles
 
 
 @pytest.mark.parametrize(("shape", "tile", "overlap"), [((100, 70), (40, 32), 8), ((50, 50), (64, 20), 5)])
@@ -95,3 +98,61 @@ def test_a_stop_keeps_the_tiles_that_are_done(noisy, small_settings) -> None:
     restored = last.result.restored
     assert np.isfinite(restored[:80]).all()
     assert np.isnan(restored[81:, :48]).any() or np.isnan(restored[81:]).any()
+
+
+def test_reports_say_which_tile_they_are_of(noisy, small_settings) -> None:
+    _, image = noisy
+    settings = dataclasses.replace(small_settings, step_limit=60, report_every=5, partner=False)
+    tiling = Tiling(image.shape, (80, 80), 32)
+    *reports, last = restore_tiles(
+        lambda *place: image[place], None, image.shape, tiling, settings=settings, report_wanted=lambda: True
+    )
+    samples = [each.tile for each in reports if each.tile.sample]
+    tiles = [each for each in reports if not each.tile.sample]
+    assert {(each.number, each.count) for each in samples} <= {(1, 2), (2, 2), (1, 3), (2, 3), (3, 3)}
+    assert [each.tile.number for each in tiles] == sorted(each.tile.number for each in tiles)
+    assert [each.tile.number for each in tiles if each.step == tiles[0].step] == [1, 2, 3, 4]
+    assert all((each.tile.rows, each.tile.columns) == tiling.places()[each.tile.number - 1] for each in tiles)
+    assert all(each.estimate.shape == (80, 80) for each in tiles)
+    fractions = [each.fraction for each in tiles]
+    assert fractions == sorted(fractions)
+    assert last.tile is None
+    assert last.estimate.shape == image.shape
+
+
+def test_tiles_without_holes_stay_as_they_are_and_empty_ones_are_left_out(noisy, small_settings) -> None:
+    _, image = noisy
+    tiling = Tiling(image.shape, (48, 48), 8)
+    mask = np.zeros(image.shape, bool)
+    mask[100:108, 100:104] = True  # in one tile alone
+    mask[:50, 78:] = True  # all of another
+    settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=20, keep_known=True)
+    *reports, last = restore_tiles(
+        lambda *place: image[place], lambda *place: mask[place], image.shape, tiling, "inpaint", settings=settings,
+        report_wanted=lambda: True,
+    )  # fmt: skip
+    restored = last.result.restored
+    np.testing.assert_allclose(restored[~mask], image[~mask], rtol=1e-5)
+    assert np.isfinite(restored[mask & (np.arange(128)[:, None] > 90)]).all()
+    assert np.isnan(restored[:38, 90:]).all()
+    assert "1 of 9 tiles hold no known pixel" in last.result.note
+    assert {each.tile.count for each in reports} == {4}
+    with pytest.raises(ValueError, match="nothing is marked"):
+        next(restore_tiles(lambda *place: image[place], None, image.shape, tiling, "inpaint", settings=settings))
+
+
+def test_tiles_of_a_jpeg_begin_with_its_blocks(small_settings, tmp_path) -> None:
+    picture = data.camera()[60:257, 150:421]
+    Image.fromarray(picture).save(tmp_path / "picture.jpg", quality=10)
+    image, table = read_image(tmp_path / "picture.jpg"), read_quantisation_table(tmp_path / "picture.jpg")
+    tiling = plan_tiles(image.shape, small_settings, "deblock", None, memory=6.4e8)
+    assert len(tiling.places()) > 1
+    assert all(each.start % 8 == 0 for place in tiling.places() for each in place)
+    assert max(rows.stop for rows, _ in tiling.places()) == image.shape[0]
+    assert max(columns.stop for _, columns in tiling.places()) == image.shape[1]
+    *_, last = restore_tiles(
+        lambda *place: image[place], None, image.shape, tiling, "deblock", settings=small_settings,
+        quantisation_table=table,
+    )  # fmt: skip
+    assert "quantisation steps (given)" in last.result.record.compared
+    assert np.isfinite(last.result.restored).all()

@@ -72,10 +72,11 @@ def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> 
     for plot in widget.band_plot._plots():
         assert plot._lines["moment"].isVisible()
     qtbot.mouseClick(scrubber.use_button, Qt.MouseButton.LeftButton)
-    assert names(viewer) == ["cells", "cells restored", "cells restored [1]"]
+    (used,) = [layer for layer in viewer.layers if "restored, step" in layer.name]
+    assert names(viewer) == ["cells", "cells restored", used.name]
     np.testing.assert_array_equal(viewer.layers["cells restored"].data, kept)
-    used = viewer.layers["cells restored [1]"]
     record = used.metadata["napari-dip"]
+    assert used.name == f"cells restored, step {record['step']}"
     assert record["stop_reason"] == napari_dip.StopReason.CHOSEN.value
     assert f"Step {record['step']} was picked by hand" in widget.band_plot.caption.text()
     again = napari_dip.restore(camera, settings=napari_dip.Settings(**record["settings"]))
@@ -84,7 +85,7 @@ def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> 
     assert not np.array_equal(used.data, kept)
     widget.form.advanced["chosen_step"].value = str(record["step"])  # and from the form
     restore(widget, qtbot)
-    np.testing.assert_array_equal(viewer.layers["cells restored [2]"].data, used.data)
+    np.testing.assert_array_equal(viewer.layers["cells restored [1]"].data, used.data)
 
 
 def test_a_used_moment_brings_its_residual_and_says_what_it_cannot(viewer, widget, qtbot, camera, monkeypatch) -> None:
@@ -94,11 +95,11 @@ def test_a_used_moment_brings_its_residual_and_says_what_it_cannot(viewer, widge
     restore(widget, qtbot)
     scrub(widget, qtbot, -2)
     qtbot.mouseClick(widget.band_plot.scrubber.use_button, Qt.MouseButton.LeftButton)
-    assert names(viewer)[-2:] == ["cells residual [1]", "cells restored [1]"]
-    used, residual = viewer.layers["cells restored [1]"], viewer.layers["cells residual [1]"]
+    residual, used = viewer.layers[-2:]
     assert viewer.layers.selection.active.name == used.name
     np.testing.assert_allclose(used.data + residual.data, camera, atol=1e-3)
     step = used.metadata["napari-dip"]["step"]
+    assert names(viewer)[-2:] == [f"cells residual, step {step}", f"cells restored, step {step}"]
     assert residual.metadata["napari-dip"]["step"] == step
     assert "Not made: smoothed" in said[0]
     assert f"type {step} under Advanced" in said[0]

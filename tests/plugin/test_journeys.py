@@ -158,8 +158,9 @@ def test_stop_and_keep_then_use_another_moment(hands, qtbot) -> None:
     hands.press(scrubber.use_button)
     hands.look("stop_used")
 
-    assert hands.names() == ["photograph", "photograph restored", "photograph restored [1]"]
-    used = hands.viewer.layers["photograph restored [1]"]
+    used = hands.viewer.layers[-1]
+    assert hands.names() == ["photograph", "photograph restored", used.name]
+    assert used.name == f"photograph restored, step {used.metadata['napari-dip']['step']}"
     assert kept.metadata["napari-dip"]["stop_reason"] == napari_dip.StopReason.USER.value
     assert used.metadata["napari-dip"]["stop_reason"] == napari_dip.StopReason.CHOSEN.value
     assert used.metadata["napari-dip"]["step"] != kept.metadata["napari-dip"]["step"]

@@ -7,10 +7,11 @@ import threading
 import numpy as np
 import pytest
 from npe2 import PluginManifest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from skimage import data, io
 
 import napari_dip
+from napari_dip.many.tiling import Tiling
 from napari_dip.plugin.form import QUALITIES
 from napari_dip.plugin.layers import find_region, read_source
 from napari_dip.plugin.restore_widget import RestoreWidget
@@ -100,7 +101,7 @@ def test_the_journey(viewer, qtbot, camera, geometry) -> None:
     record = restored.metadata["napari-dip"]
     assert record["task"] == "inpaint"
     assert record["stop_reason"] == napari_dip.StopReason.USER.value
-    assert "stopped by the user" in widget.band_plot.caption.text()
+    assert "stopped by hand" in widget.band_plot.caption.text()
     assert widget.controls.restore_button.enabled
 
 
@@ -440,3 +441,32 @@ def test_multiscale_reads_the_finest_level() -> None:
     camera = data.camera()
     source = read_source(Image([camera, camera[::2, ::2]], multiscale=True))
     assert source.image.shape == camera.shape
+
+
+def test_an_image_beyond_memory_is_restored_in_tiles(viewer, qtbot, camera, geometry, monkeypatch) -> None:
+    monkeypatch.setattr("napari_dip.many.tiling.plan_tiles", lambda shape, *_: Tiling(shape, (24, 24), 4))
+    image = viewer.add_image(camera, name="cells", **geometry)
+    widget = open_widget(viewer)
+    widget.form.advanced["step_limit"].value = 60
+    places, words = [], set()
+
+    def look() -> None:
+        words.add(widget.controls.status.value)
+        if "cells preview" in viewer.layers:
+            layer = viewer.layers["cells preview"]
+            places.append(tuple(np.rint(image.world_to_data(layer.data_to_world((0, 0)))).astype(int)))
+            assert layer.data.shape == (24, 24)
+
+    timer = QTimer()
+    timer.timeout.connect(look)
+    timer.start(5)
+    widget.start()
+    finish(widget, qtbot)
+    timer.stop()
+    result = viewer.layers["cells restored"]
+    assert result.data.shape == camera.shape
+    np.testing.assert_allclose(result.data_to_world((5, 3)), image.data_to_world((5, 3)))
+    assert np.isfinite(result.data).all()
+    assert len(set(places)) > 1  # of samples and tiles
+    assert set(places) <= {(top, left) for top in (0, 12, 24) for left in (0, 16)}
+    assert any("tile" in each for each in words), words

@@ -207,7 +207,8 @@ def _restore_plane_file(
     from ..optimisation.stopping import StopReason
     from ..restoration import restore_steps
     from .stack import PlaneProgress
-    from .tiles import plan_tiles, restore_tiles
+    from .tiles import restore_tiles
+    from .tiling import plan_tiles
 
     start = time.perf_counter()
     picture = read_image(job.source)
@@ -225,8 +226,8 @@ def _restore_plane_file(
     else:
         steps = restore_tiles(
             lambda *place: picture[place], None if mask is None else lambda *place: mask[place], picture.shape, tiling,
-            job.task, job.factor, job.settings, stop_requested=stop_requested, report_wanted=report_wanted,
-            quick_estimates=True,
+            job.task, job.factor, job.settings, quantisation_table=table, stop_requested=stop_requested,
+            report_wanted=report_wanted, quick_estimates=True,
         )  # fmt: skip
     for progress in steps:
         watch(PlaneProgress(Plane(plane.index, {}), 1, 1, progress))

@@ -20,7 +20,8 @@ from ..settings import Settings
 from .axes import Axes, Plane, find_axes
 from .stack_files import open_stack
 from .tasks import run_tasks
-from .tiles import plan_tiles, restore_tiles
+from .tiles import restore_tiles
+from .tiling import plan_tiles
 from .warm_start import Neighbours, shorten
 
 

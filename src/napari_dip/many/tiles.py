@@ -5,135 +5,31 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ..device import choose_device, free_memory
-from ..fit_plan import bytes_needed
-from ..image_tensor import find_intensity_range, to_tensor
+from ..image_tensor import SMALLEST_SIDE, find_intensity_range, to_tensor
 from ..measurement.noise import estimate_channel_noise, estimate_noise, is_correlated
-from ..measurement.task import find_task
+from ..measurement.task import Task, find_task
 from ..measurement.whole_image import WholeImage
-from ..outcome import Progress, Restoration
+from ..outcome import Progress, Restoration, Tile
+from ..pace import seconds_left_of_planes
 from ..restoration import restore_steps
 from ..settings import Settings
 from .file_job import FURTHER_OUTPUTS
+from .tiling import Tiling
 
-_OVERLAP = 64  # pixels, or a quarter of a small tile
-_SMALLEST_TILE = 64
-_SHARE_OF_FREE = 0.8  # of the memory that the machine has free, by default
-_BYTES_OF_PLANE = 16  # per pixel and channel: the plane as it is read, and as it is put together
-_BYTES_OF_IMPORTS = 430e6  # resident, beside those that every run counts: tests/benchmark/large_image.py
 _SAMPLES = 3  # tiles that tell the step
 _BLOCK, _MOST_PIXELS = 128, 1 << 22  # of what is looked at to tell range and noise of the whole
+_ALONE: dict[str, Any] = {
+    "smoothed": False, "detail_enhanced": False, "residual": False, "uncertainty": False,
+}  # fmt: skip
 
 Read = Callable[[slice, slice], NDArray]
-
-
-@dataclass(frozen=True, slots=True)
-class Tiling:
-    """Where tiles lie.
-
-    Attributes
-    ----------
-    shape : (int, int)
-        Of the image.
-    tile : (int, int)
-        Of every tile.
-    overlap : int
-        Pixels that neighbours share, at least.
-    """
-
-    shape: tuple[int, int]
-    tile: tuple[int, int]
-    overlap: int
-
-    def starts(self, axis: int) -> list[int]:
-        """Return where tiles begin along an axis: the first with the image, the last so that it ends with it."""
-        length, side = self.shape[axis], self.tile[axis]
-        if side >= length:
-            return [0]
-        count = math.ceil((length - self.overlap) / (side - self.overlap))
-        return [round(n * (length - side) / (count - 1)) for n in range(count)]
-
-    def places(self) -> list[tuple[slice, slice]]:
-        """Return rows and columns of every tile."""
-        return [
-            (slice(top, top + self.tile[0]), slice(left, left + self.tile[1]))
-            for top in self.starts(0)
-            for left in self.starts(1)
-        ]
-
-    def weights(self, place: tuple[slice, slice], factor: int = 1) -> NDArray[np.float32]:
-        """Return the weight of each pixel of a tile, ``(h, w)``: over all tiles they sum to 1 at every pixel.
-
-        They rise and fall smoothly (a squared sine) over the pixels that neighbours share.
-        """
-        rows, columns = (self._ramp(axis, each.start, factor) for axis, each in enumerate(place))
-        return np.outer(rows, columns).astype(np.float32)
-
-    def _ramp(self, axis: int, start: int, factor: int) -> NDArray[np.float64]:
-        side, starts = self.tile[axis] * factor, [each * factor for each in self.starts(axis)]
-        ramp = np.ones(side)
-        number = starts.index(start * factor)
-        if number > 0:
-            shared = starts[number - 1] + side - starts[number]
-            ramp[:shared] = np.sin(np.pi / 2 * (np.arange(shared) + 0.5) / shared) ** 2
-        if number + 1 < len(starts):
-            shared = starts[number] + side - starts[number + 1]
-            ramp[side - shared :] *= np.sin(np.pi / 2 * (np.arange(shared) + 0.5) / shared)[::-1] ** 2
-        return ramp
-
-
-def plan_tiles(
-    shape: tuple[int, ...], settings: Settings, task: str, factor: int | None, memory: float | None
-) -> Tiling | None:
-    """Return tiles that fit a memory budget; None if the whole image does.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(h, w)`` or ``(h, w, c)``.
-    settings, task, factor
-        As ``restore`` takes them.
-    memory : float, optional
-        Bytes that the run may take, torch and the image included. By default most of what the device has free.
-
-    Raises
-    ------
-    ValueError
-        If not even the smallest tile fits.
-    """
-    if not find_task(task).removes_noise:
-        settings = settings.for_smoothing()
-    height, width = shape[:2]
-    channels = shape[2] if len(shape) == 3 else 1
-    device = choose_device(settings.device, settings.precision)
-    budget = _SHARE_OF_FREE * free_memory(device.device) if memory is None else float(memory)
-
-    def needs(rows: int, columns: int) -> float:
-        size = (rows * (factor or 1), columns * (factor or 1))
-        needed = bytes_needed(settings, device, size, channels, helped=find_task(task).noise_is_independent)
-        # a user's budget is for the whole process, with all that it has imported; what is free is counted without it
-        return needed + (_BYTES_OF_IMPORTS if memory is not None and device.device == "cpu" else 0.0)
-
-    if needs(height, width) <= budget:
-        return None
-    beside = _BYTES_OF_PLANE * height * width * channels * (factor or 1) ** 2 if device.device == "cpu" else 0
-    fitting = [side for side in range(_SMALLEST_TILE, max(height, width), 32) if needs(side, side) + beside <= budget]
-    if not fitting:
-        least = needs(_SMALLEST_TILE, _SMALLEST_TILE) + beside
-        raise ValueError(
-            f"the memory budget of {budget / 1e9:.2f} GB is too small: a tile of {_SMALLEST_TILE} pixels would take "
-            f"about {least / 1e9:.2f} GB. Allow more memory, or choose a narrower network (width) or fewer runs."
-        )
-    side = fitting[-1]
-    return Tiling((height, width), (min(side, height), min(side, width)), min(_OVERLAP, side // 4))
+Place = tuple[slice, slice]
 
 
 def measure_whole(
@@ -179,8 +75,7 @@ def measure_whole(
         parts.append(np.concatenate(line, axis=1))
         masks.append(np.concatenate(mask_line, axis=1))
     image, mask = np.concatenate(parts), np.concatenate(masks)
-    channels = image[:, :, None] if image.ndim == 2 else image[:, :, :3] if colours else image
-    known = np.isfinite(channels).all(axis=2) & ~mask
+    channels, known = _channels_of(image, colours), _known_of(image, mask, colours)
     if not known.any():
         raise ValueError("the mask and the not-a-number pixels leave nothing of the image to learn from.")
     intensity_range = find_intensity_range(channels[known].astype(np.float64), colours=colours)
@@ -202,6 +97,7 @@ def restore_tiles(
     factor: int | None = None,
     settings: Settings | None = None,
     *,
+    quantisation_table: ArrayLike | None = None,
     colours: bool = True,
     stop_requested: Callable[[], bool] = lambda: False,
     report_wanted: Callable[[], bool] = lambda: False,
@@ -217,104 +113,172 @@ def restore_tiles(
     read, read_mask, shape, colours
         As ``measure_whole`` takes them.
     tiling : Tiling
-    task, factor, settings, stop_requested, report_wanted, quick_estimates
+    task, factor, settings, quantisation_table, stop_requested, report_wanted, quick_estimates
         As ``restore_steps`` takes them. A stop returns what is done; NaN where nothing is.
 
     Yields
     ------
     Progress
-        Of the tiles; its estimate is the tile's. The last one has the result, of the whole image: its history is that
-        of the last tile.
+        Of the tiles; its estimate is the tile's, its time left that of all tiles. The last one has the result, of the
+        whole image: its history is that of the last tile.
     """
     start = time.perf_counter()
-    settings = settings or Settings()
+    settings = dataclasses.replace(settings or Settings(), snapshots=0)
     whole = measure_whole(read, read_mask, shape, task, colours)
-    places = tiling.places()
+    surveys = [_survey(read, read_mask, place, colours) for place in tiling.places()]
+    fitted = [each for each in surveys if each.can_be_fitted and not _is_done(each, find_task(task), settings)]
+    if not fitted:
+        raise ValueError("nothing is marked as missing; mark the pixels to fill in, with a mask or as NaN.")
 
-    def steps(place: tuple[slice, slice], settings: Settings) -> Iterator[Progress]:
+    def steps(place: Place, settings: Settings) -> Iterator[Progress]:
         mask = None if read_mask is None else read_mask(*place)
         return restore_steps(
-            read(*place), mask, task, factor, settings, colours=colours, whole=whole, stop_requested=stop_requested,
-            report_wanted=report_wanted, quick_estimates=quick_estimates,
+            read(*place), mask, task, factor, settings, quantisation_table=quantisation_table, colours=colours,
+            whole=whole, stop_requested=stop_requested, report_wanted=report_wanted, quick_estimates=quick_estimates,
         )  # fmt: skip
 
-    decides = settings.chosen_step is None and settings.stopping != "fixed" and find_task(task).removes_noise
-    if decides:
+    if settings.chosen_step is None and settings.stopping != "fixed" and find_task(task).removes_noise:
         chosen = []
-        for place in _sample_places(read, places):
-            (last,) = deque(steps(place, dataclasses.replace(settings, **_ALONE)), maxlen=1)
-            assert last.result is not None
-            chosen.append(last.result.step)
+        samples = _samples_of(fitted)
+        for number, place in enumerate(samples, start=1):
+            tile = Tile(number, len(samples), *place, sample=True)
+            for progress in steps(place, dataclasses.replace(settings, **_ALONE)):
+                if progress.result is None:
+                    yield dataclasses.replace(progress, seconds_left=None, tile=tile)
+                else:
+                    chosen.append(progress.result.step)
         settings = dataclasses.replace(settings, chosen_step=int(np.median(chosen)))
-    sums: dict[str, NDArray[np.float32]] = {}
-    done = np.zeros(tuple(length * (factor or 1) for length in shape[:2]), np.float32)
-    missing = 0
+    sums = _Sums(tiling, shape, factor or 1)
+    for survey in surveys:
+        if survey.can_be_fitted and survey not in fitted:
+            image = np.asarray(read(*survey.place), dtype=np.float32)
+            sums.add(survey.place, {"restored": image, "residual": np.zeros_like(image) if settings.residual else None})
+    missing = sum(survey.missing for survey in surveys if survey not in fitted)
     final: Progress | None = None
-    for place in places:
-        for progress in steps(place, settings):
+    seconds: list[float] = []
+    for number, survey in enumerate(fitted, start=1):
+        began = time.perf_counter()
+        for progress in steps(survey.place, settings):
             if progress.result is None:
-                yield progress
+                elapsed = time.perf_counter() - began
+                left = seconds_left_of_planes(progress.seconds_left, elapsed, seconds, len(fitted) - number)
+                before = time.perf_counter()
+                yield dataclasses.replace(progress, seconds_left=left, tile=Tile(number, len(fitted), *survey.place))
+                began += time.perf_counter() - before  # whoever looks at it may pause the run
             final = progress
+        seconds.append(time.perf_counter() - began)
         assert final is not None
         assert final.result is not None
         missing += final.result.record.missing
-        _add(sums, final.result, tiling, place, factor or 1, shape, done)
+        sums.add(survey.place, {name: getattr(final.result, name) for name in ("restored", *FURTHER_OUTPUTS)})
         if stop_requested():
             break
     assert final is not None
-    reached = done > 0
-    if not reached.all():  # stopped: what is there counts whole
-        for each in sums.values():
-            if each.shape[:2] == done.shape:
-                weight = done if each.ndim == 2 else done[:, :, None]
-                np.divide(each, weight, out=each, where=weight > 0)
-                each[~reached] = np.nan
-    last_result = final.result
-    assert last_result is not None
-    record = dataclasses.replace(
-        last_result.record,
-        given=None,
-        seconds=time.perf_counter() - start,
-        missing=missing,
-        compared=f"{last_result.record.compared}, in {len(places)} tiles of {tiling.tile[0]} x {tiling.tile[1]} pixels",
-    )
-    outputs: dict[str, Any] = {name: sums.get(name) for name in ("restored", *FURTHER_OUTPUTS)}
-    result = dataclasses.replace(last_result, record=record, moments=(), **outputs)
+    assert final.result is not None
+    empty = sum(not survey.can_be_fitted for survey in surveys)
+    result = _of_whole(final.result, sums.finish(), time.perf_counter() - start, missing, tiling, empty)
     yield dataclasses.replace(final, estimate=result.restored, result=result)
 
 
-_ALONE: dict[str, Any] = {
-    "smoothed": False, "detail_enhanced": False, "residual": False, "uncertainty": False, "snapshots": 0,
-}  # fmt: skip
+def _of_whole(
+    last: Restoration, outputs: dict[str, NDArray[np.float32]], seconds: float, missing: int, tiling: Tiling, empty: int
+) -> Restoration:
+    """Return the result of the last tile as that of the whole image."""
+    count, (rows, columns) = len(tiling.places()), tiling.tile
+    note = f"{last.note} {empty} of {count} tiles hold no known pixel and were left out." if empty else last.note
+    record = dataclasses.replace(
+        last.record,
+        given=None,
+        note=note,
+        seconds=seconds,
+        missing=missing,
+        compared=f"{last.record.compared}, in {count} tiles of {rows} x {columns} pixels",
+    )
+    all_outputs: dict[str, Any] = dict.fromkeys(FURTHER_OUTPUTS) | outputs
+    return dataclasses.replace(last, record=record, note=note, moments=(), **all_outputs)
 
 
-def _sample_places(read: Read, places: list[tuple[slice, slice]]) -> list[tuple[slice, slice]]:
+class _Survey(NamedTuple):
+    """What a tile holds."""
+
+    place: Place
+    contrast: float
+    known: int
+    missing: int
+
+    @property
+    def can_be_fitted(self) -> bool:
+        return self.known >= SMALLEST_SIDE
+
+
+def _survey(read: Read, read_mask: Read | None, place: Place, colours: bool) -> _Survey:
+    image = np.asarray(read(*place))
+    mask = np.zeros(image.shape[:2], bool) if read_mask is None else np.asarray(read_mask(*place)) != 0
+    known = _known_of(image, mask, colours)
+    some = image[::4, ::4][known[::4, ::4]].astype(np.float64)
+    return _Survey(place, float(some.std()) if some.size else 0.0, int(known.sum()), int((~known).sum()))
+
+
+def _is_done(survey: _Survey, task: Task, settings: Settings) -> bool:
+    """Return whether a tile stays as it is: nothing of it is missing, and nothing else is wanted."""
+    wants_more = settings.smoothed or settings.detail_enhanced or settings.uncertainty
+    return task.needs_mask and not survey.missing and settings.keep_known and not wants_more
+
+
+def _samples_of(surveys: list[_Survey]) -> list[Place]:
     """Return a few tiles that tell when to stop: from the one of middling contrast to the one of most."""
-    contrast = [float(np.nanstd(np.asarray(read(*place), dtype=np.float64)[::4, ::4])) for place in places]
-    order = np.argsort(contrast)
-    ranks = np.unique(np.linspace(len(places) // 2, len(places) - 1, _SAMPLES).astype(int))
-    return [places[order[rank]] for rank in ranks]
+    ordered = sorted(surveys, key=lambda each: each.contrast)
+    ranks = np.unique(np.linspace(len(ordered) // 2, len(ordered) - 1, _SAMPLES).astype(int))
+    return [ordered[rank].place for rank in ranks]
 
 
-def _add(
-    sums: dict[str, NDArray[np.float32]],
-    result: Restoration,
-    tiling: Tiling,
-    place: tuple[slice, slice],
-    factor: int,
-    shape: tuple[int, ...],
-    done: NDArray[np.float32],
-) -> None:
-    """Add a tile's outputs, weighted, to those of the whole."""
-    for name in ("restored", *FURTHER_OUTPUTS):
-        image = getattr(result, name)
-        if image is None:
-            continue
-        scale = 1 if name == "residual" else factor
-        if name not in sums:
-            sums[name] = np.zeros((shape[0] * scale, shape[1] * scale, *image.shape[2:]), np.float32)
-        weights = tiling.weights(place, scale)
-        here = tuple(slice(each.start * scale, each.stop * scale) for each in place)
-        sums[name][here] += image * (weights if image.ndim == 2 else weights[:, :, None])
-    here = tuple(slice(each.start * factor, each.stop * factor) for each in place)
-    done[here] += tiling.weights(place, factor)
+class _Sums:
+    """The outputs of the whole image: those of its tiles, weighted; where no tile is added, not a number.
+
+    Parameters
+    ----------
+    tiling : Tiling
+    shape : tuple of int
+        Of the image.
+    factor : int
+    """
+
+    def __init__(self, tiling: Tiling, shape: tuple[int, ...], factor: int) -> None:
+        self._tiling, self._shape, self._factor = tiling, shape, factor
+        self._sums: dict[str, NDArray[np.float32]] = {}
+        self._weights = np.zeros(shape[:2], np.float32)
+
+    def add(self, place: Place, outputs: dict[str, NDArray | None]) -> None:
+        """Add those outputs of a tile that there are."""
+        self._weights[place] += self._tiling.weights(place)
+        for name, image in outputs.items():
+            if image is None:
+                continue
+            scale = 1 if name == "residual" else self._factor
+            if name not in self._sums:
+                size = (self._shape[0] * scale, self._shape[1] * scale)
+                self._sums[name] = np.zeros((*size, *image.shape[2:]), np.float32)
+            weights = self._tiling.weights(place, scale)
+            here = tuple(slice(each.start * scale, each.stop * scale) for each in place)
+            self._sums[name][here] += image * (weights if image.ndim == 2 else weights[:, :, None])
+
+    def finish(self) -> dict[str, NDArray[np.float32]]:
+        """Return the whole."""
+        if (self._weights > 1 - 1e-3).all():
+            return self._sums
+        for name, each in self._sums.items():  # some tiles were left out: what is there counts whole
+            scale = 1 if name == "residual" else self._factor
+            weights = self._weights.repeat(scale, axis=0).repeat(scale, axis=1)
+            weights = weights if each.ndim == 2 else weights[:, :, None]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                np.divide(each, weights, out=each)
+        return self._sums
+
+
+def _channels_of(image: NDArray, colours: bool) -> NDArray:
+    """Return the channels that hold intensities, ``(h, w, c)``: all but alpha."""
+    return image[:, :, None] if image.ndim == 2 else image[:, :, :3] if colours else image
+
+
+def _known_of(image: NDArray, mask: NDArray[np.bool_], colours: bool) -> NDArray[np.bool_]:
+    return np.isfinite(_channels_of(image, colours)).all(axis=2) & ~mask

@@ -20,7 +20,7 @@ class StopReason(enum.Enum):
     RATIO = "the ratio of blurriness to sharpness no longer changed"
     STEP_LIMIT = "the step limit was reached"
     DIVERGED = "the fit diverged; the best before that was kept"
-    USER = "it was stopped by the user"
+    USER = "it was stopped by hand"
     CHOSEN = "it was picked by hand"
 
 

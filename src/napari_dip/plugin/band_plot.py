@@ -29,8 +29,6 @@ from .scrubber import Scrubber
 if TYPE_CHECKING:
     from ..outcome import Report, Restoration
 
-_INTRODUCTION = "How much of each frequency band of the image has been learned, at each step."
-
 
 class BandPlot(QScrollArea):
     """Frequency bands (Eq. 1), loss and ratio (Eq. 8) over the steps, the stop marked and explained.
@@ -47,9 +45,9 @@ class BandPlot(QScrollArea):
         self.reports: list[Report] = []
         self._chosen_step: int | None = None
         self._moment_step: int | None = None
-        self._why = ""
+        self._why = self._outcome = ""
         self.views = (make_band_view(), make_loss_view())
-        self.caption, self.legend = QLabel(_INTRODUCTION), QLabel()
+        self.caption, self.legend = QLabel(), QLabel()
         for text in (self.caption, self.legend):  # many bands or a narrow window: more lines, not a wider dock
             wrap(text)
         self.view_choice = QComboBox()
@@ -107,13 +105,13 @@ class BandPlot(QScrollArea):
     def start(self, bands: int) -> None:
         """Forget the run before, and get ready for so many bands."""
         self.scrubber.clear()
-        self._chosen_step, self._why = None, ""
+        self._chosen_step, self._why, self._outcome = None, "", ""
         for plot in self._plots():
             plot.mark("chosen", None)
             plot.mark("pointer", None)
         self._match_bands(bands)
         self.show_reports([])
-        self.caption.setText(_INTRODUCTION)
+        self._caption()
 
     def add(self, report: Report) -> None:
         """Add one report of the run."""
@@ -164,13 +162,18 @@ class BandPlot(QScrollArea):
 
     def _show_view(self, index: int) -> None:
         self._stack.setCurrentIndex(index)
+        self._caption()
         self._point(None)
+
+    def _caption(self) -> None:
+        self.caption.setText(self._outcome or self.view.introduction)
 
     def _mark_chosen(self, step: int, sentence: str) -> None:
         self._chosen_step = step
         for plot in self._plots():
             plot.mark("chosen", step)
-        self.caption.setText(sentence)
+        self._outcome = sentence
+        self._caption()
         self._read()
 
     def _mark_moment(self, step: int | None) -> None:

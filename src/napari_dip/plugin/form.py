@@ -49,6 +49,10 @@ class RestoreForm(Container):
             name="image", label="Image", annotation=Image,
             options={"tooltip": "The image to restore, grey or RGB; of more than two dimensions, plane by plane."},
         ))  # fmt: skip
+        active = viewer.layers.selection.active
+        if isinstance(active, Image) and active.visible:  # not the hidden truth of a sample
+            self.image.reset_choices()
+            self.image.value = active
         self.stack = StackForm(viewer, self.image)
         self.task = ComboBox(
             name="task", label="Task", choices=[(task.label, task.name) for task in TASKS.values()], value="denoise",

@@ -14,8 +14,11 @@ from .preview_layer import PreviewLayer, add_result
 from .run import Request, Run, restore_in_worker
 
 if TYPE_CHECKING:
-    from ..outcome import Progress, Restoration
+    from ..outcome import Progress, Restoration, Tile
     from .band_plot import BandPlot
+
+
+_PARTS = 1000  # of a bar that is not counted in steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,11 @@ class ImageView:
 
     def __init__(self, viewer: Viewer, preview: PreviewLayer) -> None:
         self._viewer, self._preview = viewer, preview
+        self._drawn: Tile | None = None  # whose curves are drawn
 
     def begin(self, request: Request, plot: BandPlot) -> tuple:
         """Be ready for a run; return what its worker needs to know beside the request."""
-        self._request = request
+        self._request, self._drawn = request, None
         plot.start(request.settings.bands)
         return ()
 
@@ -63,12 +67,17 @@ class ImageView:
         """Show the image as far as it has come; return whether the curves must follow at once."""
         source = self._request.source
         assert isinstance(source, Source)
-        factor = progress.estimate.shape[0] // source.image.shape[0]
-        self._preview.show(source.name, source.appearance, source.spread(progress.estimate), factor)
+        tile, rows = progress.tile, source.image.shape[0]
+        corner = (0, 0) if tile is None else (tile.rows.start, tile.columns.start)
+        factor = progress.estimate.shape[0] // (rows if tile is None else tile.rows.stop - tile.rows.start)
+        self._preview.show(source.name, source.appearance, source.spread(progress.estimate), factor, corner=corner)
         return False
 
     def show_curves(self, progress: Progress, run: Run, plot: BandPlot) -> None:
         """Draw the curves as far as they have come."""
+        if progress.tile != self._drawn:
+            self._drawn = progress.tile
+            plot.start(self._request.settings.bands)
         if progress.stage == run.main_stage:
             plot.add(progress.report)
 
@@ -77,11 +86,13 @@ class ImageView:
         left, left_fully = (
             "paused" if run.paused else say_time_left(progress.seconds_left, fully=fully) for fully in (False, True)
         )
-        stage = f"{progress.stage[:1].upper()}{progress.stage[1:]} …"
-        step = f"step {progress.step} of {progress.step_limit}"
+        done, of, words = progress.step, progress.step_limit, f"step {progress.step} of {progress.step_limit}"
+        if progress.tile is not None:
+            done, of = round(_PARTS * progress.fraction), _PARTS
+            words = f"{100 * progress.fraction:.0f}%"
         more = f"step {progress.step} of at most {progress.step_limit}, {say_duration(run.seconds)} so far"
         return RunState(
-            progress.step, progress.step_limit, stage, ", ".join(filter(None, (step, left))),
+            done, of, f"{progress.doing[:1].upper()}{progress.doing[1:]} …", ", ".join(filter(None, (words, left))),
             ", ".join(filter(None, (more, left_fully))),
         )  # fmt: skip
 

@@ -289,7 +289,7 @@ def add_looking_like(
     return layer if isinstance(layer, Image) else layer[0]
 
 
-def lay_over(appearance: Mapping[str, Any], factor: int = 1, first: Sequence[float] = ()) -> dict[str, Any]:
+def lay_over(appearance: Mapping[str, Any], factor: int = 1, first: Sequence[float] | NDArray = ()) -> dict[str, Any]:
     """Return scale and translation of a layer over another, with ``factor`` times its rows and columns.
 
     Parameters

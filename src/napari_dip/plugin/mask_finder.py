@@ -10,6 +10,7 @@ from magicgui.widgets import ComboBox, Container, FloatSpinBox, Label, PushButto
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
 from numpy.typing import NDArray
+from qtpy.QtWidgets import QSizePolicy
 
 from ..measurement.pixel_defects import (
     find_above,
@@ -174,7 +175,7 @@ class MaskFinderWidget(Container):
         let_shrink(choice)
         self.extend([choice, self.finder])
         LabelAligner(self.native, [[choice, self.finder.fields]])
-        self.native.layout().addStretch()
+        self.native.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)  # beside another dock
 
 
 def mark_over(viewer: Viewer, image: Image, missing: NDArray[np.bool_], mark: int) -> Labels:

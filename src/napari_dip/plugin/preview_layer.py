@@ -29,13 +29,20 @@ class PreviewLayer:
         self._viewer = viewer
         self._layer: Image | None = None
         self._removed = False  # by the user: it stays so
+        self._home: NDArray | None = None  # the translation of the whole, while a part is shown
 
     def begin(self) -> None:
         """Be ready for another run."""
         self._layer, self._removed = None, False
 
     def show(
-        self, name: str, appearance: Mapping[str, Any], data: NDArray, factor: int = 1, first: Sequence[float] = ()
+        self,
+        name: str,
+        appearance: Mapping[str, Any],
+        data: NDArray,
+        factor: int = 1,
+        first: Sequence[float] = (),
+        corner: tuple[int, int] = (0, 0),
     ) -> None:
         """Show an estimate.
 
@@ -49,17 +56,21 @@ class PreviewLayer:
         factor : int
             How many times more rows and columns.
         first : sequence of float, optional
-            Where in that layer it begins; by default with its first pixel.
+            Where in that layer the image begins; by default with its first pixel.
+        corner : (int, int)
+            The row and column of the image at which the estimate begins, if it is of a part.
         """
+        here = np.array(first, dtype=float) if len(first) else np.zeros(len(appearance["scale"]))
+        self._home = lay_over(appearance, factor, here)["translate"]
+        here[-2:] += corner
         if self._layer is None and not self._removed:
-            place = lay_over(appearance, 1, first)
+            place = lay_over(appearance, 1, here)
             own = np.array(data)  # written over by the next
             self._layer = add_looking_like(self._viewer, {**appearance, **place}, factor, own, f"{name} preview", {})
         elif self._layer is not None and self._layer in self._viewer.layers:
             self._draw(self._layer, data)
-            translate = lay_over(appearance, factor, first)["translate"]
-            if not np.array_equal(self._layer.translate, translate):
-                self._layer.translate = translate
+            translate = lay_over(appearance, factor, here)["translate"]
+            _move(self._layer, translate)
         else:
             self._removed = True
 
@@ -88,6 +99,7 @@ class PreviewLayer:
         if layer is None or layer not in layers:
             return None
         layer.data, layer.metadata = data, metadata
+        _move(layer, self._home)
         layer.name = name  # napari numbers it if there is one
         if layers[-1] is not layer:
             layers.move(layers.index(layer), len(layers))
@@ -100,6 +112,11 @@ class PreviewLayer:
         if self._layer is not None and self._layer in self._viewer.layers:
             self._viewer.layers.remove(self._layer)
         self._layer = None
+
+
+def _move(layer: Image, translate: NDArray | None) -> None:
+    if translate is not None and not np.array_equal(layer.translate, translate):  # it is drawn anew
+        layer.translate = translate
 
 
 def add_result(

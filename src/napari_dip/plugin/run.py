@@ -168,17 +168,26 @@ def restore_in_worker(
 def _restore(
     request: Request, stop: threading.Event, may_go_on: threading.Event
 ) -> Generator[Progress, None, Restoration | None]:
+    from ..many.tiles import restore_tiles
+    from ..many.tiling import plan_tiles
     from ..restoration import restore_steps
 
     source = request.source
     assert isinstance(source, Source)
     table = source.quantisation_table if find_task(request.task).knows_quantisation else None
     pace = Pace(1 / request.previews_per_second)  # no more: napari would queue them up
-    steps = restore_steps(
-        source.image, source.mask, request.task, request.factor, request.settings, quantisation_table=table,
-        colours=source.colours, stop_requested=stop.is_set,
-        report_wanted=lambda: pace.is_due() or not may_go_on.is_set(), quick_estimates=True,
-    )  # fmt: skip
+    image, mask = source.image, source.mask
+    how: dict[str, Any] = {
+        "task": request.task, "factor": request.factor, "settings": request.settings, "quantisation_table": table,
+        "colours": source.colours, "stop_requested": stop.is_set, "quick_estimates": True,
+        "report_wanted": lambda: pace.is_due() or not may_go_on.is_set(),
+    }  # fmt: skip
+    tiling = plan_tiles(image.shape, request.settings, request.task, request.factor)
+    if tiling is None:
+        steps = restore_steps(image, mask, **how)
+    else:  # it does not fit as a whole
+        read_mask = None if mask is None else lambda *place: mask[place]
+        steps = restore_tiles(lambda *place: image[place], read_mask, image.shape, tiling, **how)
     for progress in steps:
         pace.made()
         if progress.result is not None:

@@ -11,7 +11,7 @@ import pyqtgraph
 from qtpy.QtCore import QEvent, QPointF, Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from ..spectrum.band_figure import ERROR_CURVES, ERROR_LABEL, RATIO_CURVE, RATIO_LABEL, band_colours, band_names
+from ..spectrum.band_figure import ERROR_CURVES, RATIO_CURVE, band_colours, band_names
 
 if TYPE_CHECKING:
     from ..outcome import Report
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _FEWEST_STEPS = 10  # on the axis: no ticks between steps
 _LOWEST = 90  # pixels, of a plot
+_BANDS = "How much of each frequency band of the image the network has learned, at each step."
+_LOSS = "How far off it is, on the pixels that are fitted and on those held out; and how blurred the network draws."
 
 
 class Curve(NamedTuple):
@@ -122,15 +124,16 @@ class RunView(QWidget):
 
     Parameters
     ----------
-    title : str
+    title, introduction : str
+        What it shows, in few words and in a sentence.
     plots : sequence of CurvePlot
     """
 
     pointed = Signal(object)
 
-    def __init__(self, title: str, plots: Sequence[CurvePlot]) -> None:
+    def __init__(self, title: str, introduction: str, plots: Sequence[CurvePlot]) -> None:
         super().__init__()
-        self.title, self.plots = title, plots
+        self.title, self.introduction, self.plots = title, introduction, plots
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for plot in plots:
@@ -147,17 +150,17 @@ class RunView(QWidget):
 
 def make_band_view() -> RunView:
     """Return the view of frequency bands, still without curves."""
-    return RunView("Frequency bands", [CurvePlot("correspondence", unit_range=True)])
+    return RunView("Frequency bands", _BANDS, [CurvePlot("correspondence", unit_range=True)])
 
 
 def make_loss_view() -> RunView:
     """Return the view of loss and held-out error beside the ratio of blurriness to sharpness."""
-    errors, ratio = CurvePlot(ERROR_LABEL, logarithmic=True), CurvePlot(RATIO_LABEL, logarithmic=True)
+    errors, ratio = CurvePlot("error", logarithmic=True), CurvePlot("ratio", logarithmic=True)
     errors.set_curves([
         Curve(name, colour, operator.attrgetter(field), ".3g") for field, (name, colour) in ERROR_CURVES.items()
     ])  # fmt: skip
     ratio.set_curves([Curve(*RATIO_CURVE, operator.attrgetter("ratio"), ".3g")])
-    return RunView("Loss and ratio", [errors, ratio])
+    return RunView("Loss and ratio", _LOSS, [errors, ratio])
 
 
 def band_curves(bands: int) -> list[Curve]:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from ..outcome import Moment, Restoration
 
 _CHOSEN = ", chosen"
+_HOW_TO_USE = "Move the slider: another moment of the run is shown, and can then be used instead."
+_USE = (
+    "Keep this moment as a layer, and its residual if that was asked for. Its record has the step, so that it can be "
+    "repeated. Smoothed, detail-enhanced and uncertainty take a run of their own."
+)
 _OF_A_RUN = ("smoothed", "detail_enhanced", "uncertainty")  # outputs that no moment has
 _MOST_BYTES = 256e6  # of all moments together
 
@@ -64,10 +69,6 @@ class Scrubber(QWidget):
         self.slider.valueChanged.connect(self._on_moved)
         self.reading = QLabel()
         self.use_button = QPushButton("Use this one")
-        self.use_button.setToolTip(
-            "Keep this moment as a layer, and its residual if that was asked for; its record repeats it by its step. "
-            "Smoothed, detail-enhanced and uncertainty take a run of their own."
-        )
         self.use_button.clicked.connect(self.use)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -112,7 +113,7 @@ class Scrubber(QWidget):
         layer, shown, request = self._layer, self._shown, self._request
         self._layer = self._shown = None
         self._chosen_step = shown.step
-        layer.name = f"{request.source.name} restored"  # napari numbers it if there is one
+        layer.name = f"{request.source.name} restored, step {shown.step}"  # napari numbers it if there is one
         self._add_others(shown, request, layer)
         self._say_step()
         self.moment_shown.emit(None)
@@ -129,7 +130,8 @@ class Scrubber(QWidget):
         assert isinstance(source, Source)
         others = list_outputs(shown, source, request.original_type)[:-1]
         for made in others:
-            add_over(self._viewer, source, made.data, made.suffix, made.metadata, own_contrast=made.own_contrast)
+            suffix = f"{made.suffix}, step {shown.step}"
+            add_over(self._viewer, source, made.data, suffix, made.metadata, own_contrast=made.own_contrast)
         if others:
             layers.move(layers.index(layer), len(layers))
             layers.selection.active = layer
@@ -170,6 +172,7 @@ class Scrubber(QWidget):
         self.reading.setText(self._describe(self._moments[self.slider.value()].step))
         shown = self._shown is not None and wanted is not None and self._shown.step == wanted.step
         self.use_button.setEnabled(shown)
+        self.use_button.setToolTip(_USE if shown else _HOW_TO_USE)
 
     def _read(self) -> None:
         """Make the image of the moment that is wanted, unless it is shown or another is being made."""

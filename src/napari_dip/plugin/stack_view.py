@@ -65,12 +65,15 @@ class StackView:
             return False
         source, request = layers.source, layers.request
         if report.result is None or not report.finished:
+            progress = report.progress
             factor = request.factor if find_task(request.task).needs_factor else 1
             first = [0 if isinstance(at, slice) else at for at in report.plane.seen_from(source.first).index]
-            image = source.spread(report.progress.estimate)
+            image = source.spread(progress.estimate)
+            tile = progress.tile
             self._preview.show(
-                source.name, source.appearance, image, factor or 1, first[: len(source.appearance["scale"])]
-            )
+                source.name, source.appearance, image, factor or 1, first[: len(source.appearance["scale"])],
+                (0, 0) if tile is None else (tile.rows.start, tile.columns.start),
+            )  # fmt: skip
         if report.result is None:
             return False
         if report.finished:
@@ -107,13 +110,13 @@ class StackView:
             return None
         progress, over = report.progress, report.result is not None
         plane = f"plane {report.number} of {report.count} ({self._name(report)})"
-        done = report.number - 1 + (1.0 if over else progress.step / progress.step_limit)
+        done = report.number - 1 + (1.0 if over else progress.fraction)
         left, left_fully = (
             "paused" if run.paused else say_time_left(report.seconds_left, fully=fully) for fully in (False, True)
         )
-        state = "done" if over else f"{progress.stage}, step {progress.step} of at most {progress.step_limit}"
+        state = "done" if over else f"{progress.doing}, step {progress.step} of at most {progress.step_limit}"
         return RunState(
-            round(100 * done), 100 * report.count, f"{progress.stage[:1].upper()}{progress.stage[1:]} {plane} …",
+            round(100 * done), 100 * report.count, f"{progress.doing[:1].upper()}{progress.doing[1:]}, {plane} …",
             ", ".join(filter(None, (f"{100 * done / report.count:.0f}%", left))),
             ", ".join(filter(None, (f"{plane}: {state}", f"{say_duration(run.seconds)} so far", left_fully))),
         )  # fmt: skip

@@ -23,7 +23,6 @@ ERROR_CURVES = {
     "prior_error": ("the same by the network alone", "#CC79A7"),
 }
 RATIO_CURVE = ("blurriness / sharpness", "#009E73")
-ERROR_LABEL, RATIO_LABEL = "mean squared error", "blurriness / sharpness"
 _CAPTION_WIDTH = 95  # letters a line
 _FIVE_BANDS = ("lowest", "low", "medium", "high", "highest")
 
@@ -104,9 +103,9 @@ def draw_loss_and_ratio(reports: Sequence[Report], *, chosen_step: int | None = 
         errors = [getattr(report, field) for report in reports]
         if any(error is not None for error in errors):
             left.plot(steps, [math.nan if error is None else error for error in errors], color=colour, label=name)
-    left.set(xlabel="step", ylabel=f"{ERROR_LABEL} (of intensities in [0, 1])", yscale="log")
+    left.set(xlabel="step", ylabel="mean squared error (of intensities in [0, 1])", yscale="log")
     right.plot(steps, [report.ratio for report in reports], color=RATIO_CURVE[1])
-    right.set(xlabel="step", ylabel=RATIO_LABEL, yscale="log")  # it falls by powers of ten in the first steps
+    right.set(xlabel="step", ylabel=RATIO_CURVE[0], yscale="log")  # it falls by powers of ten in the first steps
     for axes in (left, right):
         _mark_chosen(axes, chosen_step)
     left.legend(fontsize="small")

@@ -151,7 +151,22 @@ def enhance(window: Window, folder: Path) -> None:
     window.look(folder / "enhance.png")
 
 
-PICTURES = {each.__name__: each for each in (denoise, inpaint, jpeg, enlarge, enhance)}
+def stack(window: Window, folder: Path) -> None:
+    """A film that fills in plane by plane, in mid-run."""
+    window.open("moving_cells", "cells noisy")
+    window.form.task.value, window.form.stack.planes.value = "denoise", "all"
+    window.viewer.dims.set_current_step(0, 1)
+    window.press(window.widget.controls.restore_button.native)
+    window.wait(until=lambda: "plane 4 of" in window.widget.controls.status.value)
+    window.wait(4)
+    window.viewer.layers["cells noisy preview"].visible = False
+    window.show_beside()
+    window.look(folder / "stack.png")
+    window.widget.stop_and_keep()
+    window.wait(until=lambda: not window.widget.running)
+
+
+PICTURES = {each.__name__: each for each in (denoise, inpaint, jpeg, enlarge, enhance, stack)}
 
 
 def main() -> None:

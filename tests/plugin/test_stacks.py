@@ -520,6 +520,28 @@ def test_the_script_repeats_the_stack(viewer, qtbot, film, tmp_path) -> None:
     assert "or has changed" in widget.controls.status.value
 
 
+def test_planes_can_begin_like_the_one_before(viewer, qtbot, film, geometry) -> None:
+    image = viewer.add_image(film, name="film", **geometry)
+    widget = open_widget(viewer, image, "all")
+    begin = widget.form.stack.warm_start
+    assert begin.native.isHidden()
+    widget.form.advanced_shown.native.click()
+    assert not begin.native.isHidden()
+    assert texts(begin) == ["afresh", "like the one before: time (5)"]
+    begin.value = "T"
+    widget.form.stack.along.value, widget.form.stack.planes.value = "T", "range"
+    widget.form.stack.last.value = 1
+    run(widget, qtbot)
+    settings = napari_dip.Settings(**viewer.layers[-1].metadata["napari-dip"]["settings"])
+    expected = napari_dip.restore_stack(film, "TCYX", planes={"T": slice(0, 2)}, warm_start="T", settings=settings)
+    for each in expected:
+        if each.result is not None:
+            np.testing.assert_array_equal(viewer.layers[-1].data[each.plane.index[:2]], each.result.restored)
+    assert viewer.layers[-1].metadata["napari-dip"]["stack"]["warm_start"] == "T"
+    widget.form.stack.planes.value = "this"
+    assert begin.native.isHidden()
+
+
 def test_a_mask_of_several_planes_cannot_be_a_script(viewer, qtbot, film) -> None:
     image = viewer.add_image(film[:2], name="film")
     marks = np.zeros(film[:2].shape, np.uint8)

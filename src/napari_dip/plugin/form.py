@@ -254,7 +254,7 @@ class RestoreForm(Container):
         factor = self.factor.value if find_task(self.task.value).needs_factor else None
         return Request(
             source, self.task.value, factor, self.settings(), self.original_type.value,
-            read_preferences().previews_per_second,
+            read_preferences().previews_per_second, self.stack.neighbours() if region is None else None,
         )  # fmt: skip
 
     @property

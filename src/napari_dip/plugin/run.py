@@ -63,6 +63,8 @@ class Request:
         Whether the result is wanted in the pixel type of the source.
     previews_per_second : float
         At most so many.
+    warm_start : str or None
+        Of a stack, the letter of the axis along which a plane begins with the network of the one before it.
     """
 
     source: Source | StackSource
@@ -71,6 +73,7 @@ class Request:
     settings: Settings
     original_type: bool = False
     previews_per_second: float = 5.0
+    warm_start: str | None = None
 
 
 class Run:

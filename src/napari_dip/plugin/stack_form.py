@@ -13,6 +13,7 @@ from .layer_axes import LayerAxes, count_dimensions, find_layer_axes
 
 _THIS, _ALL, _RANGE = "this", "all", "range"
 _APART = ""
+_AFRESH = ""
 
 
 class StackForm(Container):
@@ -50,7 +51,13 @@ class StackForm(Container):
             tooltip="One by one: each plane by itself. Together: the planes along that axis are channels of one "
             "picture, which one network draws; what they share it learns from all of them.",
         )  # fmt: skip
-        self.extend([self.planes, self.along, self.first, self.last, self.together])
+        self.warm_start = ComboBox(
+            name="warm_start", label="Each begins", choices=self._axes_to_begin_along, value=_AFRESH,
+            tooltip="Afresh: each plane is what it would be alone. Like the one before (warm start): it begins with the "
+            "network of its neighbour, where the two hardly differ, and takes about half the time. What that gains and "
+            "risks is in docs/many_images.md.",
+        )  # fmt: skip
+        self.extend([self.planes, self.along, self.first, self.last, self.together, self.warm_start])
         self.margins = (0, 0, 0, 0)
         self._image.changed.connect(self.refresh)
         self.planes.changed.connect(self._show_needed)
@@ -115,6 +122,10 @@ class StackForm(Container):
         first, last = sorted((self.first.value, self.last.value))
         return {self.along.value: slice(first, last + 1)}
 
+    def neighbours(self) -> str | None:
+        """Return the letter of the axis along which a plane begins like the one before it; None if all begin afresh."""
+        return self.warm_start.value or None if self.selection() is not None else None
+
     def _choices(self, widget: object = None) -> list[tuple[str, str]]:
         found = self.axes() if hasattr(self, "together") else None
         several = found is None or found.axes.count > 1
@@ -126,6 +137,10 @@ class StackForm(Container):
             return []
         axes = found.axes
         return [(f"{found.names[each]} ({axes.size(each)})", each) for each in axes.stepped if axes.size(each) > 1]
+
+    def _axes_to_begin_along(self, widget: object = None) -> list[tuple[str, str]]:
+        along = [(name, letter) for name, letter in self._axes_to_step() if letter != "C"]
+        return [("afresh", _AFRESH), *((f"like the one before: {name}", letter) for name, letter in along)]
 
     def _channel_axes(self, widget: object = None) -> list[tuple[str, str]]:
         image = self._image.value
@@ -140,7 +155,7 @@ class StackForm(Container):
         ]  # fmt: skip
 
     def _refresh_choices(self) -> None:
-        for choice in (self.planes, self.along):
+        for choice in (self.planes, self.along, self.warm_start):
             choice.reset_choices()
         self._limit_range()
         self._show_needed()
@@ -168,4 +183,6 @@ class StackForm(Container):
         image = self._image.value
         has_channels = len(self.together.choices) > 1 and not image.rgb
         named = any(letter == "C" for _, letter in self._channel_axes())
+        several = self.planes.value != _THIS and len(self.warm_start.choices) > 1
+        self.warm_start.visible = several and (self._unfolded or self.warm_start.value != _AFRESH)
         self.together.visible = has_channels and (named or self._unfolded or self.together.value != _APART)

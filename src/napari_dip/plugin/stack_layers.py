@@ -68,6 +68,7 @@ class StackLayers:
         new, old = request.source, self.source
         return (
             isinstance(new, StackSource)
+            and request.warm_start is None  # else the next plane would begin otherwise than its record says
             and 0 < len(self.records) < self.count
             and self.is_shown
             and new.array is old.array
@@ -148,9 +149,9 @@ class StackLayers:
         record = Record.from_dict(made.metadata[RECORD_KEY])
         return record.of_stack(
             axes.letters, axes.shape, [(plane.place, record)], channels=axes.channels,
-            part=tuple(within) if self.source.selection else None,
+            warm_start=self.request.warm_start, part=tuple(within) if self.source.selection else None,
         ).as_dict()  # fmt: skip
 
 
 def _way_of(request: Request) -> Sequence[Any]:
-    return request.task, request.factor, request.settings, request.original_type
+    return request.task, request.factor, request.settings, request.original_type, request.warm_start

@@ -143,7 +143,7 @@ def _restore_stack(
                 source.array, axes.letters, source.mask, request.task, request.factor, settings,
                 channels=axes.channels, planes=source.selection, skip=lambda plane: place_of(plane) in over,
                 stop_requested=stop.is_set, report_wanted=lambda: pace.is_due() or not may_go_on.is_set(),
-                quick_estimates=True,
+                quick_estimates=True, warm_start=request.warm_start,
             ):  # fmt: skip
                 pace.made()
                 number, elapsed = len(over) + 1, time.perf_counter() - start

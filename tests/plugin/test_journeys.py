@@ -1,4 +1,4 @@
-"""Seven jobs as a user does them: in a real window, with clicks and keys, each with a screenshot, none with a warning.
+"""Eight jobs as a user does them: in a real window, with clicks and keys, each with a screenshot, none with a warning.
 
 JOURNEY_SCREENSHOTS=folder keeps the screenshots.
 """
@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QPushButton
 from skimage.draw import line
 
 import napari_dip
-from napari_dip.samples import noisy_fluorescence, noisy_photograph, small_photograph
+from napari_dip.samples import moving_cells, noisy_fluorescence, noisy_photograph, small_photograph
 
 pytestmark = [
     pytest.mark.full,
@@ -164,6 +164,32 @@ def test_stop_and_keep_then_use_another_moment(hands, qtbot) -> None:
     assert kept.metadata["napari-dip"]["stop_reason"] == napari_dip.StopReason.USER.value
     assert used.metadata["napari-dip"]["stop_reason"] == napari_dip.StopReason.CHOSEN.value
     assert used.metadata["napari-dip"]["step"] != kept.metadata["napari-dip"]["step"]
+
+
+def test_a_film_then_the_rest_of_it(hands, qtbot) -> None:
+    film = moving_cells(frames=4, side=64).degraded
+    hands.viewer.add_image(film, name="film", axis_labels=("t", "y", "x"))
+    hands.viewer.reset_view()
+    hands.choose(hands.form.stack.planes, "All planes")
+    hands.choose(hands.form.quality, "Fast")
+    hands.make_network_small(steps=400)
+    hands.press(hands.widget.controls.restore_button)
+    hands.viewer.dims.set_current_step(0, 1)
+    hands.wait_until(lambda: "plane 2 of 4" in hands.widget.controls.status.value)
+    hands.look("film_running")
+    hands.press(hands.widget.controls.stop_button)
+    hands.finish()
+    hands.look("film_stopped")
+    (layer,) = [each for each in hands.viewer.layers if each.name == "film restored"]
+    done = np.isfinite(layer.data).all(axis=(1, 2))
+    assert 1 <= done.sum() < 4
+    assert done.tolist() == sorted(done, reverse=True)
+    hands.press(hands.widget.controls.restore_button)
+    hands.finish()
+    hands.look("film_done")
+    assert np.isfinite(layer.data).all()
+    assert hands.viewer.dims.current_step[0] == 1
+    assert hands.widget.controls.status.value.startswith("Done: 4 planes")
 
 
 def test_close_in_mid_run(hands, qtbot) -> None:

@@ -81,6 +81,7 @@ def restore_one(job: FileJob, *, client: Any = None) -> Restoration | None:
         typer.echo(warning, err=True)
     if outcome.planes == 1 and results:
         _say_result(results[0])
+        typer.echo(f"Written: {', '.join(str(path) for path in job.outputs.values() if path.exists())}")
         return results[0]
     typer.echo(f"{outcome.planes} planes, step {outcome.step} of each in the middle ({outcome.seconds:.0f} s).")
     return None

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .outcome import Report
 
 _HARDLY_ANY = 0.01  # noise deviation, of the image's range
+_MOST = 0.5  # of the network's error, that filters take away
 _COLOURED = 0.1  # correlation of a residual's neighbours
 
 
@@ -57,15 +58,22 @@ def advise_denoising(
                 "told this level is faster and may be better."
             )
     if report is not None and report.prior_error and report.held_out_error is not None:
-        gain = 1 - report.held_out_error / report.prior_error
-        sentences.append(
-            f"On pixels held out the filters made the network's error {gain:.0%} smaller, noise included."
-            if gain > _HARDLY_ANY
-            else "On pixels held out the filters made the network's error hardly smaller."
-        )
+        sentences.append(_say_share(1 - report.held_out_error / report.prior_error))
     if residual_correlation > _COLOURED and correlated_over == 1:
         sentences.append(
             f"What was taken away is not white (neighbours correlate by {residual_correlation:.2f}): look at the "
             "residual, structure went with the noise."
         )
     return " ".join(sentences)
+
+
+def _say_share(gain: float) -> str:
+    """Say how much smaller filters made the network's error on held-out pixels, noise included."""
+    if gain > _MOST:
+        return (
+            f"The filters did most of it: on pixels held out they made the network's error {gain:.0%} smaller. Other "
+            "steps then look alike."
+        )
+    if gain > _HARDLY_ANY:
+        return f"On pixels held out the filters made the network's error {gain:.0%} smaller, noise included."
+    return "On pixels held out the filters made the network's error hardly smaller."

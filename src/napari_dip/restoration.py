@@ -149,7 +149,7 @@ def restore_steps(
     )  # fmt: skip
     table = None if quantisation_table is None else _check_table(quantisation_table, chosen_task, np.asarray(image))
     if chosen_task.needs_mask and bool(tensor.known.all()) and whole is None:  # a tile may lack nothing
-        raise ValueError("nothing is marked as missing; mark the pixels to fill in, with a mask or as NaN.")
+        raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
     if not chosen_task.removes_noise:
         settings = settings.for_smoothing()
     device = choose_device(settings.device, settings.precision)

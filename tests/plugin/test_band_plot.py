@@ -88,9 +88,7 @@ def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> 
     np.testing.assert_array_equal(viewer.layers["cells restored [1]"].data, used.data)
 
 
-def test_a_used_moment_brings_its_residual_and_says_what_it_cannot(viewer, widget, qtbot, camera, monkeypatch) -> None:
-    said = []
-    monkeypatch.setattr("napari_dip.plugin.scrubber.show_info", said.append)
+def test_a_used_moment_brings_its_residual_and_says_what_it_cannot(viewer, widget, qtbot, camera) -> None:
     widget.form.residual.value = widget.form.smoothed.value = True
     restore(widget, qtbot)
     scrub(widget, qtbot, -2)
@@ -101,8 +99,9 @@ def test_a_used_moment_brings_its_residual_and_says_what_it_cannot(viewer, widge
     step = used.metadata["napari-dip"]["step"]
     assert names(viewer)[-2:] == [f"cells residual, step {step}", f"cells restored, step {step}"]
     assert residual.metadata["napari-dip"]["step"] == step
-    assert "Not made: smoothed" in said[0]
-    assert f"type {step} under Advanced" in said[0]
+    said = widget.controls.status.value
+    assert f"kept as “{used.name}”. Not made: smoothed" in said
+    assert f"type {step} under Advanced" in said
 
 
 def test_back_at_the_chosen_step_the_layer_goes(viewer, widget, qtbot) -> None:

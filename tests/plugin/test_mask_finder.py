@@ -77,7 +77,7 @@ def test_nothing_found_makes_no_layer_and_says_so(viewer, camera, qtbot) -> None
     viewer.add_image(np.clip(camera, 1, 254))
     finder.kind.value = "zero"
     click(qtbot, finder.find_button)
-    assert finder.said.value == "Found none: zero."
+    assert finder.said.value == "Nothing found: zero."
     assert len(viewer.layers) == 1
 
 

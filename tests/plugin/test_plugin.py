@@ -470,3 +470,21 @@ def test_an_image_beyond_memory_is_restored_in_tiles(viewer, qtbot, camera, geom
     assert len(set(places)) > 1  # of samples and tiles
     assert set(places) <= {(top, left) for top in (0, 12, 24) for left in (0, 16)}
     assert any("tile" in each for each in words), words
+
+
+def test_a_refusal_is_said_until_something_changes_and_leaves_the_run_before(viewer, qtbot, camera) -> None:
+    viewer.add_image(camera, name="cells")
+    widget = open_widget(viewer)
+    widget.form.advanced["step_limit"].value = 40
+    widget.start()
+    finish(widget, qtbot)
+    steps, moments = widget.band_plot.steps, widget.band_plot.scrubber._moments
+    assert steps
+    assert moments
+    widget.form.task.value = "inpaint"
+    widget.start()
+    finish(widget, qtbot)
+    assert widget.controls.status.value.startswith("Nothing is marked as missing")
+    assert (widget.band_plot.steps, widget.band_plot.scrubber._moments) == (steps, moments)
+    widget.form.task.value = "denoise"
+    assert widget.controls.status.value == ""

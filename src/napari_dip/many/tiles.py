@@ -128,7 +128,7 @@ def restore_tiles(
     surveys = [_survey(read, read_mask, place, colours) for place in tiling.places()]
     fitted = [each for each in surveys if each.can_be_fitted and not _is_done(each, find_task(task), settings)]
     if not fitted:
-        raise ValueError("nothing is marked as missing; mark the pixels to fill in, with a mask or as NaN.")
+        raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
 
     def steps(place: Place, settings: Settings) -> Iterator[Progress]:
         mask = None if read_mask is None else read_mask(*place)

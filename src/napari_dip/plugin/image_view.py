@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .band_plot import BandPlot
 
 
+_NOTHING = "nothing of this run"
 _PARTS = 1000  # of a bar that is not counted in steps
 
 
@@ -55,12 +56,11 @@ class ImageView:
 
     def __init__(self, viewer: Viewer, preview: PreviewLayer) -> None:
         self._viewer, self._preview = viewer, preview
-        self._drawn: Tile | None = None  # whose curves are drawn
+        self._drawn: Tile | str | None = _NOTHING  # whose curves are drawn; None: those of the whole image
 
     def begin(self, request: Request, plot: BandPlot) -> tuple:
         """Be ready for a run; return what its worker needs to know beside the request."""
-        self._request, self._drawn = request, None
-        plot.start(request.settings.bands)
+        self._request, self._drawn = request, _NOTHING
         return ()
 
     def show(self, progress: Progress) -> bool:
@@ -101,9 +101,14 @@ class ImageView:
         source = self._request.source
         assert isinstance(source, Source)
         images = add_result(self._viewer, self._preview, source, result, self._request.original_type)
+        if self._drawn == _NOTHING:
+            plot.start(self._request.settings.bands)
         plot.show_result(result, self._request)
+        part = (
+            "" if source.region is None else f" (a region of {source.image.shape[0]} x {source.image.shape[1]} pixels)"
+        )
         parts = (
-            f"Done: step {result.step} was chosen; {result.stop_reason.value} ({result.record.seconds:.0f} s).",
+            f"Done{part}: step {result.step} was chosen; {result.stop_reason.value} ({result.record.seconds:.0f} s).",
             result.note, say_pixel_type(images),
             "" if images else "It was stopped before anything could be kept.",
         )  # fmt: skip

@@ -128,7 +128,7 @@ class MaskFinder(Container):
             return
         assert image is not None  # or it could not have been read
         if not missing.any():
-            self._say(f"Found none: {kind.label}.")
+            self._say(f"Nothing found: {kind.label}.")
             return
         earlier = self._earlier(image, missing.shape)
         if earlier is None:

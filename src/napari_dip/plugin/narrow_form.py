@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from magicgui.widgets import ComboBox, Container
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QPoint, QSize, Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QFrame, QLabel, QScrollArea, QSizePolicy, QWidget
 
 _NARROWEST_FIELD = 80  # pixels
+_MS_UNTIL_LAID_OUT = 50
 _USUAL_WIDTH = 335  # pixels: no entry of the form is cut off, though it works in less
 
 
@@ -43,6 +45,14 @@ class ScrollingForm(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setWidget(content)
+
+    def bring_to_top(self, field: QWidget) -> None:
+        """Scroll to a field, once what has just been shown is laid out."""
+        QTimer.singleShot(_MS_UNTIL_LAID_OUT, lambda: self._scroll_to(field))
+
+    def _scroll_to(self, field: QWidget) -> None:
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            self.verticalScrollBar().setValue(field.mapTo(self.widget(), QPoint(0, 0)).y())
 
     def sizeHint(self) -> QSize:
         """Be as wide as the form is read best."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from napari.viewer import Viewer
@@ -26,10 +26,12 @@ class PlotDock:
     viewer : Viewer
     beside : QWidget
         Any widget of the viewer's window.
+    say : callable
+        Called with a sentence for the user.
     """
 
-    def __init__(self, viewer: Viewer, beside: QWidget) -> None:
-        self._viewer, self._beside = viewer, beside
+    def __init__(self, viewer: Viewer, beside: QWidget, say: Callable[[str], None]) -> None:
+        self._viewer, self._beside, self._say = viewer, beside, say
         self._wanted = False
         self.plot: BandPlot | None = None
 
@@ -40,6 +42,7 @@ class PlotDock:
 
             self.plot = BandPlot(self._viewer)
             self.plot.start(Settings().bands)
+            self.plot.scrubber.said.connect(self._say)
             self.plot.destroyed.connect(self._on_destroyed)
         return self.plot
 

@@ -47,6 +47,7 @@ class RestoreWidget(Container):
         self._viewer = napari_viewer
         self._run: Run | None = None
         self._closed = self._loading = False
+        self._problem = ""  # the last that was said
         self._preview = PreviewLayer(napari_viewer)
         self._image_view = ImageView(napari_viewer, self._preview)
         self._stack_view = StackView(napari_viewer, self._preview)
@@ -62,9 +63,14 @@ class RestoreWidget(Container):
         self.smaller_way_button = SmallerWayButton(lambda request: self._start(lambda: request))
         self.extend([self.form, self.controls, self.smaller_way_button, self.record_tools])
         # magicgui scrolls only what has no parent: a child of the form, but seen through a scroll area
-        self.native.layout().insertWidget(0, ScrollingForm(self.form.native))
+        scrolling = ScrollingForm(self.form.native)
+        self.native.layout().insertWidget(0, scrolling)
+        unfold = self.form.advanced_shown
+        unfold.changed.connect(lambda: scrolling.bring_to_top(unfold.native) if self.form.advanced.visible else None)
+        self.form.changed.connect(self._forget_problem)
+        napari_viewer.layers.events.inserted.connect(self._forget_problem)
         self.native.setMinimumWidth(300)
-        self._plot_dock = PlotDock(napari_viewer, self.native)
+        self._plot_dock = PlotDock(napari_viewer, self.native, self.controls.say)
         self._watcher = _ClosingWatcher(self.close_run)
         self.native.installEventFilter(self._watcher)
         self.native.destroyed.connect(self._watcher.on_closed)
@@ -146,6 +152,7 @@ class RestoreWidget(Container):
         if self._run is not None:
             self._run.stop()
             self.controls.say("Stopping, and keeping the best so far …")
+            self.controls.stop_button.enabled = self.controls.pause_button.enabled = False
 
     def pause_or_resume(self) -> None:
         """Hold the run after the present steps, or let it go on."""
@@ -210,10 +217,16 @@ class RestoreWidget(Container):
         if not self._closed:
             self.controls.show_running(False)
 
+    def _forget_problem(self, event: object = None) -> None:
+        """Say no longer what was wrong: something has changed since."""
+        if not self._closed and self._problem and self.controls.status.value == self._problem:
+            self._problem = ""
+            self.controls.say("")
+
     def _say_problem(self, sentence: str) -> None:
-        sentence = sentence[:1].upper() + sentence[1:]
-        self.controls.say(sentence)
-        show_error(sentence)
+        self._problem = sentence[:1].upper() + sentence[1:]
+        self.controls.say(self._problem)
+        show_error(self._problem)
 
     # --------------------------------------------------------------- closing
 
@@ -227,6 +240,7 @@ class RestoreWidget(Container):
         with contextlib.suppress(RuntimeError):  # Qt may have deleted these already
             self.record_tools.forget_viewer()
             self.form.stack.forget_viewer()
+            self._viewer.layers.events.inserted.disconnect(self._forget_problem)
             self._preview.remove()
             self._plot_dock.close()
 

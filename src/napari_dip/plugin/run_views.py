@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _FEWEST_STEPS = 10  # on the axis: no ticks between steps
 _LOWEST = 90  # pixels, of a plot
+_BELOW = 6  # pixels below the lower label, which pyqtgraph lets hang out of its axis
 _BANDS = "How much of each frequency band of the image the network has learned, at each step."
 _LOSS = "How far off it is, on the pixels that are fitted and on those held out; and how blurred the network draws."
 
@@ -63,6 +64,7 @@ class CurvePlot(pyqtgraph.PlotWidget):
         self.curves: list[Curve] = []
         self.setLabel("bottom", "step")
         self.setLabel("left", label)
+        self.plotItem.layout.setContentsMargins(1, 1, 1, _BELOW)
         self.getAxis("left").enableAutoSIPrefix(False)
         self.getAxis("bottom").enableAutoSIPrefix(False)
         if unit_range:
@@ -150,7 +152,7 @@ class RunView(QWidget):
 
 def make_band_view() -> RunView:
     """Return the view of frequency bands, still without curves."""
-    return RunView("Frequency bands", _BANDS, [CurvePlot("correspondence", unit_range=True)])
+    return RunView("Frequency bands", _BANDS, [CurvePlot("learned", unit_range=True)])
 
 
 def make_loss_view() -> RunView:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QWidget
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _CHOSEN = ", chosen"
 _HOW_TO_USE = "Move the slider: another moment of the run is shown, and can then be used instead."
-_USE = (
+_USE, _BEING_MADE = "Use this one", "Being made …"
+_WHAT_USING_DOES = (
     "Keep this moment as a layer, and its residual if that was asked for. Its record has the step, so that it can be "
     "repeated. Smoothed, detail-enhanced and uncertainty take a run of their own."
 )
@@ -51,6 +52,7 @@ class Scrubber(QWidget):
     """
 
     moment_shown = Signal(object)  # the step that is looked at; None when it is the chosen one
+    said = Signal(str)  # a sentence for the user
     moment_used = Signal(int, int)  # the step that is used from now on, and the one that the run had chosen
 
     def __init__(self, viewer: Viewer) -> None:
@@ -68,7 +70,7 @@ class Scrubber(QWidget):
         self.slider.setToolTip("Look at other moments of the run. Back at the chosen step, the layer goes.")
         self.slider.valueChanged.connect(self._on_moved)
         self.reading = QLabel()
-        self.use_button = QPushButton("Use this one")
+        self.use_button = QPushButton(_USE)
         self.use_button.clicked.connect(self.use)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -122,7 +124,7 @@ class Scrubber(QWidget):
         without = "" if not left else (
             f" Not made: {' and '.join(left).replace('_', '-')}, which takes a run of its own. For that, type "
             f"{shown.step} under Advanced, Step chosen by hand, and press Restore.")  # fmt: skip
-        show_info(f'Step {shown.step} is kept as "{layer.name}".{without}')
+        self.said.emit(f"Step {shown.step} is kept as “{layer.name}”.{without}")
 
     def _add_others(self, shown: Restoration, request: Request, layer: Image) -> None:
         """Add below the layer of a moment what else was asked for and can be read off it: the residual."""
@@ -172,7 +174,8 @@ class Scrubber(QWidget):
         self.reading.setText(self._describe(self._moments[self.slider.value()].step))
         shown = self._shown is not None and wanted is not None and self._shown.step == wanted.step
         self.use_button.setEnabled(shown)
-        self.use_button.setToolTip(_USE if shown else _HOW_TO_USE)
+        self.use_button.setToolTip(_WHAT_USING_DOES if shown else _HOW_TO_USE)
+        self.use_button.setText(_USE if shown or wanted is None else _BEING_MADE)
 
     def _read(self) -> None:
         """Make the image of the moment that is wanted, unless it is shown or another is being made."""

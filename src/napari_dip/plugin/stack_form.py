@@ -119,12 +119,16 @@ class StackForm(Container):
             return None
         if self.planes.value == _ALL or self.along.value is None:
             return {}
-        first, last = sorted((self.first.value, self.last.value))
+        first, last = self.first.value, self.last.value
+        if first > last:
+            raise ValueError(f"the range begins at {first} and ends before it, at {last}: exchange First and Last.")
         return {self.along.value: slice(first, last + 1)}
 
     def neighbours(self) -> str | None:
         """Return the letter of the axis along which a plane begins like the one before it; None if all begin afresh."""
-        return self.warm_start.value or None if self.selection() is not None else None
+        if not self.applies or self.planes.value == _THIS:
+            return None
+        return self.warm_start.value or None
 
     def _choices(self, widget: object = None) -> list[tuple[str, str]]:
         found = self.axes() if hasattr(self, "together") else None

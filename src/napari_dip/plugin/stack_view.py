@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -45,7 +44,6 @@ class StackView:
     def begin(self, request: Request, plot: BandPlot) -> tuple:
         """Be ready for a run; return the records of planes that an earlier one has done."""
         self._drawn = self._concluded = None
-        plot.start(request.settings.bands)
         self._unfinished = [each for each in self._unfinished if each.is_shown]
         fitting = (each for each in reversed(self._unfinished) if each.can_go_on_with(request))
         self._layers = next(fitting, None) or StackLayers(self._viewer, request)
@@ -160,8 +158,6 @@ class StackView:
 
 
 def _say_notes(notes: Sequence[str]) -> str:
-    """Return what is said of most planes, and of how many."""
-    (note, number), *_ = Counter(notes).most_common(1)
-    if not note:
-        return ""
-    return note if number == len(notes) else f"{number} of {len(notes)} planes: {note}"
+    """Return what is said of the first plane; the others differ in their figures at least."""
+    note = next(iter(notes), "")
+    return f"Of the first plane: {note}" if note and len(notes) > 1 else note

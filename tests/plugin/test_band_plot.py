@@ -231,8 +231,8 @@ def test_the_stop_is_marked_in_both_views_and_forgotten_by_the_next_run(widget, 
 def test_the_run_is_exported(widget, qtbot, tmp_path, monkeypatch, view, suffix) -> None:
     said = []
     monkeypatch.setattr("napari_dip.plugin.export_button.show_info", said.append)
-    plot = widget._plot_dock.begin()
-    widget._plot_dock.open()
+    widget._plot_dock.begin()
+    plot = widget._plot_dock.open()
     assert not plot.export_button.isEnabled()
     restore(widget, qtbot)
     plot.view_choice.setCurrentIndex(view)

@@ -416,8 +416,8 @@ def test_a_small_screen_is_enough_and_what_is_in_view_stays_there(make_napari_vi
 
 def test_the_plot_follows_the_theme(viewer, qtbot) -> None:
     widget = open_widget(viewer)
-    plot = widget._plot_dock.begin()
-    widget._plot_dock.open()
+    widget._plot_dock.begin()
+    plot = widget._plot_dock.open()
     colours = set()
     for theme in ("light", "dark", "system"):
         viewer.theme = theme

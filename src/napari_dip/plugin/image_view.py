@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .band_plot import BandPlot
 
 
-_NOTHING = "nothing of this run"
 _PARTS = 1000  # of a bar that is not counted in steps
 
 
@@ -56,16 +55,17 @@ class ImageView:
 
     def __init__(self, viewer: Viewer, preview: PreviewLayer) -> None:
         self._viewer, self._preview = viewer, preview
-        self._drawn: Tile | str | None = _NOTHING  # whose curves are drawn; None: those of the whole image
+        self._draws = False  # whether the plot is this run's already: till then it shows the one before
+        self._tile: Tile | None = None  # whose curves are drawn
 
-    def begin(self, request: Request, plot: BandPlot) -> tuple:
+    def begin(self, request: Request) -> tuple:
         """Be ready for a run; return what its worker needs to know beside the request."""
-        self._request, self._drawn = request, _NOTHING
+        self._draws = False
         return ()
 
-    def show(self, progress: Progress) -> bool:
+    def show(self, progress: Progress, run: Run) -> bool:
         """Show the image as far as it has come; return whether the curves must follow at once."""
-        source = self._request.source
+        source = run.request.source
         assert isinstance(source, Source)
         tile, rows = progress.tile, source.image.shape[0]
         corner = (0, 0) if tile is None else (tile.rows.start, tile.columns.start)
@@ -75,9 +75,9 @@ class ImageView:
 
     def show_curves(self, progress: Progress, run: Run, plot: BandPlot) -> None:
         """Draw the curves as far as they have come."""
-        if progress.tile != self._drawn:
-            self._drawn = progress.tile
-            plot.start(self._request.settings.bands)
+        if not self._draws or progress.tile != self._tile:
+            self._begin_curves(run, plot)
+            self._tile = progress.tile
         if progress.stage == run.main_stage:
             plot.add(progress.report)
 
@@ -98,21 +98,24 @@ class ImageView:
 
     def conclude(self, result: Restoration, run: Run, plot: BandPlot) -> str:
         """Make the result layers; return in words what there is."""
-        source = self._request.source
+        source = run.request.source
         assert isinstance(source, Source)
-        images = add_result(self._viewer, self._preview, source, result, self._request.original_type)
-        if self._drawn == _NOTHING:
-            plot.start(self._request.settings.bands)
-        plot.show_result(result, self._request)
-        part = (
-            "" if source.region is None else f" (a region of {source.image.shape[0]} x {source.image.shape[1]} pixels)"
-        )
+        images = add_result(self._viewer, self._preview, source, result, run.request.original_type)
+        if not self._draws:
+            self._begin_curves(run, plot)
+        plot.show_result(result, run.request)
+        rows, columns = source.image.shape[:2]
+        part = "" if source.region is None else f" (a region of {rows} x {columns} pixels)"
         parts = (
             f"Done{part}: step {result.step} was chosen; {result.stop_reason.value} ({result.record.seconds:.0f} s).",
             result.note, say_pixel_type(images),
             "" if images else "It was stopped before anything could be kept.",
         )  # fmt: skip
         return " ".join(filter(None, parts))
+
+    def _begin_curves(self, run: Run, plot: BandPlot) -> None:
+        self._draws = True
+        plot.start(run.request.settings.bands)
 
     def fail(self) -> str:
         """End a run that has failed; return in words what is left."""

@@ -46,10 +46,9 @@ class PlotDock:
             self.plot.destroyed.connect(self._on_destroyed)
         return self.plot
 
-    def begin(self) -> BandPlot:
-        """Return the plot for another run, which has not shown yet that it will come to anything."""
+    def begin(self) -> None:
+        """Open the dock with the next curves: a run has begun, which may yet come to nothing."""
         self._wanted = True
-        return self.make()
 
     def open(self) -> BandPlot:
         """Return the plot; the first time in a run it is docked, if it is not: later the user has closed it."""

@@ -136,6 +136,7 @@ class RestoreWidget(Container):
         self.controls.show_progress(0, request.settings.step_limit, "", "")
         self.controls.say("Starting …")
         self._view = self._stack_view if isinstance(request.source, StackSource) else self._image_view
+        self._plot_dock.begin()
         self._run = Run(
             request,
             on_progress=self._on_report,
@@ -143,7 +144,7 @@ class RestoreWidget(Container):
             on_error=self._on_error,
             on_finished=self._on_finished,
             work=self._view.work,
-            arguments=self._view.begin(request, self._plot_dock.begin()),
+            arguments=self._view.begin(request),
         )
         self._run.start()
 
@@ -170,7 +171,7 @@ class RestoreWidget(Container):
         run = self._run
         if self._closed or run is None:
             return
-        at_once = self._view.show(report)
+        at_once = self._view.show(report, run)
         for number, follow in enumerate((self._say_progress, self._open_plot, self._draw_curves), start=1):
             if at_once:
                 follow(report, run)

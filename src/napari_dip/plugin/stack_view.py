@@ -41,7 +41,7 @@ class StackView:
         self._stopped = ""
         self.failures: list[str] = []  # what is wrong with planes that were left out
 
-    def begin(self, request: Request, plot: BandPlot) -> tuple:
+    def begin(self, request: Request) -> tuple:
         """Be ready for a run; return the records of planes that an earlier one has done."""
         self._drawn = self._concluded = None
         self._unfinished = [each for each in self._unfinished if each.is_shown]
@@ -50,7 +50,7 @@ class StackView:
         self._stopped, self.failures = "", []
         return (dict(self._layers.records),)
 
-    def show(self, report: StackReport) -> bool:
+    def show(self, report: StackReport, run: Run) -> bool:
         """Show a report in the layers; return whether the curves must follow at once: those of a plane that is done."""
         layers = self._layers
         assert layers is not None

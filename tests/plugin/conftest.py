@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from magicgui.widgets import ComboBox
 from napari.utils.notifications import NotificationSeverity, notification_manager
-from qtpy.QtCore import QPoint, Qt, QtMsgType, qInstallMessageHandler
-from qtpy.QtWidgets import QAbstractSpinBox, QLineEdit, QScrollArea, QWidget
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QtMsgType, qInstallMessageHandler
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QScrollArea, QWidget
 
 _LEFT = Qt.MouseButton.LeftButton
 _NO_FAULTS = (  # of Qt and of the display, about themselves; each whole message, so that nothing else hides behind them
@@ -149,8 +150,14 @@ class Hands:
         self._qtbot.mouseMove(native, place(corners[0]))
         self._qtbot.mousePress(native, _LEFT, pos=place(corners[0]))
         for corner in corners[1:]:
-            self._qtbot.mouseMove(native, place(corner))
-            self._qtbot.wait(20)
+            self._qtbot.wait(50)  # vispy leaves out moves in quick succession
+            there, on_screen = QPointF(place(corner)), QPointF(native.mapToGlobal(place(corner)))
+            # qtbot moves with no button held, which draws nothing
+            move = QMouseEvent(
+                QEvent.Type.MouseMove, there, on_screen, Qt.MouseButton.NoButton, _LEFT, Qt.KeyboardModifier.NoModifier
+            )
+            QApplication.sendEvent(native, move)
+        self._qtbot.wait(50)
         self._qtbot.mouseRelease(native, _LEFT, pos=place(corners[-1]))
 
     def finish(self) -> None:

@@ -65,6 +65,7 @@ def test_inpaint_from_painted_labels(hands, qtbot) -> None:
         hands.stroke(scratch)
     painted = np.asarray(labels.data) > 0
     assert painted[20, 15:75].all()
+    assert painted[line(50, 20, 80, 60)].all()
     hands.choose(hands.form.image, "photograph")
     hands.choose_by_keys(hands.form.task, "Fill in missing pixels")
     hands.choose(hands.form.mask, labels.name)

@@ -49,6 +49,7 @@ def test_fifty_runs_leave_nothing_behind(quiet, make_napari_viewer, qtbot, camer
         widget.form.advanced["step_limit"].value = 100_000
         widget.start()
         qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
+        qtbot.waitUntil(lambda widget=widget: widget.band_plot is not None, timeout=60_000)
         worker = widget._run._job.worker
         if cycle % 3 == 0:  # else it is closed in mid-run
             widget.stop_and_keep()

@@ -16,7 +16,9 @@ import napari_dip
 
 CYCLES, WARM_UP = 50, 15
 
-MOST_GROWTH = 0.25e6  # bytes a cycle; one run of this size that stays takes more than 1 MB
+# Bytes a cycle; one run of this size that stays takes more than 1 MB. Of 150 cycles the growth was 64 kB each, and ended;
+# of 50 it was 100 to 270 kB, as the allocator had it.
+MOST_GROWTH = 0.5e6
 
 
 @pytest.fixture(autouse=True)

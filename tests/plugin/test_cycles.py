@@ -16,8 +16,8 @@ import napari_dip
 
 CYCLES, WARM_UP = 50, 15
 
-# Bytes a cycle; one run of this size that stays takes more than 1 MB. Of 150 cycles the growth was 64 kB each, and ended;
-# of 50 it was 100 to 270 kB, as the allocator had it.
+# Bytes a cycle; one run of this size that stays takes more than 1 MB. Over 150 cycles the growth was 64 kB each, and
+# ended; over 50 it was 100 to 270 kB, as the allocator had it.
 MOST_GROWTH = 0.5e6
 
 

@@ -21,6 +21,15 @@ def test_what_takes_long_to_make_is_shown_rarely(monkeypatch) -> None:
     assert pace.is_due()
 
 
+def test_a_result_that_was_not_asked_for_delays_nothing(monkeypatch) -> None:
+    at_times(monkeypatch, 5.0, 5.0, 9.0)
+    pace = Pace(0.2)
+    assert pace.is_due()
+    pace.made()
+    pace.made()  # a plane ends after 4 s: the next is watched at once
+    assert pace.is_due()
+
+
 def test_steps_are_timed_from_the_first_report(monkeypatch) -> None:
     at_times(monkeypatch, 100.0, 102.0, 102.0, 162.0, 164.0)
     timer = StepTimer()

@@ -79,12 +79,13 @@ def restore_one(job: FileJob, *, client: Any = None) -> Restoration | None:
         outcome = restore_file(job, watch=watch, stop_requested=stop.is_set, report_wanted=pace.is_due, client=client)
     for warning in outcome.warnings:
         typer.echo(warning, err=True)
-    if outcome.planes == 1 and results:
-        _say_result(results[0])
-        typer.echo(f"Written: {', '.join(str(path) for path in job.outputs.values() if path.exists())}")
-        return results[0]
-    typer.echo(f"{outcome.planes} planes, step {outcome.step} of each in the middle ({outcome.seconds:.0f} s).")
-    return None
+    alone = results[0] if outcome.planes == 1 and results else None
+    if alone is not None:
+        _say_result(alone)
+    else:
+        typer.echo(f"{outcome.planes} planes, chosen step {outcome.step} (median), {outcome.seconds:.0f} s.")
+    typer.echo(f"Written: {', '.join(str(path) for path in job.outputs.values() if path.exists())}")
+    return alone
 
 
 def restore_many(jobs: Sequence[FileJob], report: Path, *, overwrite: bool, client: Any = None) -> bool:

@@ -21,7 +21,8 @@ class Pace:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._asked = self._next = float("-inf")
+        self._asked: float | None = None  # since when something is being made
+        self._next = float("-inf")
 
     def is_due(self) -> bool:
         """Return whether it is time: True when asked first."""
@@ -32,9 +33,12 @@ class Pace:
         return True
 
     def made(self) -> None:
-        """Be told that what was due has been made."""
+        """Be told that what was due has been made; what was not, such as a result, counts for nothing."""
+        if self._asked is None:
+            return
         now = time.perf_counter()
         self._next = max(self._next, now + (now - self._asked) * (1 / _SHARE - 1))
+        self._asked = None
 
 
 class StepTimer:

@@ -373,7 +373,13 @@ def test_stopped_before_a_plane_is_done(viewer, qtbot, film) -> None:
     viewer.add_image(film, name="film")
     widget = open_widget(viewer, viewer.layers["film"], "all")
     widget.form.advanced["step_limit"].value, widget.form.advanced["stopping"].value = ENDLESS, "fixed"
-    stop_in_plane(widget, qtbot, 1)
+    viewer.dims.set_current_step(0, 3)
+    press(qtbot, widget.controls.restore_button)
+    qtbot.waitUntil(lambda: "The sliders show another plane" in widget.controls.status.value, timeout=60_000)
+    viewer.dims.set_current_step(0, 0)
+    qtbot.waitUntil(lambda: widget.controls.status.value.endswith("…"), timeout=60_000)
+    press(qtbot, widget.controls.stop_button)
+    finish(widget, qtbot)
     assert [layer.name for layer in viewer.layers] == ["film", "film unfinished (axis 0: 0, axis 1: 0)"]
     assert widget.controls.status.value.startswith("Stopped before a plane was done.")
     assert viewer.layers[-1].data.shape == (1, 1, SIDE, SIDE)

@@ -82,6 +82,15 @@ class PreviewLayer:
         layer.data[...] = data
         layer.refresh(extent=False, thumbnail=False, highlight=False)
 
+    @property
+    def is_in_view(self) -> bool:
+        """Whether the viewer's sliders show its plane."""
+        layer = self._layer
+        if layer is None or layer not in self._viewer.layers:
+            return True  # there is nothing to look for
+        place = np.rint(layer.world_to_data(self._viewer.dims.point[-layer.ndim :]))[:-2]
+        return bool(((place >= 0) & (place < layer.data.shape[: len(place)])).all())
+
     def raise_to_top(self) -> None:
         """Put it above all others; what is selected stays so."""
         layers, layer = self._viewer.layers, self._layer

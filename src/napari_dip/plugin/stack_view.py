@@ -112,9 +112,11 @@ class StackView:
         left, left_fully = (
             "paused" if run.paused else say_time_left(report.seconds_left, fully=fully) for fully in (False, True)
         )
+        elsewhere = "" if over or self._preview.is_in_view else " The sliders show another plane."
+        stage = f"{progress.doing[:1].upper()}{progress.doing[1:]}, {plane} …{elsewhere}"
         state = "done" if over else f"{progress.doing}, step {progress.step} of at most {progress.step_limit}"
         return RunState(
-            round(100 * done), 100 * report.count, f"{progress.doing[:1].upper()}{progress.doing[1:]}, {plane} …",
+            round(100 * done), 100 * report.count, stage,
             ", ".join(filter(None, (f"{100 * done / report.count:.0f}%", left))),
             ", ".join(filter(None, (f"{plane}: {state}", f"{say_duration(run.seconds)} so far", left_fully))),
         )  # fmt: skip

@@ -203,6 +203,11 @@ class Progress:
         return done if self.tile is None else (self.tile.number - 1 + done) / self.tile.count
 
     @property
+    def corner(self) -> tuple[int, int]:
+        """The row and the column of the image, as it is given, at which the estimate begins."""
+        return (0, 0) if self.tile is None else (self.tile.rows.start, self.tile.columns.start)
+
+    @property
     def doing(self) -> str:
         """What is being done, in words: the stage, and of which tile."""
         if self.tile is None:

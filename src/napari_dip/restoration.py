@@ -150,8 +150,7 @@ def restore_steps(
     table = None if quantisation_table is None else _check_table(quantisation_table, chosen_task, np.asarray(image))
     if chosen_task.needs_mask and bool(tensor.known.all()) and whole is None:  # a tile may lack nothing
         raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
-    if not chosen_task.removes_noise:
-        settings = settings.for_smoothing()
+    settings = settings.for_task(chosen_task)
     device = choose_device(settings.device, settings.precision)
     given = describe_given(np.asarray(image), None if mask is None else np.asarray(mask), table, colours)
     return _run(

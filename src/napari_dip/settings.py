@@ -6,7 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from .measurement.task import Task
 
 PRESETS = ("default", "fast", "best", "published", "paper", "deep_image_prior", "deep_decoder", "gp_dip")
 
@@ -265,9 +268,9 @@ class Settings:
             return self.width
         return _WIDTH_WITH_PARTNER if helped else _WIDTH
 
-    def for_smoothing(self) -> Settings:
-        """Return the settings of a run that only smooths: narrow, as smooth in 0.4 of the time."""
-        return replace(self, width=self.width_where(helped=True))
+    def for_task(self, task: Task) -> Settings:
+        """Return the settings with which a task is done: a run that only smooths is as smooth with a narrow network."""
+        return self if task.removes_noise else replace(self, width=self.width_where(helped=True))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:

@@ -46,7 +46,7 @@ def find_smaller_way(settings: Settings, task: str, size: tuple[int, int]) -> Sm
         fewer = dataclasses.replace(settings, runs=1, uncertainty=False)
         return SmallerWay(fewer, f"one network instead of {settings.networks}{without}")
     known = find_task(task)
-    width = settings.width_where(helped=not known.removes_noise or (settings.partner and known.noise_is_independent))
+    width = settings.for_task(known).width_where(helped=settings.partner and known.noise_is_independent)
     if width > _NARROWEST:
         narrower = max(_NARROWEST, width // 2)
         return SmallerWay(

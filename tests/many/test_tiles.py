@@ -156,3 +156,32 @@ def test_tiles_of_a_jpeg_begin_with_its_blocks(small_settings, tmp_path) -> None
     )  # fmt: skip
     assert "quantisation steps (given)" in last.result.record.compared
     assert np.isfinite(last.result.restored).all()
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_a_tile_of_one_intensity_and_an_enlarged_stop(noisy, small_settings, colours) -> None:
+    """The dark edge of a slide is fitted like the rest; what a stopped tile lacks is not counted as dark."""
+    _, image = noisy
+    image = image.copy()
+    image[:64, :64] = 7
+    if colours:
+        image = np.stack([image] * 3, axis=2)
+    settings = dataclasses.replace(
+        small_settings, stopping="fixed", step_limit=10, smoothed=True, smoothed_steps=10, residual=True
+    )
+    tiling, asked = Tiling(image.shape[:2], (48, 48), 8), []
+
+    def stop() -> bool:
+        asked.append(None)
+        return len(asked) > 50
+
+    *_, last = restore_tiles(
+        lambda *place: image[place], None, image.shape, tiling, settings=settings, stop_requested=stop
+    )
+    result = last.result
+    assert np.isfinite(result.restored[:40, :40]).all()
+    assert np.isnan(result.restored).any()
+    done = np.isfinite(result.smoothed)
+    assert done[:40, :40].all()
+    assert done.sum() <= np.isfinite(result.restored).sum()
+    assert result.smoothed[done].min() > 0.5 * image.min()

@@ -1,11 +1,10 @@
 """What the user prefers is what a new form begins with."""
 
 import pytest
+from napari import settings
 
 from napari_dip.plugin.form import RestoreForm
 from napari_dip.plugin.preferences import Preferences, read_preferences
-
-settings = pytest.importorskip("napari.settings")
 
 
 @pytest.fixture

@@ -126,7 +126,11 @@ def restore_tiles(
     settings = dataclasses.replace(settings or Settings(), snapshots=0)
     whole = measure_whole(read, read_mask, shape, task, colours)
     surveys = [_survey(read, read_mask, place, colours) for place in tiling.places()]
-    fitted = [each for each in surveys if each.can_be_fitted and not _is_done(each, find_task(task), settings)]
+    known = [each for each in surveys if each.known >= SMALLEST_SIDE]
+    if not known:
+        raise ValueError("no tile has enough known pixels to learn from; allow more memory, or crop the image.")
+    untouched = [each for each in known if _is_done(each, find_task(task), settings)]
+    fitted = [each for each in known if not _is_done(each, find_task(task), settings)]
     if not fitted:
         raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
 
@@ -149,11 +153,10 @@ def restore_tiles(
                     chosen.append(progress.result.step)
         settings = dataclasses.replace(settings, chosen_step=int(np.median(chosen)))
     sums = _Sums(tiling, shape, factor or 1)
-    for survey in surveys:
-        if survey.can_be_fitted and survey not in fitted:
-            image = np.asarray(read(*survey.place), dtype=np.float32)
-            sums.add(survey.place, {"restored": image, "residual": np.zeros_like(image) if settings.residual else None})
-    missing = sum(survey.missing for survey in surveys if survey not in fitted)
+    for survey in untouched:
+        image = np.asarray(read(*survey.place), dtype=np.float32)
+        sums.add(survey.place, {"restored": image, "residual": np.zeros_like(image) if settings.residual else None})
+    missing = sum(survey.missing for survey in surveys if survey.known < SMALLEST_SIDE)
     final: Progress | None = None
     seconds: list[float] = []
     for number, survey in enumerate(fitted, start=1):
@@ -175,7 +178,7 @@ def restore_tiles(
             break
     assert final is not None
     assert final.result is not None
-    empty = sum(not survey.can_be_fitted for survey in surveys)
+    empty = len(surveys) - len(known)
     result = _of_whole(final.result, sums.finish(), time.perf_counter() - start, missing, tiling, empty)
     yield dataclasses.replace(final, estimate=result.restored, result=result)
 
@@ -205,10 +208,6 @@ class _Survey(NamedTuple):
     contrast: float
     known: int
     missing: int
-
-    @property
-    def can_be_fitted(self) -> bool:
-        return self.known >= SMALLEST_SIDE
 
 
 def _survey(read: Read, read_mask: Read | None, place: Place, colours: bool) -> _Survey:
@@ -246,33 +245,41 @@ class _Sums:
     def __init__(self, tiling: Tiling, shape: tuple[int, ...], factor: int) -> None:
         self._tiling, self._shape, self._factor = tiling, shape, factor
         self._sums: dict[str, NDArray[np.float32]] = {}
-        self._weights = np.zeros(shape[:2], np.float32)
+        self._places: dict[str, list[Place]] = {}  # a tile that was stopped may lack an output that others have
 
     def add(self, place: Place, outputs: dict[str, NDArray | None]) -> None:
         """Add those outputs of a tile that there are."""
-        self._weights[place] += self._tiling.weights(place)
         for name, image in outputs.items():
             if image is None:
                 continue
-            scale = 1 if name == "residual" else self._factor
+            scale = self._scale(name)
             if name not in self._sums:
                 size = (self._shape[0] * scale, self._shape[1] * scale)
                 self._sums[name] = np.zeros((*size, *image.shape[2:]), np.float32)
             weights = self._tiling.weights(place, scale)
-            here = tuple(slice(each.start * scale, each.stop * scale) for each in place)
-            self._sums[name][here] += image * (weights if image.ndim == 2 else weights[:, :, None])
+            self._sums[name][_enlarge(place, scale)] += image * (weights if image.ndim == 2 else weights[:, :, None])
+            self._places.setdefault(name, []).append(place)
 
     def finish(self) -> dict[str, NDArray[np.float32]]:
-        """Return the whole."""
-        if (self._weights > 1 - 1e-3).all():
-            return self._sums
-        for name, each in self._sums.items():  # some tiles were left out: what is there counts whole
-            scale = 1 if name == "residual" else self._factor
-            weights = self._weights.repeat(scale, axis=0).repeat(scale, axis=1)
-            weights = weights if each.ndim == 2 else weights[:, :, None]
-            with np.errstate(invalid="ignore", divide="ignore"):
-                np.divide(each, weights, out=each)
+        """Return the whole; what there is counts whole where other tiles were left out."""
+        for name, each in self._sums.items():
+            if len(self._places[name]) == len(self._tiling.places()):
+                continue  # their weights sum to 1
+            scale = self._scale(name)
+            total = np.zeros(each.shape[:2], np.float32)
+            for place in self._places[name]:
+                total[_enlarge(place, scale)] += self._tiling.weights(place, scale)
+            with np.errstate(invalid="ignore"):  # 0 / 0 is not a number, as it should be
+                np.divide(each, total if each.ndim == 2 else total[:, :, None], out=each)
         return self._sums
+
+    def _scale(self, name: str) -> int:
+        return 1 if name == "residual" else self._factor
+
+
+def _enlarge(place: Place, scale: int) -> Place:
+    rows, columns = (slice(each.start * scale, each.stop * scale) for each in place)
+    return rows, columns
 
 
 def _channels_of(image: NDArray, colours: bool) -> NDArray:

@@ -98,8 +98,7 @@ def plan_tiles(
     ValueError
         If not even the smallest tile fits.
     """
-    if not find_task(task).removes_noise:
-        settings = settings.for_smoothing()
+    settings = settings.for_task(find_task(task))
     height, width = shape[:2]
     channels = shape[2] if len(shape) == 3 else 1
     device = choose_device(settings.device, settings.precision)

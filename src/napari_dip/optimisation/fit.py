@@ -13,6 +13,7 @@ from ..measurement.data_term import DataTerm
 from ..spectrum.band_correspondence import band_correspondence
 from ..spectrum.sharpness import blurriness, sharpness
 from .partner import choose_partner
+from .posterior import PosteriorSamples
 from .snapshots import Snapshot
 
 _STEPS_BETWEEN_SAMPLES = 50  # of the posterior, as Cheng et al. take them
@@ -128,7 +129,7 @@ class Fit:
         self.keeps_network = False
         self._best_network: dict[str, torch.Tensor] | None = None
         self._first_lambda_step = 0
-        self._posterior = _Samples(self._output)
+        self._posterior = PosteriorSamples(self._output)
 
     def step(self) -> None:
         """Do one step of Adam on the mean data term of the fitted entries, each run on its own."""
@@ -378,32 +379,6 @@ class Fit:
 
     def _copy_network(self) -> dict[str, torch.Tensor]:
         return {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-
-
-class _Samples:
-    """The mean and variance of images, one at a time (Welford 1962)."""
-
-    def __init__(self, like: torch.Tensor) -> None:
-        self.count = 0
-        self.mean = torch.zeros_like(like)
-        self._squares = torch.zeros_like(like)
-
-    def add(self, sample: torch.Tensor) -> None:
-        self.count += 1
-        before = sample - self.mean
-        self.mean = self.mean + before / self.count
-        self._squares = self._squares + before * (sample - self.mean)
-
-    @property
-    def variance(self) -> torch.Tensor:
-        return self._squares / (self.count - 1)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"count": self.count, "mean": self.mean, "squares": self._squares}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.count = state["count"]
-        self.mean, self._squares = (state[name].to(self.mean.device) for name in ("mean", "squares"))
 
 
 def cut_centre(images: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Tensor:

@@ -25,6 +25,7 @@ from .narrow_form import wrap
 from .run import Request
 from .run_views import RunView, band_curves, make_band_view, make_loss_view
 from .scrubber import Scrubber
+from .words import begin
 
 if TYPE_CHECKING:
     from ..outcome import Report, Restoration
@@ -131,7 +132,7 @@ class BandPlot(QScrollArea):
         """Draw the whole run, say why it stopped where it did, of which plane if of one, and offer its moments."""
         self.show_reports(list(result.history))
         chosen = f"step {result.step} was chosen: {result.stop_reason.value}."
-        self._mark_chosen(result.step, f"{of}: {chosen}" if of else f"{chosen[:1].upper()}{chosen[1:]}")
+        self._mark_chosen(result.step, f"{of}: {chosen}" if of else begin(chosen))
         self._why = result.stop_reason.value
         self.scrubber.offer(result, request)
 

@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from ..image_files import write_whole
+from .words import begin
 from .worker import Job
 
 if TYPE_CHECKING:
@@ -120,4 +121,4 @@ class ExportButton(QPushButton):
 
     def _on_error(self, error: Exception) -> None:
         sentence = str(error)
-        show_error(sentence[:1].upper() + sentence[1:])
+        show_error(begin(sentence))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari.viewer import Viewer
 
-from ..pace import say_duration, say_time_left
 from .layers import Source
 from .outputs import say_pixel_type
 from .preview_layer import PreviewLayer, add_result
 from .run import Request, Run, restore_in_worker
+from .words import RunState, say_state, say_step
 
 if TYPE_CHECKING:
     from ..outcome import Progress, Restoration, Tile
@@ -19,26 +18,6 @@ if TYPE_CHECKING:
 
 
 _PARTS = 1000  # of a bar that is not counted in steps
-
-
-@dataclass(frozen=True, slots=True)
-class RunState:
-    """How far a run is, in numbers and words.
-
-    Attributes
-    ----------
-    done, of : int
-    stage : str
-        What it does.
-    words, more : str
-        A few; and all that there is to say.
-    """
-
-    done: int
-    of: int
-    stage: str
-    words: str
-    more: str
 
 
 class ImageView:
@@ -68,9 +47,10 @@ class ImageView:
         source = run.request.source
         assert isinstance(source, Source)
         tile, rows = progress.tile, source.image.shape[0]
-        corner = (0, 0) if tile is None else (tile.rows.start, tile.columns.start)
         factor = progress.estimate.shape[0] // (rows if tile is None else tile.rows.stop - tile.rows.start)
-        self._preview.show(source.name, source.appearance, source.spread(progress.estimate), factor, corner=corner)
+        self._preview.show(
+            source.name, source.appearance, source.spread(progress.estimate), factor, corner=progress.corner
+        )
         return False
 
     def show_curves(self, progress: Progress, run: Run, plot: BandPlot) -> None:
@@ -83,18 +63,11 @@ class ImageView:
 
     def describe(self, progress: Progress, run: Run) -> RunState:
         """Say how far it is."""
-        left, left_fully = (
-            "paused" if run.paused else say_time_left(progress.seconds_left, fully=fully) for fully in (False, True)
-        )
         done, of, words = progress.step, progress.step_limit, f"step {progress.step} of {progress.step_limit}"
         if progress.tile is not None:
             done, of = round(_PARTS * progress.fraction), _PARTS
             words = f"{100 * progress.fraction:.0f}%"
-        more = f"step {progress.step} of at most {progress.step_limit}, {say_duration(run.seconds)} so far"
-        return RunState(
-            done, of, f"{progress.doing[:1].upper()}{progress.doing[1:]} …", ", ".join(filter(None, (words, left))),
-            ", ".join(filter(None, (more, left_fully))),
-        )  # fmt: skip
+        return say_state(run, done, of, f"{progress.doing} …", words, say_step(progress), progress.seconds_left)
 
     def conclude(self, result: Restoration, run: Run, plot: BandPlot) -> str:
         """Make the result layers; return in words what there is."""

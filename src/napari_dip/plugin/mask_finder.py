@@ -23,6 +23,7 @@ from ..measurement.pixel_defects import (
 )
 from .layers import read_place_of_planes, read_source
 from .narrow_form import LabelAligner, let_shrink, wrap
+from .words import begin
 
 _FOLDED, _UNFOLDED = "Find missing pixels ▸", "Find missing pixels ▾"
 
@@ -124,7 +125,7 @@ class MaskFinder(Container):
             arguments = (self.threshold.value,) if kind.needs_threshold else ()
             missing = kind.find(pixels, *arguments)
         except (ValueError, TypeError) as error:
-            self._say(str(error)[:1].upper() + str(error)[1:])
+            self._say(begin(str(error)))
             return
         assert image is not None  # or it could not have been read
         if not missing.any():

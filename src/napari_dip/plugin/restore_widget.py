@@ -26,6 +26,7 @@ from .scrubber import keep_moments
 from .smaller_way_button import SmallerWayButton
 from .stack_source import StackSource
 from .stack_view import StackView
+from .words import begin
 from .worker import Job
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ class RestoreWidget(Container):
             self.controls.say("")
 
     def _say_problem(self, sentence: str) -> None:
-        self._problem = sentence[:1].upper() + sentence[1:]
+        self._problem = begin(sentence)
         self.controls.say(self._problem)
         show_error(self._problem)
 

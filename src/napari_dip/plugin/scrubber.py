@@ -16,6 +16,7 @@ from .outputs import list_outputs
 from .preferences import read_preferences
 from .run import Request, explain_failure
 from .stack_source import StackSource
+from .words import begin
 from .worker import Job
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ class Scrubber(QWidget):
         if not self._forgotten:
             self.return_to_chosen()
             sentence = str(error)
-            show_error(sentence[:1].upper() + sentence[1:])
+            show_error(begin(sentence))
 
     def _show(self, restoration: Restoration) -> None:
         assert self._request is not None

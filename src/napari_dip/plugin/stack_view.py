@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from napari.viewer import Viewer
 
 from ..measurement.task import find_task
-from ..pace import say_duration, say_time_left
-from .image_view import RunState
+from ..pace import say_duration
 from .outputs import list_outputs, say_pixel_type
 from .preview_layer import PreviewLayer
 from .run import Request, Run
 from .stack_layers import StackLayers
 from .stack_run import PlaneFailed, PlaneReport, StackBegins, StackReport, restore_stack_in_worker
+from .words import RunState, begin, say_state, say_step
 
 if TYPE_CHECKING:
     from ..many.axes import Plane
@@ -67,10 +67,9 @@ class StackView:
             factor = request.factor if find_task(request.task).needs_factor else 1
             first = [0 if isinstance(at, slice) else at for at in report.plane.seen_from(source.first).index]
             image = source.spread(progress.estimate)
-            tile = progress.tile
             self._preview.show(
                 source.name, source.appearance, image, factor or 1, first[: len(source.appearance["scale"])],
-                (0, 0) if tile is None else (tile.rows.start, tile.columns.start),
+                progress.corner,
             )  # fmt: skip
         if report.result is None:
             return False
@@ -109,16 +108,11 @@ class StackView:
         progress, over = report.progress, report.result is not None
         plane = f"plane {report.number} of {report.count} ({self._name(report)})"
         done = report.number - 1 + (1.0 if over else progress.fraction)
-        left, left_fully = (
-            "paused" if run.paused else say_time_left(report.seconds_left, fully=fully) for fully in (False, True)
-        )
         elsewhere = "" if over or self._preview.is_in_view else " The sliders show another plane."
-        stage = f"{progress.doing[:1].upper()}{progress.doing[1:]}, {plane} …{elsewhere}"
-        state = "done" if over else f"{progress.doing}, step {progress.step} of at most {progress.step_limit}"
-        return RunState(
-            round(100 * done), 100 * report.count, stage,
-            ", ".join(filter(None, (f"{100 * done / report.count:.0f}%", left))),
-            ", ".join(filter(None, (f"{plane}: {state}", f"{say_duration(run.seconds)} so far", left_fully))),
+        state = "done" if over else f"{progress.doing}, {say_step(progress)}"
+        return say_state(
+            run, round(100 * done), 100 * report.count, f"{progress.doing}, {plane} …{elsewhere}",
+            f"{100 * done / report.count:.0f}%", f"{plane}: {state}", report.seconds_left,
         )  # fmt: skip
 
     def _name(self, report: PlaneReport) -> str:
@@ -142,7 +136,7 @@ class StackView:
         if done + len(self.failures) == count:
             others = f" {len(self.failures) - 1} more were left out." if len(self.failures) > 1 else ""
             why = self.failures[0]
-            return f"{why[:1].upper()}{why[1:]} It was left out.{others} {self._say_done()}"
+            return f"{begin(why)} It was left out.{others} {self._say_done()}"
         kept = f"Stopped: {self._say_done()}" if done else "Stopped before a plane was done."
         return f"{kept} {self._stopped}".strip()
 

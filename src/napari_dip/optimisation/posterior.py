@@ -1,0 +1,55 @@
+"""Samples of the posterior that Langevin dynamics draws: their mean is the estimate, their spread its uncertainty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+class PosteriorSamples:
+    """Takes one sample at a time and keeps their mean and variance only (Welford 1962).
+
+    Parameters
+    ----------
+    like : Tensor
+        ``(s, c, H, W)``, of the shape, type and device of a sample; s runs, each with samples of its own.
+
+    Attributes
+    ----------
+    count : int
+        How many there were.
+    mean : Tensor
+        ``(s, c, H, W)``.
+
+    References
+    ----------
+    Welford: Note on a method for calculating corrected sums of squares and products, Technometrics 4, 1962.
+    Cheng, Gadelha, Maji and Sheldon: A Bayesian perspective on the deep image prior, CVPR 2019.
+    """
+
+    def __init__(self, like: torch.Tensor) -> None:
+        self.count = 0
+        self.mean = torch.zeros_like(like)
+        self._squares = torch.zeros_like(like)
+
+    def add(self, sample: torch.Tensor) -> None:
+        """Take a sample, ``(s, c, H, W)``."""
+        self.count += 1
+        before = sample - self.mean
+        self.mean = self.mean + before / self.count
+        self._squares = self._squares + before * (sample - self.mean)
+
+    @property
+    def variance(self) -> torch.Tensor:
+        """Of the samples of each run, ``(s, c, H, W)``; there must be two at least."""
+        return self._squares / (self.count - 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the whole state, for ``torch.save``."""
+        return {"count": self.count, "mean": self.mean, "squares": self._squares}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the state that ``state_dict`` returned."""
+        self.count = state["count"]
+        self.mean, self._squares = (state[name].to(self.mean.device) for name in ("mean", "squares"))

@@ -18,7 +18,7 @@ _FEWEST_LEVELS, _MOST_LEVELS = 5, 10  # of levels="auto"
 _WIDE_HOLE, _SQUARE_PER_HOLE = 10, 0.8  # pixels; of held_out_side="auto"
 _HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
 _BYTES_OF_LIBRARIES, _BYTES_PER_PIXEL_BESIDE = 200e6, 130  # beside the network; as tests/benchmark/speed.py measured
-_BYTES_PER_PIXEL_OF_PARTNER = 1100  # and channel: all blocks of 8 x 8, of three images, and what passes
+_BYTES_PER_PIXEL_OF_PARTNER = 1750  # and channel; as tests/benchmark/partner_memory.py measured
 _FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2  # λ of lipschitz_bound="auto"
 
 

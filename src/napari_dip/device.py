@@ -32,14 +32,15 @@ class DeviceChoice:
 
     @property
     def channels_last(self) -> bool:
-        """Whether feature maps are to lie in memory with their channels last.
+        """Whether feature maps are to lie in memory with their channels last; it changes the speed, no result.
 
-        Not on a CPU without AVX-512: there the product for the kernels' gradient then takes 2 to 4 times as long
-        (docs/benchmarks.md).
+        On CUDA they are. On a CPU only where they are multiplied in bfloat16 or with AVX-512: without, the product for
+        the kernels' gradient takes 2 to 4 times as long then (docs/benchmarks.md). Nowhere else: it was not measured.
         """
-        if torch.device(self.device).type != "cpu" or self.precision == "bfloat16":
-            return True
-        return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        kind = torch.device(self.device).type
+        if kind != "cpu":
+            return kind == "cuda"
+        return self.precision == "bfloat16" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def choose_device(device: str = "auto", precision: Precision = "auto") -> DeviceChoice:

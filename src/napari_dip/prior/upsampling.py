@@ -73,7 +73,7 @@ def upsample(features: torch.Tensor, kind: str, kernel: torch.Tensor | None = No
     """
     if kind != "gaussian":
         large = functional.interpolate(features, scale_factor=2, mode=kind)
-        if large.requires_grad and not large.is_contiguous():
+        if large.requires_grad and large.is_cpu and not large.is_contiguous():
             # of a gradient that is part of a larger tensor torch would lay the channels out anew
             large.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
         return large

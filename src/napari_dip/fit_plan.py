@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import cast
 
 import torch
@@ -11,7 +12,8 @@ from .device import DeviceChoice, check_memory
 from .measurement.data_term import DataTerm
 from .measurement.missing_pixels import choose_held_out, widest_hole
 from .optimisation.fit import Fit
-from .prior.networks import NETWORKS, Architecture, fixed_input
+from .optimisation.muon import Muon
+from .prior.networks import NETWORKS, Architecture, Network, fixed_input
 from .settings import Settings
 
 _FEWEST_LEVELS, _MOST_LEVELS = 5, 10  # of levels="auto"
@@ -19,12 +21,14 @@ _WIDE_HOLE, _SQUARE_PER_HOLE = 10, 0.8  # pixels; of held_out_side="auto"
 _HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
 _BYTES_OF_LIBRARIES, _BYTES_PER_PIXEL_BESIDE = 200e6, 130  # beside the network; as tests/benchmark/speed.py measured
 _BYTES_PER_PIXEL_OF_PARTNER = 1750  # and channel; as tests/benchmark/partner_memory.py measured
-_FIRST_BOUND, _BOUND_PER_STEP, _LAST_BOUND = 1.0, 0.0008, 2.2  # λ of lipschitz_bound="auto"
+_ADAM_BESIDE_MUON = 0.2  # Adam's learning rate for biases and head, of Muon's
+_FIRST_BOUND, _LAST_BOUND = 1.0, 2.2  # λ of lipschitz_bound="auto"
+_BOUND_PER_STEP = {"muon": 0.003, "adam": 0.0008}  # one learns faster than the other
 
 
-def auto_lipschitz_bound(step: int) -> float:
+def auto_lipschitz_bound(step: int, optimiser: str = "muon") -> float:
     """Return λ of ``lipschitz_bound="auto"``: a hard bound at first, relaxed a little with every step."""
-    return min(_FIRST_BOUND + _BOUND_PER_STEP * step, _LAST_BOUND)
+    return min(_FIRST_BOUND + _BOUND_PER_STEP[optimiser] * step, _LAST_BOUND)
 
 
 def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> Fit:
@@ -64,12 +68,12 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
         noise.to(device.device, memory_format=torch.channels_last if device.channels_last else torch.contiguous_format),
         data_term=data_term,
         held_out=held_out,
-        learning_rate=settings.learning_rate,
-        second_moment_decay=settings.second_moment_decay,
+        optimisers=_choose_optimisers(settings, network),
         averaging=settings.averaging,
-        lipschitz_bound=auto_lipschitz_bound if bound == "auto" else lambda step: bound,
+        lipschitz_bound=partial(auto_lipschitz_bound, optimiser=settings.optimiser)
+        if bound == "auto"
+        else lambda _: bound,
         bands=settings.bands,
-        weight_decay=settings.weight_decay,
         input_noise=settings.input_noise,
         weight_noise=settings.weight_noise,
         burn_in=settings.burn_in,
@@ -96,6 +100,25 @@ def _architecture_of(settings: Settings, channels: int) -> Architecture:
         gaussian_sigma=settings.gaussian_sigma,
         gaussian_kernel_size=settings.gaussian_kernel_size,
     )
+
+
+def _choose_optimisers(settings: Settings, network: Network) -> list[torch.optim.Optimizer]:
+    """Return what updates the network: Adam everything, or Muon the kernels and Adam the rest."""
+    kernels = [layer.kernel for layer in network.convolutions]
+    rest = [
+        each for each in network.parameters() if each.requires_grad and not any(each is kernel for kernel in kernels)
+    ]
+
+    def adam(parameters: list[torch.nn.Parameter], learning_rate: float) -> torch.optim.Adam:
+        betas = (0.9, settings.second_moment_decay)
+        return torch.optim.Adam(
+            parameters, lr=learning_rate, betas=betas, weight_decay=settings.weight_decay, foreach=True
+        )
+
+    if settings.optimiser == "adam":
+        return [adam([*kernels, *rest], settings.learning_rate)]
+    muon = Muon(kernels, settings.learning_rate, settings.momentum)
+    return [muon, adam(rest, _ADAM_BESIDE_MUON * settings.learning_rate)]
 
 
 def bytes_needed(

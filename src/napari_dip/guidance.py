@@ -67,6 +67,15 @@ def advise_denoising(
     return " ".join(sentences)
 
 
+def warn_of_idle_network() -> str:
+    """Say that the network explains the image no better than a coarse blur, and what to do."""
+    return (
+        "The network contributed nothing: it explains the image no better than a coarse blur does. This is a fault, "
+        "and not your image's: what you see is the work of classical filters, if any. Try another seed, a larger "
+        "Lipschitz bound or the CPU, and please report it with the record."
+    )
+
+
 def _say_share(gain: float) -> str:
     """Say how much smaller filters made the network's error on held-out pixels, noise included."""
     if gain > _MOST:

@@ -164,6 +164,9 @@ class Record:
         The image and what belongs to it; None in records of version 0.1.0 and before.
     stopped_after : int or None
         If the user stopped it: after so many steps, of all stages.
+    restarts : int
+        How many networks were given up before, since their output stayed a constant. The settings have the seed of the
+        one that learned.
     noise : float or None
         Estimated deviation of the noise, in the image's intensities (of channels that are no colours: as a share of
         their ranges); None where none could be told.
@@ -189,6 +192,7 @@ class Record:
     versions: dict[str, str]
     given: Given | None = None
     stopped_after: int | None = None
+    restarts: int = 0
     noise: float | None = None
     output: Output = Output()
     stack: StackRecord | None = None
@@ -214,7 +218,8 @@ class Record:
         names = {field.name for field in fields(cls)}
         try:
             for name in ("settings", "used"):
-                values[name] = Settings.from_dict(values[name])
+                # a record that does not name the optimiser is of a time when there was only Adam
+                values[name] = Settings.from_dict({"optimiser": "adam"} | values[name])
             if values.get("given") is not None:
                 given = {name: _tuples(value) for name, value in values["given"].items()}
                 values["given"] = Given(**given)

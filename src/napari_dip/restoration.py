@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import numbers
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -16,11 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from .device import DeviceChoice, choose_device
 from .fit_plan import build_fit, resolve_settings
-from .guidance import advise_denoising
+from .guidance import advise_denoising, warn_of_idle_network
 from .image_tensor import ImageTensor, to_tensor
 from .measurement.data_term import data_term_of
 from .measurement.task import Task, find_task
 from .measurement.whole_image import WholeImage
+from .optimisation.fit import Fit
 from .optimisation.snapshots import Snapshot, Snapshots
 from .optimisation.stopping import StopReason
 from .outcome import Moment, Progress, Report, Restoration, WarmStart
@@ -195,6 +196,7 @@ def _run(
     )  # fmt: skip
     history: list[Report] = []
     reason, step, bound = StopReason.STEP_LIMIT, 0, settings.lipschitz_bound
+    restarts, idle = 0, False
     steps_of_all_stages = 0
     restored_values = values
     smoothed_values: torch.Tensor | None = None
@@ -227,15 +229,17 @@ def _run(
         )
         residual = data_term.residual(restored)
         correlation = max(float(each) for each in neighbour_correlation(residual, known))
-        note = ""
+        notes = [warn_of_idle_network()] if idle else []
         if task.noise_is_independent:
-            note = advise_denoising(
+            advice = advise_denoising(
                 data_term.noise,
                 correlated_over=data_term.correlation_side,
                 residual_correlation=correlation,
                 scale=float(tensor.scale[0]) if given.colours else None,
                 report=next((each for each in reversed(reports) if each.step == step), None),
             )
+            notes.append(advice)
+        note = " ".join(notes)
         return Restoration(
             restored=as_image(restored),
             smoothed=None,
@@ -264,6 +268,7 @@ def _run(
                 versions=read_versions(),
                 given=given,
                 stopped_after=stopped_after,
+                restarts=restarts,
                 noise=(
                     None
                     if data_term.noise is None
@@ -281,16 +286,23 @@ def _run(
 
     wants_smoothing = settings.smoothed or settings.detail_enhanced or not task.removes_noise
     if task.removes_noise or not bool(known.all()):
-        fit = build_fit(settings, device, data_term)
-        fit.keeps_network = keep_network
-        if start_from is not None:
-            fit.start_from(start_from.network, lambda_step=start_from.lambda_step)
-        further_steps = settings.smoothed_steps / fit.runs if wants_smoothing else 0
+
+        def build(settings: Settings) -> Fit:
+            fit = build_fit(settings, device, data_term)
+            fit.keeps_network = keep_network
+            if start_from is not None:
+                fit.start_from(start_from.network, lambda_step=start_from.lambda_step)
+            return fit
+
+        further_steps = settings.smoothed_steps / settings.networks if wants_smoothing else 0
         step_limit = settings.chosen_step or settings.step_limit
         stage = Stage(
             "restoring", step_limit, settings, stop_requested, report_wanted, quick_estimates, further_steps, snapshots
         )
-        reason, last = yield from stage.run(fit, lambda estimate: as_image(as_restored(estimate)), history)
+        outcome = yield from stage.run(build, lambda estimate: as_image(as_restored(estimate)), history)
+        fit, reason, last = outcome.fit, outcome.reason, outcome.last
+        # a record repeats the start that lived at once
+        settings, restarts, idle = outcome.settings, outcome.restarts, outcome.is_idle(history)
         restored_values, step = as_restored(fit.estimate), fit.estimate_step
         steps_of_all_stages += fit.step_count
         bound = fit.lipschitz_bound(step - 1)
@@ -305,7 +317,7 @@ def _run(
             yield last
         gentle = _smoothing_settings(resolve_settings(settings, data_term))
         everything = torch.ones_like(restored_values[:, :1], dtype=torch.bool)
-        fit = build_fit(gentle, device, data_term_of(find_task("denoise"), restored_values, everything))
+        of_restored = data_term_of(find_task("denoise"), restored_values, everything)
         stage = Stage("smoothing", settings.smoothed_steps, gentle, stop_requested, report_wanted, quick_estimates)
         restored_image = as_image(restored_values)
         shown = (
@@ -313,16 +325,20 @@ def _run(
         )
         smooth_history: list[Report] = []
         try:
-            smooth_reason, last = yield from stage.run(fit, shown, smooth_history)
+            outcome = yield from stage.run(
+                partial(build_fit, device=device, data_term=of_restored), shown, smooth_history
+            )
         except FloatingPointError:
-            if not task.removes_noise:
+            if not task.removes_noise:  # else what was restored is not lost with it
                 raise
-            smooth_reason = StopReason.DIVERGED  # what was restored is not lost with it
-        steps_of_all_stages += fit.step_count
-        if not task.removes_noise:
-            history, reason, step, bound = smooth_history, smooth_reason, fit.step_count, gentle.lipschitz_bound
-        if not task.removes_noise or smooth_reason is StopReason.STEP_LIMIT:  # half a smoothing is none
-            smoothed_values = fit.estimate
+        else:
+            fit, last = outcome.fit, outcome.last
+            steps_of_all_stages += fit.step_count
+            if not task.removes_noise:
+                history, reason, step, bound = smooth_history, outcome.reason, fit.step_count, gentle.lipschitz_bound
+                restarts, idle = restarts + outcome.restarts, outcome.is_idle(history)
+            if not task.removes_noise or outcome.reason is StopReason.STEP_LIMIT:  # half a smoothing is none
+                smoothed_values = fit.estimate
     assert last is not None  # there is always a stage
     seconds = time.perf_counter() - start
     stopped_after = steps_of_all_stages if reason is StopReason.USER else None
@@ -336,7 +352,7 @@ def _run(
         ),
         uncertainty=None if deviation is None else tensor.to_deviation(deviation),
         warm_start=kept,
-        moments=tuple(Moment(each.step, functools.partial(read, each, seconds)) for each in moments),
+        moments=tuple(Moment(each.step, partial(read, each, seconds)) for each in moments),
     )
     yield dataclasses.replace(last, result=result)
 
@@ -348,7 +364,9 @@ def _smoothing_settings(settings: Settings) -> Settings:
         settings,
         lipschitz_bound=settings.smoothed_lipschitz_bound,
         normalisation="lipschitz",
+        optimiser=default.optimiser,
         learning_rate=default.learning_rate,
+        momentum=default.momentum,
         second_moment_decay=default.second_moment_decay,
         averaging=default.averaging,
         input_noise=0.0,

@@ -22,6 +22,7 @@ _WORDS = {
     "input_kind": ("fourier", "uniform"),
     "normalisation": ("lipschitz", "batch"),
     "upsampling": ("bilinear", "gaussian", "nearest"),
+    "optimiser": ("muon", "adam"),
     "stopping": ("auto", "ratio", "fixed"),
 }
 _WHOLE_NUMBERS = {  # and the least that each may be
@@ -82,8 +83,14 @@ class Settings:
         σ of Eq. 6, in pixels of the smaller image, 0 for a bed of nails; used by ``upsampling="gaussian"``.
     gaussian_kernel_size : int
         Side of its kernel in pixels of the larger image, odd.
+    optimiser : {"muon", "adam"}
+        What updates the convolution kernels: Muon, whose steps have a spectral norm of about the learning rate, or
+        Adam (published implementation). Biases and head are Adam's always.
     learning_rate : float
-        Of Adam.
+        Of the kernels. Muon's is in the units of λ, and Adam's for the rest a fifth of it; Adam alone wants a smaller
+        one than the default (0.001 to 0.004).
+    momentum : float
+        Of Muon.
     second_moment_decay : float
         β2 of Adam. At 0.99, instead of its authors' 0.999, steps shrink at once when gradients grow: the loss does not
         spike, and the fit does not collapse as λ rises.
@@ -94,7 +101,7 @@ class Settings:
         gradient Langevin dynamics (Cheng et al.); 0 for none. Above 0 the estimate is the mean of the posterior's
         samples.
     weight_decay : float
-        Of Adam: the Gaussian prior on the weights that Langevin dynamics presumes.
+        Of Adam, for all that it updates: the Gaussian prior on the weights that Langevin dynamics presumes.
     burn_in : int
         Steps before the first sample of the posterior; 50 steps lie between two samples.
     averaging : float
@@ -165,7 +172,9 @@ class Settings:
     upsampling: Literal["bilinear", "gaussian", "nearest"] = "bilinear"
     gaussian_sigma: float = 0.5
     gaussian_kernel_size: int = 5
-    learning_rate: float = 0.004
+    optimiser: Literal["muon", "adam"] = "muon"
+    learning_rate: float = 0.01
+    momentum: float = 0.95
     second_moment_decay: float = 0.99
     input_noise: float = 0.0
     weight_noise: float = 0.0
@@ -176,11 +185,11 @@ class Settings:
     held_out: float | Literal["auto"] = "auto"
     held_out_side: int | Literal["auto"] = "auto"
     stopping: Literal["auto", "ratio", "fixed"] = "auto"
-    patience: int = 300
+    patience: int = 100
     wait_for_prior: bool = True
     ratio_window: int = 100
     ratio_threshold: float = 0.01
-    step_limit: int = 3000
+    step_limit: int = 1000
     chosen_step: int | None = None
     snapshots: int = 0
     report_every: int = 10
@@ -191,7 +200,7 @@ class Settings:
     uncertainty: bool = False
     residual: bool = False
     smoothed_lipschitz_bound: float = 1.0
-    smoothed_steps: int = 300
+    smoothed_steps: int = 150
     detail_amount: float = 1.0
 
     def __post_init__(self) -> None:
@@ -231,6 +240,8 @@ class Settings:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; give a number above 0.")
         if not (_is_number(self.averaging) and 0 <= self.averaging < 1):
             raise ValueError(f"averaging is {self.averaging!r}; give a number from 0 up to, but below, 1.")
+        if not (_is_number(self.momentum) and 0 <= self.momentum < 1):
+            raise ValueError(f"momentum is {self.momentum!r}; give a number from 0 up to, but below, 1.")
         if not (_is_number(self.second_moment_decay) and 0 < self.second_moment_decay < 1):
             raise ValueError(f"second_moment_decay is {self.second_moment_decay!r}; give a number between 0 and 1.")
         if self.held_out != "auto" and not (_is_number(self.held_out) and 0 <= self.held_out <= 0.5):
@@ -312,6 +323,7 @@ class Settings:
         authors: dict[str, Any] = {
             "width": 128,
             "levels": 5,
+            "optimiser": "adam",
             "learning_rate": 0.001,
             "second_moment_decay": 0.999,
             "averaging": 0.0,

@@ -1,10 +1,10 @@
-"""One fit from its first step to its stop, and what is reported on the way."""
+"""One fit from its first step to its stop, begun again if its network does not start, and its reports."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,39 @@ from .optimisation.stopping import StopReason, choose_rule
 from .outcome import Progress, Report
 from .pace import StepTimer
 from .settings import Settings
+
+_STARTS = 4  # that a network gets at most
+_STEPS_TO_START = {"muon": 60, "adam": 300}  # Muon's networks take 10 to 40, Adam's up to 150 (docs/benchmarks.md)
+_CONSTANT = 0.01  # spread of the output, beside the image's, below which it is one
+_SEEDS_APART = 1_000_000  # of two starts
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a stage ended.
+
+    Attributes
+    ----------
+    fit : Fit
+    settings : Settings
+        Of that fit: with the seed of the start that lived.
+    restarts : int
+        How many networks before it were given up, since they did not start.
+    reason : StopReason
+    last : Progress
+        The last report.
+    """
+
+    fit: Fit
+    settings: Settings
+    restarts: int
+    reason: StopReason
+    last: Progress
+
+    def is_idle(self, history: list[Report]) -> bool:
+        """Return whether the network explains the image no better than a coarse blur of it, though it had time to."""
+        had_time = self.fit.step_count >= _STEPS_TO_START[self.settings.optimiser]
+        return had_time and min(report.loss for report in history) >= self.fit.loss_of_blur
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +83,51 @@ class Stage:
     snapshots: Snapshots | None = None
 
     def run(
-        self, fit: Fit, as_image: Callable[[torch.Tensor], NDArray[np.float32]], history: list[Report]
-    ) -> Generator[Progress, None, tuple[StopReason, Progress]]:
-        """Step the fit; yield its reports but the last, which is returned with the reason to stop.
+        self,
+        build: Callable[[Settings], Fit],
+        as_image: Callable[[torch.Tensor], NDArray[np.float32]],
+        history: list[Report],
+    ) -> Generator[Progress, None, Outcome]:
+        """Build a fit and step it; yield its reports but the last, which is returned.
+
+        A network whose output is still a constant after some tens of steps is given up, and another begins, from
+        another seed.
 
         Parameters
         ----------
-        fit : Fit
+        build : callable
+            Makes a fit of these settings, or of the same with another seed.
         as_image : callable
             Makes of an estimate, ``(1, c, H, W)``, what is reported.
         history : list of Report
-            Takes every report, yielded or not.
+            Takes every report, yielded or not, of the network that is not given up.
 
         Raises
         ------
         FloatingPointError
             If the fit diverges before anything is worth keeping.
         """
+        for restarts in range(_STARTS):
+            settings = replace(self.settings, seed=self.settings.seed + restarts * _SEEDS_APART)
+            fit = build(settings)
+            ended = yield from self._run_once(fit, as_image, history, may_give_up=restarts + 1 < _STARTS)
+            if ended is not None:
+                break
+            history.clear()
+            if self.snapshots is not None:
+                self.snapshots.clear()
+        assert ended is not None  # the last start is not given up
+        return Outcome(fit, settings, restarts, *ended)
+
+    def _run_once(
+        self,
+        fit: Fit,
+        as_image: Callable[[torch.Tensor], NDArray[np.float32]],
+        history: list[Report],
+        *,
+        may_give_up: bool,
+    ) -> Generator[Progress, None, tuple[StopReason, Progress] | None]:
+        """Step the fit; yield its reports but the last, which is returned with the reason to stop; None: give it up."""
         by_hand = self.settings.chosen_step is not None
         rule = choose_rule(
             "fixed" if by_hand else self.settings.stopping,
@@ -77,6 +138,7 @@ class Stage:
             knows_discrepancy=not fit.data_term.by_pixel,
         )
         timer = StepTimer()
+        started = not may_give_up
         while True:
             fit.step()
             stopped = self.stop_requested()
@@ -90,6 +152,10 @@ class Stage:
                 raise FloatingPointError(
                     f"the fit diverged at step {fit.step_count}; use a smaller learning rate or Lipschitz bound."
                 )
+            if not started and fit.step_count >= _STEPS_TO_START[self.settings.optimiser]:
+                if measures.spread < _CONSTANT and not stopped:
+                    return None
+                started = True
             history.append(self._report(fit, measures))
             if self.snapshots is not None and self.snapshots.wants(fit.step_count):
                 self.snapshots.add(fit.take_snapshot())

@@ -16,6 +16,7 @@ from .jpeg import (
     quantised_coefficients,
     tile_table,
 )
+from .missing_pixels import blur
 from .noise import ChannelNoise, NoiseModel, estimate_channel_noise, estimate_noise, is_correlated
 from .task import Task
 from .whole_image import WholeImage
@@ -64,6 +65,18 @@ class DataTerm:
     def errors(self, image: torch.Tensor) -> torch.Tensor:
         """Return the squared error of each pixel of y, ``(s, c, h, w)``, for images ``(s, c, H, W)``."""
         return (self.operator(image) - self.values).square()
+
+    def errors_of_blur(self, weight: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Return the squared errors that a Gaussian blur of y would have, in the shape of ``judged`` and c channels.
+
+        Parameters
+        ----------
+        weight : Tensor
+            The shape of ``judged``: which entries the blur sees.
+        sigma : float
+            In pixels of y.
+        """
+        return (blur(self.values, weight, sigma) - self.values).square()
 
     def compare(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return A(x) and y, ``(s, c, h, w)``, what is missing of y taken from A(x): for measures of the known."""
@@ -125,6 +138,10 @@ class QuantisedDataTerm(DataTerm):
     def errors(self, image: torch.Tensor) -> torch.Tensor:
         """Return the squared error of each coefficient in half steps, scaled to the mean step's intensities."""
         return (self._in_half_steps(image) * self.half_widths.mean()).square()
+
+    def errors_of_blur(self, weight: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Return the same of each coefficient; the blur sees every pixel."""
+        return self.errors(blur(self.values, torch.ones_like(self.values), sigma))
 
     def impose(self, estimate: torch.Tensor) -> torch.Tensor:
         """Return the nearest image within the cells; pixels beyond whole blocks stay as they are."""

@@ -101,6 +101,34 @@ def fill_smoothly(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     return filled
 
 
+def blur(values: torch.Tensor, weight: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Blur an image by a Gaussian of which only known pixels take part (normalised convolution).
+
+    Parameters
+    ----------
+    values : Tensor
+        ``(1, c, h, w)``.
+    weight : Tensor
+        ``(1, 1, h, w)``, at least 0: how much each pixel counts.
+    sigma : float
+        In pixels.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``values``; 0 where no pixel that counts is within reach.
+
+    References
+    ----------
+    Knutsson and Westin: Normalized and differential convolution, CVPR 1993.
+    """
+    image, counts = values[0].cpu().numpy(), weight[0, 0].cpu().numpy()
+    reached = ndimage.gaussian_filter(counts, sigma)
+    blurred = np.stack([ndimage.gaussian_filter(channel * counts, sigma) for channel in image])
+    blurred /= np.maximum(reached, np.finfo(reached.dtype).tiny)
+    return torch.from_numpy(blurred).to(values)[None]
+
+
 def widest_hole(known: torch.Tensor) -> float:
     """Return the diameter of the largest disc of missing pixels, in pixels; 0 if none is missing.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from .posterior import PosteriorSamples
 from .snapshots import Snapshot
 
 _STEPS_BETWEEN_SAMPLES = 50  # of the posterior, as Cheng et al. take them
+_COARSE_BLUR = 16.0  # pixels; any network that learns at all does better (docs/benchmarks.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,9 @@ class Measures:
     ----------
     loss : float
         Mean data term of the fitted entries, of intensities in [0, 1].
+    spread : float
+        Standard deviation of the current output over the image, beside that of the degraded image; of several runs,
+        the smallest. 0 for a constant: a network that has not started.
     held_out_error : float or None
         The same of the present estimate on the held-out entries, which it has not seen.
     prior_error : float or None
@@ -40,6 +44,7 @@ class Measures:
     """
 
     loss: float
+    spread: float
     held_out_error: float | None
     prior_error: float | None
     discrepancy: float | None
@@ -64,8 +69,8 @@ class Fit:
         A, y, and what is known of it.
     held_out : Tensor
         bool of the shape of ``data_term.judged``, the entries that the loss never sees; may be all False.
-    learning_rate, second_moment_decay, weight_decay : float
-        Of Adam.
+    optimisers : sequence of Optimizer
+        Each updates its share of the network's parameters.
     averaging : float
         Decay per step of the running mean of outputs.
     input_noise : float
@@ -84,6 +89,11 @@ class Fit:
         Whether classical methods help the averaged output, where pixels are held out to weigh them.
     uncertainty : bool
         Whether to keep the deviation of the estimate; of two or more runs.
+
+    Attributes
+    ----------
+    loss_of_blur : float
+        The loss that a coarse blur of the fitted pixels would have.
     """
 
     def __init__(
@@ -93,12 +103,10 @@ class Fit:
         *,
         data_term: DataTerm,
         held_out: torch.Tensor,
-        learning_rate: float,
-        second_moment_decay: float,
+        optimisers: Sequence[torch.optim.Optimizer],
         averaging: float,
         lipschitz_bound: Callable[[int], float | None],
         bands: int,
-        weight_decay: float = 0.0,
         input_noise: float = 0.0,
         weight_noise: float = 0.0,
         burn_in: int = 0,
@@ -113,11 +121,7 @@ class Fit:
         self._lipschitz_bound = lipschitz_bound
         self._wants_partner, self._wants_uncertainty = partner, uncertainty
         self._hold_out(held_out)
-        trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        betas = (0.9, second_moment_decay)
-        self.optimiser = torch.optim.Adam(
-            trainable, lr=learning_rate, betas=betas, weight_decay=weight_decay, foreach=True
-        )
+        self.optimisers = list(optimisers)
         self.step_count = 0
         self._loss = noise.new_zeros(())
         self._output = noise.new_zeros(noise.shape[0], data_term.values.shape[1], *data_term.size)  # (s, c, H, W)
@@ -130,9 +134,12 @@ class Fit:
         self._best_network: dict[str, torch.Tensor] | None = None
         self._first_lambda_step = 0
         self._posterior = PosteriorSamples(self._output)
+        known = data_term.known.expand_as(data_term.values)
+        self._deviation_of_values = data_term.values[known].std().clamp_min(torch.finfo(noise.dtype).tiny)
+        self.loss_of_blur = self._find_loss_of_blur()
 
     def step(self) -> None:
-        """Do one step of Adam on the mean data term of the fitted entries, each run on its own."""
+        """Do one step on the mean data term of the fitted entries, each run on its own."""
         noise = self.noise
         if self.input_noise:
             noise = noise + self.input_noise * self._draw(noise)
@@ -140,9 +147,11 @@ class Fit:
         # runs do not share weights: the sum over them trains each by its own error
         errors = self.data_term.errors(output)
         loss = (errors * self._fitted).sum() / self._fitted_values
-        self.optimiser.zero_grad(set_to_none=True)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self.step_count += 1
         self._loss = loss.detach() / output.shape[0]
         self._output = output.detach()
@@ -228,13 +237,21 @@ class Fit:
         discrepancy = self.data_term.discrepancy(estimate)
         figures = torch.cat(
             [
-                torch.stack([self._loss, error, prior_error, error if discrepancy is None else discrepancy]),
+                torch.stack(
+                    [
+                        self._loss,
+                        self._output.flatten(1).std(dim=1).min() / self._deviation_of_values,
+                        error,
+                        prior_error,
+                        error if discrepancy is None else discrepancy,
+                    ]
+                ),
                 blurriness(output),
                 sharpness(output),
                 band_correspondence(seen, measured, self.bands)[0],
             ]
         )
-        loss, held_out_error, prior_held_out_error, beside_truth, blurred, sharp, *bands = figures.tolist()
+        loss, spread, held_out_error, prior_held_out_error, beside_truth, blurred, sharp, *bands = figures.tolist()
         if self._judged and held_out_error < self._smallest_error:
             self._smallest_error, self._best_step = held_out_error, self.step_count
             self._best = self._averaged_outputs()
@@ -243,6 +260,7 @@ class Fit:
                 self._best_network = self._copy_network()
         return Measures(
             loss=loss,
+            spread=spread,
             held_out_error=held_out_error if self._judged else None,
             prior_error=prior_held_out_error if self._judged else None,
             discrepancy=None if discrepancy is None else beside_truth,
@@ -273,7 +291,7 @@ class Fit:
         """Return everything that a run needs to go on as if never interrupted, for ``torch.save``."""
         return {
             "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "noise": self.noise,
             "held_out": self.held_out,
             "step_count": self.step_count,
@@ -291,7 +309,8 @@ class Fit:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the state that ``state_dict`` returned, of a fit of the same network and image size."""
         self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(own)
         with torch.no_grad():
             self.noise = state["noise"].to(self.noise.device)
             self._hold_out(state["held_out"].to(self.held_out.device))
@@ -309,10 +328,10 @@ class Fit:
     @torch.no_grad()
     def _diffuse(self) -> None:
         """Add noise to the kernels, and take a sample of the posterior after the burn-in."""
-        rate = self.weight_noise * self.optimiser.param_groups[0]["lr"]
-        for weights in self.optimiser.param_groups[0]["params"]:
-            if weights.ndim == 5:  # kernels only, as Cheng et al. do it
-                weights.add_(self._draw(weights), alpha=rate)
+        for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
+            for weights in group["params"]:
+                if weights.ndim == 5:  # kernels only, as Cheng et al. do it
+                    weights.add_(self._draw(weights), alpha=self.weight_noise * group["lr"])
         if self.step_count > self.burn_in and self.step_count % _STEPS_BETWEEN_SAMPLES == 0:
             self._posterior.add(self._output)
 
@@ -338,6 +357,11 @@ class Fit:
             return output, torch.zeros_like(output)
         estimate, variance = self._partner.help(output, quick=quick)
         return estimate, variance.expand_as(estimate)
+
+    def _find_loss_of_blur(self) -> float:
+        """Return the loss that a coarse blur of the fitted pixels would have: what learns nothing has more."""
+        errors = self.data_term.errors_of_blur(self._fitted, _COARSE_BLUR)
+        return float((errors * self._fitted).sum() / self._fitted_values)
 
     def _held_out_error(self, image: torch.Tensor) -> torch.Tensor:
         """Return the mean data term of the held-out entries, ``()``; 0 if there are none."""

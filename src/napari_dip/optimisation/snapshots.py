@@ -50,7 +50,12 @@ class Snapshots:
 
     def __init__(self, most: int, spacing: int) -> None:
         self._most, self._spacing = most, spacing
+        self._first_spacing = spacing
         self.kept: list[Snapshot] = []
+
+    def clear(self) -> None:
+        """Forget them, to begin again."""
+        self.kept, self._spacing = [], self._first_spacing
 
     def wants(self, step: int) -> bool:
         """Return whether a snapshot of this step is to be kept."""

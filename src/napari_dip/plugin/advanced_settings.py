@@ -73,6 +73,11 @@ CHOICES = {
                      "the widest hole needs.", LineEdit, {}),
     "convolutions_per_level": Choice("Convolutions a level", "More draw finer detail and take longer.", SpinBox,
                                      {"min": 1, "max": 8}),
+    "optimiser": Choice(
+        "Optimiser", "Muon moves every part of a kernel alike and needs a fifth of the steps; Adam is that of the "
+        "published code, and wants a learning rate of 0.001 to 0.004.", ComboBox,
+        _words(("Muon", "muon"), ("Adam", "adam")),
+    ),
     "learning_rate": Choice("Learning rate", "Size of the steps: larger is faster, until it fails.", FloatSpinBox,
                             {"min": 1e-4, "max": 1, "step": 0.001}),
     "averaging": Choice("Output averaging", "Weight of the past in the running mean of the pictures: 0.98 averages "

@@ -115,8 +115,8 @@ class BandPlot(QScrollArea):
         self._caption()
 
     def add(self, report: Report) -> None:
-        """Add one report of the run."""
-        self.show_reports([*self.reports, report])
+        """Add one report of the run; of a network that begins again, the steps before it are those of another."""
+        self.show_reports([*(each for each in self.reports if each.step < report.step), report])
 
     def show_reports(self, reports: list[Report]) -> None:
         """Draw these reports."""

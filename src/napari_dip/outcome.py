@@ -61,7 +61,7 @@ class Moment:
     _read: Callable[[], Restoration] = field(repr=False)
 
     def restoration(self) -> Restoration:
-        """Return what the run would have returned with ``Settings.chosen_step`` at this step, to the bit.
+        """Return what the run would have returned with ``Settings.chosen_step`` at this step.
 
         That is, restored image, residual, note and record; further outputs, which take a run of their own, are None.
         It may take as long as a report did.

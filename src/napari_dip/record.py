@@ -280,8 +280,18 @@ class Record:
         stack = StackRecord(axes, shape, described, channels, warm_start, part)
         return replace(self, stack=stack, seconds=sum(each.seconds for each in described))
 
+    @property
+    def exactness(self) -> str:
+        """How exactly the same seed and settings repeat the result, in words that follow "Repeats it"."""
+        if self.used.device.partition(":")[0] == "cpu":
+            return "to the last bit with the same versions, kind of processor and number of threads"
+        return (
+            "nearly: a GPU adds up in changing order, and two runs of one seed drift apart (on an NVIDIA H100 by up to 1% "
+            "of the range in 120 steps)"
+        )
+
     def as_python(self) -> str:
-        """Return a script that repeats the result, to the bit with the same versions on the same kind of device."""
+        """Return a script that repeats the result, as exactly as ``exactness`` says."""
         from .record_script import write_script
 
         return write_script(self)

@@ -38,7 +38,7 @@ def write_script(record: Record) -> str:
     of = given.layer or "the image"
     versions = ", ".join(f"{name} {number}" for name, number in record.versions.items())
     comments = [
-        f"Repeats what napari-dip made of {of}: to the last bit with the same versions on the same kind of device.",
+        f"Repeats what napari-dip made of {of}, {record.exactness}.",
         f"Versions: {versions}",
         f"Device: {record.device}",
         f"It took {record.seconds:.0f} s; step {record.step} was chosen; {record.stop_reason}.",
@@ -102,10 +102,7 @@ def _write_stack_script(record: Record, given: Given, stack: StackRecord) -> str
     digests = [f"    {tuple(each.place.values())}: {each.digest!r}," for each in stack.planes]
     path = given.path
     lines = [
-        _comment(
-            f"Repeats what napari-dip made of {given.layer or 'the stack'}: to the last bit with the same versions on "
-            "the same kind of device."
-        ),
+        _comment(f"Repeats what napari-dip made of {given.layer or 'the stack'}, {record.exactness}."),
         _comment(f"Versions: {', '.join(f'{each} {number}' for each, number in record.versions.items())}"),
         _comment(f"Device: {record.device}"),
         _comment(f"Its {len(stack.planes)} planes took {record.seconds:.0f} s."),

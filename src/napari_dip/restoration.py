@@ -326,7 +326,7 @@ def _run(
         smooth_history: list[Report] = []
         try:
             outcome = yield from stage.run(
-                partial(build_fit, device=device, data_term=of_restored), shown, smooth_history
+                lambda settings: build_fit(settings, device, of_restored), shown, smooth_history
             )
         except FloatingPointError:
             if not task.removes_noise:  # else what was restored is not lost with it

@@ -173,7 +173,7 @@ class Settings:
     gaussian_sigma: float = 0.5
     gaussian_kernel_size: int = 5
     optimiser: Literal["muon", "adam"] = "muon"
-    learning_rate: float = 0.01
+    learning_rate: float = 0.02
     momentum: float = 0.95
     second_moment_decay: float = 0.99
     input_noise: float = 0.0

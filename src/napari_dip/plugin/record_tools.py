@@ -38,7 +38,7 @@ class RecordTools(Container):
         super().__init__(name="record_tools", layout="horizontal", labels=False)
         self._viewer, self._on_load, self._say = viewer, on_load, say
         self.copy_button = PushButton(
-            name="copy_button", text="Copy as Python", tooltip="A script that repeats the result exactly."
+            name="copy_button", text="Copy as Python", tooltip="A script that repeats the result; it says how exactly."
         )
         self.load_button = PushButton(
             name="load_button", text="Load settings",

@@ -286,8 +286,8 @@ class Record:
         if self.used.device.partition(":")[0] == "cpu":
             return "to the last bit with the same versions, kind of processor and number of threads"
         return (
-            "nearly: a GPU adds up in changing order, and two runs of one seed drift apart (on an NVIDIA H100 by up to 1% "
-            "of the range in 120 steps)"
+            "nearly: a GPU adds up in changing order, and two runs of one seed drift apart (on an NVIDIA H100 by up to "
+            "1% of the range in 120 steps)"
         )
 
     def as_python(self) -> str:

@@ -304,7 +304,7 @@ class Settings:
         Parameters
         ----------
         name : str
-            ``"default"``; ``"fast"`` (a narrower network, larger steps, less patience); ``"best"`` (four networks
+            ``"default"``; ``"fast"`` (a narrower network, less patience); ``"best"`` (four networks
             averaged).
             Of Shi et al. 2022: ``"published"`` (the authors' code as it denoises: width 128, λ = 1.4, learning rate
             0.001, 10,000 steps, no automatic stop); ``"paper"`` (one convolution per level, Gaussian upsampling, λ = 2,
@@ -350,9 +350,7 @@ class Settings:
             case "default":
                 return default
             case "fast":
-                return replace(
-                    default, width=32, learning_rate=0.006, patience=100, wait_for_prior=False, step_limit=900
-                )
+                return replace(default, width=32, patience=50, wait_for_prior=False, step_limit=300)
             case "best":
                 return replace(default, runs=4)
             case "published":

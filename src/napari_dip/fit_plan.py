@@ -21,6 +21,7 @@ _WIDE_HOLE, _SQUARE_PER_HOLE = 10, 0.8  # pixels; of held_out_side="auto"
 _HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
 _BYTES_OF_LIBRARIES, _BYTES_PER_PIXEL_BESIDE = 200e6, 130  # beside the network; as tests/benchmark/speed.py measured
 _BYTES_PER_PIXEL_OF_PARTNER = 1750  # and channel; as tests/benchmark/partner_memory.py measured
+_MUON_RATE, _MUON_RATE_INDIRECT, _ADAM_RATE = 0.02, 0.01, 0.004  # of learning_rate="auto"
 _ADAM_BESIDE_MUON = 0.2  # Adam's learning rate for biases and head, of Muon's
 _FIRST_BOUND, _LAST_BOUND = 1.0, 2.2  # λ of lipschitz_bound="auto"
 _BOUND_PER_STEP = {"muon": 0.003, "adam": 0.0008}  # one learns faster than the other
@@ -109,6 +110,8 @@ def _choose_optimisers(settings: Settings, network: Network) -> list[torch.optim
         each for each in network.parameters() if each.requires_grad and not any(each is kernel for kernel in kernels)
     ]
 
+    learning_rate = cast("float", settings.learning_rate)
+
     def adam(parameters: list[torch.nn.Parameter], learning_rate: float) -> torch.optim.Adam:
         betas = (0.9, settings.second_moment_decay)
         return torch.optim.Adam(
@@ -116,9 +119,8 @@ def _choose_optimisers(settings: Settings, network: Network) -> list[torch.optim
         )
 
     if settings.optimiser == "adam":
-        return [adam([*kernels, *rest], settings.learning_rate)]
-    muon = Muon(kernels, settings.learning_rate, settings.momentum)
-    return [muon, adam(rest, _ADAM_BESIDE_MUON * settings.learning_rate)]
+        return [adam([*kernels, *rest], learning_rate)]
+    return [Muon(kernels, learning_rate, settings.momentum), adam(rest, _ADAM_BESIDE_MUON * learning_rate)]
 
 
 def bytes_needed(
@@ -168,9 +170,13 @@ def resolve_settings(settings: Settings, data_term: DataTerm) -> Settings:
         side = data_term.correlation_side if hole < _WIDE_HOLE else round(_SQUARE_PER_HOLE * hole)
     if held_out == "auto":
         held_out = _HELD_OUT_PIXELS if side == 1 else _HELD_OUT_SQUARES
+    rate = settings.learning_rate
+    if rate == "auto":
+        muon = _MUON_RATE if data_term.is_direct else _MUON_RATE_INDIRECT
+        rate = muon if settings.optimiser == "muon" else _ADAM_RATE
     return dataclasses.replace(
         settings, levels=levels, held_out=held_out, held_out_side=side, runs=settings.networks,
-        width=settings.width_where(helped=settings.partner and data_term.noise is not None),
+        learning_rate=rate, width=settings.width_where(helped=settings.partner and data_term.noise is not None),
     )  # fmt: skip
 
 

@@ -86,9 +86,9 @@ class Settings:
     optimiser : {"muon", "adam"}
         What updates the convolution kernels: Muon, whose steps have a spectral norm of about the learning rate, or
         Adam (published implementation). Biases and head are Adam's always.
-    learning_rate : float
-        Of the kernels. Muon's is in the units of λ, and Adam's for the rest a fifth of it; Adam alone wants a smaller
-        one than the default (0.001 to 0.004).
+    learning_rate : float or "auto"
+        Of the kernels. Muon's is in the units of λ, and Adam's for the rest a fifth of it. ``"auto"``: 0.02 for Muon
+        (0.01 where the pixels were not measured themselves: JPEG, super-resolution); 0.004 for Adam.
     momentum : float
         Of Muon.
     second_moment_decay : float
@@ -173,7 +173,7 @@ class Settings:
     gaussian_sigma: float = 0.5
     gaussian_kernel_size: int = 5
     optimiser: Literal["muon", "adam"] = "muon"
-    learning_rate: float = 0.02
+    learning_rate: float | Literal["auto"] = "auto"
     momentum: float = 0.95
     second_moment_decay: float = 0.99
     input_noise: float = 0.0
@@ -235,9 +235,12 @@ class Settings:
         for name in ("gaussian_sigma", "input_noise", "weight_noise", "weight_decay", "detail_amount"):
             if not (_is_number(getattr(self, name)) and 0 <= getattr(self, name) < math.inf):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; give 0 or more.")
-        for name in ("learning_rate", "smoothed_lipschitz_bound", "ratio_threshold"):
+        for name in ("smoothed_lipschitz_bound", "ratio_threshold"):
             if not (_is_number(getattr(self, name)) and 0 < getattr(self, name) < math.inf):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; give a number above 0.")
+        rate = self.learning_rate
+        if not (rate == "auto" or (_is_number(rate) and 0 < rate < math.inf)):
+            raise ValueError(f'learning_rate is {rate!r}; give a number above 0, or "auto".')
         if not (_is_number(self.averaging) and 0 <= self.averaging < 1):
             raise ValueError(f"averaging is {self.averaging!r}; give a number from 0 up to, but below, 1.")
         if not (_is_number(self.momentum) and 0 <= self.momentum < 1):

@@ -29,9 +29,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "λ = 1.2": {"lipschitz_bound": 1.2},
     "λ = 1.4": {"lipschitz_bound": 1.4},
     "no bound": {"lipschitz_bound": None},
-    "learning rate 0.001": {"learning_rate": 0.001},
-    "learning rate 0.002": {"learning_rate": 0.002},
-    "learning rate 0.008": {"learning_rate": 0.008},
+    "Adam": {"optimiser": "adam", "patience": 300, "step_limit": 3000},
+    "learning rate 0.005": {"learning_rate": 0.005},
+    "learning rate 0.01": {"learning_rate": 0.01},
+    "learning rate 0.04": {"learning_rate": 0.04},
     "outputs not averaged": {"averaging": 0.0},
     "outputs averaged over 100 steps": {"averaging": 0.99},
     "noise of 0.05 on z": {"input_noise": 0.05},
@@ -39,8 +40,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "width 128": {"width": 128},
     "two runs": {"runs": 2},
     "four runs": {"runs": 4},
-    "patience 150": {"patience": 150},
-    "patience 600": {"patience": 600},
+    "patience 50": {"patience": 50},
+    "patience 200": {"patience": 200},
 }
 _ALONE = {"λ = 1.2", "λ = 1.4", "no bound", "outputs not averaged", "four runs"}  # measured without a partner, too
 VARIANTS |= {f"no partner, {name}": VARIANTS[name] | {"partner": False} for name in sorted(_ALONE)}

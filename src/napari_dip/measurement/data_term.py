@@ -58,6 +58,11 @@ class DataTerm:
         return True
 
     @property
+    def is_direct(self) -> bool:
+        """Whether the pixels of the image were measured themselves: A is the identity, and errors are by pixel."""
+        return self.by_pixel and isinstance(self.operator, Identity)
+
+    @property
     def judged(self) -> torch.Tensor:
         """Which errors count, ``(1, 1, h, w)`` bool: those of the known pixels."""
         return self.known

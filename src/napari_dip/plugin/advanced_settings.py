@@ -74,12 +74,11 @@ CHOICES = {
     "convolutions_per_level": Choice("Convolutions a level", "More draw finer detail and take longer.", SpinBox,
                                      {"min": 1, "max": 8}),
     "optimiser": Choice(
-        "Optimiser", "Muon moves every part of a kernel alike and needs a fifth of the steps; Adam is that of the "
-        "published code, and wants a learning rate of 0.001 to 0.004.", ComboBox,
-        _words(("Muon", "muon"), ("Adam", "adam")),
+        "Optimiser", "Muon needs a third of the steps, and its networks always start; Adam is that of the published "
+        "code.", ComboBox, _words(("Muon", "muon"), ("Adam", "adam")),
     ),
-    "learning_rate": Choice("Learning rate", "Size of the steps: larger is faster, until it fails.", FloatSpinBox,
-                            {"min": 1e-4, "max": 1, "step": 0.001}),
+    "learning_rate": Choice("Learning rate", "Size of the steps: larger is faster, until it fails. auto: 0.02, half "
+                            "of it for a JPEG and to enlarge; 0.004 for Adam.", LineEdit, {}),
     "averaging": Choice("Output averaging", "Weight of the past in the running mean of the pictures: 0.98 averages "
                         "about 50 steps, 0 shows each as it is.", FloatSpinBox, {"min": 0, "max": 0.999, "step": 0.01}),
     "input_noise": Choice("Input noise", "Shakes the network's input at every step: slower, and less noise is fitted "
@@ -98,6 +97,7 @@ CHOICES = {
 _DECIMALS = 4
 _SHOWN_FOR_GAUSSIAN = ("gaussian_sigma", "gaussian_kernel_size")
 _WHOLE_OR_AUTO = ("levels", "width")
+_NUMBER_OR_AUTO = ("lipschitz_bound", "learning_rate")
 _WORDS = {"auto": "auto", "none": None}
 
 
@@ -168,13 +168,13 @@ def _as_shown(value: Any, field: Any) -> Any:
 
 def _as_setting(value: Any, field: Any) -> Any:
     """Return what a field shows as a setting."""
-    if field.name not in ("lipschitz_bound", "chosen_step", *_WHOLE_OR_AUTO):
+    if field.name not in ("chosen_step", *_NUMBER_OR_AUTO, *_WHOLE_OR_AUTO):
         return value.strip() or "auto" if isinstance(value, str) else value
     text = value.strip().lower() or ("none" if field.name == "chosen_step" else "auto")
     if text in _WORDS:
         return _WORDS[text]
     try:
-        return float(text) if field.name == "lipschitz_bound" else int(text)
+        return float(text) if field.name in _NUMBER_OR_AUTO else int(text)
     except ValueError:
         instead = "none" if field.name == "chosen_step" else "auto"
         raise ValueError(f'{field.label} is "{value}"; give a number, or {instead}.') from None

@@ -183,11 +183,8 @@ def _run(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     if scrambled and not _rules.scrambles_outputs:
         raise RuntimeError(f"{name} was given out= memory that is not contiguous: what it writes is not defined.")
     held_args, held_kwargs = pytree.tree_map(_held, (args, kwargs))
-    if scrambled:
-        result = _write_scrambled(operation, held_args, held_kwargs)
-    else:
-        result = operation(*held_args, **held_kwargs)
-    result = _changed(name, result)
+    do = _write_scrambled if scrambled else _do
+    result = _changed(name, do(operation, held_args, held_kwargs))
     if to_cpu:
         return args[0] if name == "aten::copy_" else result
     owners = {id(each.held): each for each in tensors if isinstance(each, PretendTensor)}
@@ -274,6 +271,10 @@ def _outputs(operation: Any, args: tuple, kwargs: dict[str, Any]) -> list[Preten
     return [each for each in given if isinstance(each, PretendTensor)]
 
 
+def _do(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    return operation(*args, **kwargs)
+
+
 def _write_scrambled(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     named = [argument.name for argument in operation._schema.arguments if argument.is_out]
     memory = {name: kwargs[name] for name in named}
@@ -288,12 +289,10 @@ def _write_scrambled(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any
 def _changed(name: str, result: Any) -> Any:
     for operation, change in _rules.changes:
         if operation == name:
-            result = pytree.tree_map(lambda each: _change(each, change) if isinstance(each, torch.Tensor) else each, result)
+            for each in pytree.tree_leaves(result):
+                if isinstance(each, torch.Tensor):
+                    each.copy_(change(each.clone()))  # in its own memory: the operation may have worked in place
     return result
-
-
-def _change(result: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    return result.copy_(change(result.clone()))  # in its own memory: the operation may have worked in place
 
 
 def _follow(tensor: PretendTensor) -> None:

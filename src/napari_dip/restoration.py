@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .device import DeviceChoice, choose_device
+from .device import DeviceChoice
+from .device_check import choose_proven_device
 from .fit_plan import build_fit, resolve_settings
 from .guidance import advise_denoising
 from .image_tensor import ImageTensor, to_tensor
@@ -70,7 +71,9 @@ def restore(
     Raises
     ------
     ValueError, TypeError
-        If image, mask, task or settings cannot be used together; the message says what to do.
+        If image, mask, task or settings cannot be used together, or if the device that the settings name does not
+        compute what the CPU does (where none is named, the run goes to the CPU, and the note says so); the message says
+        what to do.
 
     References
     ----------
@@ -151,7 +154,7 @@ def restore_steps(
     if chosen_task.needs_mask and bool(tensor.known.all()) and whole is None:  # a tile may lack nothing
         raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
     settings = settings.for_task(chosen_task)
-    device = choose_device(settings.device, settings.precision)
+    device = choose_proven_device(settings.device, settings.precision)
     given = describe_given(np.asarray(image), None if mask is None else np.asarray(mask), table, colours)
     return _run(
         tensor, chosen_task, settings, device, factor, table, given, stop_requested, report_wanted, quick_estimates,
@@ -236,6 +239,7 @@ def _run(
                 scale=float(tensor.scale[0]) if given.colours else None,
                 report=next((each for each in reversed(reports) if each.step == step), None),
             )
+        note = " ".join(filter(None, (note, device.warning)))
         return Restoration(
             restored=as_image(restored),
             smoothed=None,

@@ -1,10 +1,19 @@
-"""Small images and small networks, so that the tests state laws in seconds."""
+"""Small images and small networks, so that the tests state laws in seconds; and the devices that they run on."""
 
 import numpy as np
 import pytest
 from skimage import data
 
 import napari_dip
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what takes a ``device`` on every one there is, and what takes an ``accelerator`` on all but the CPU."""
+    for name, first in (("device", ["cpu"]), ("accelerator", [])):
+        if name in metafunc.fixturenames:
+            from devices import find_accelerators
+
+            metafunc.parametrize(name, [*first, *find_accelerators()])
 
 
 @pytest.fixture

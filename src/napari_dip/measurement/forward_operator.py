@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Protocol
@@ -87,11 +88,13 @@ class BlockCosines:
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Map ``(s, c, h, w)`` to coefficients ``(s, c, h // n * n, w // n * n)``, each block in its own place."""
         height, width = (size // self.side * self.side for size in image.shape[-2:])
-        return _transform_blocks(image[..., :height, :width], cosines(self.side))
+        return _transform_blocks(image[..., :height, :width], cosines_like(self.side, image))
 
     def invert(self, coefficients: torch.Tensor) -> torch.Tensor:
         """Map coefficients ``(s, c, h, w)``, of whole blocks, back to pixels of the same shape."""
-        return _transform_blocks(coefficients, cosines(self.side).mT)  # orthonormal: the inverse is the transpose
+        return _transform_blocks(
+            coefficients, cosines_like(self.side, coefficients).mT
+        )  # orthonormal: the inverse is the transpose
 
 
 def lanczos_weights(small: int, factor: int) -> torch.Tensor:
@@ -111,10 +114,19 @@ def cosines(length: int) -> torch.Tensor:
     return matrix
 
 
+def cosines_like(length: int, image: torch.Tensor) -> torch.Tensor:
+    """Return the same on the image's device and of its type; copied there once, not at every step."""
+    return _cosines_on(length, image.device, image.dtype)
+
+
+@functools.lru_cache(maxsize=32)
+def _cosines_on(length: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    return cosines(length).to(device=device, dtype=dtype)
+
+
 def _transform_blocks(image: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """Multiply every block of ``(s, c, h, w)`` by a square matrix from the left and its transpose from the right."""
     height, width = image.shape[-2:]
     side = len(matrix)
-    matrix = matrix.to(image)
     rows = matrix @ image.reshape(*image.shape[:2], height // side, side, width)
     return (rows.reshape(*image.shape[:2], height, width // side, side) @ matrix.mT).reshape(image.shape)

@@ -137,13 +137,14 @@ def estimate_noise(values: torch.Tensor, known: torch.Tensor) -> NoiseModel | No
     absolute values, in bins of brightness, and a line through them are those of Foi et al., IEEE Transactions on Image
     Processing 17, 1737-1754, 2008, in outline.
     """
+    values, known = values.cpu(), known.cpu()  # once a run, in float64, which not every device has
     filled = torch.where(known, values, 0.0)
     detail = _finest_detail(filled, 1)
     brightness = functional.avg_pool2d(functional.pad(filled, (1,) * 4, mode="reflect"), 5, 1)
     whole = _all_known(known, 1).expand_as(detail)
     if int(whole.sum()) < _FEWEST_PIXELS:
         return None
-    bright, fine = (part[whole].double().cpu().numpy() for part in (brightness, detail))
+    bright, fine = (part[whole].double().numpy() for part in (brightness, detail))
     order = np.argsort(bright, kind="stable")
     bins = np.array_split(order, _BINS)
     at = np.array([bright[part].mean() for part in bins])
@@ -172,6 +173,7 @@ def is_correlated(values: torch.Tensor, known: torch.Tensor) -> bool:
     known : Tensor
         ``(1, 1, h, w)`` bool.
     """
+    values, known = values.cpu(), known.cpu()  # once a run; not every device ranks values (kthvalue)
     filled = torch.where(known, values, 0.0)
     reach = 2
     change = functional.avg_pool2d(filled, 5, 1)

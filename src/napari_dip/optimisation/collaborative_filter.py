@@ -10,7 +10,7 @@ import math
 import torch
 from torch.nn import functional
 
-from ..measurement.forward_operator import cosines
+from ..measurement.forward_operator import cosines_like
 
 _WINDOW_SHAPE = 2.0  # β of the Kaiser window on each block, as Dabov et al. have it
 _ENTRIES_AT_ONCE = 1 << 22  # of distances, or of grouped blocks' coefficients: 16 MiB
@@ -100,13 +100,13 @@ def collaborative_filter(
     Transactions on Image Processing 16, 2007: its second step, with another pilot.
     """
     channels, height, width = pilot.shape[1:]
-    between = cosines(channels).to(pilot)
+    between = cosines_like(channels, pilot)
     pilot, noisy = (
         _pad_to_blocks(torch.einsum("dc,schw->sdhw", between, image), side, stride) for image in (pilot, noisy)
     )
     level = _pad_to_blocks(variance.mean(dim=1, keepdim=True), side, stride)
     size = pilot.shape[-2:]
-    transform = cosines(side).to(pilot)
+    transform = cosines_like(side, pilot)
     signal, data = (  # (places, c * side²)
         (transform @ _cut_blocks(image, side) @ transform.mT).flatten(1) for image in (pilot, noisy)
     )

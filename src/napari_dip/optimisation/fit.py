@@ -109,7 +109,7 @@ class Fit:
         self.network, self.noise, self.data_term = network, noise, data_term
         self.averaging, self.bands = averaging, bands
         self.input_noise, self.weight_noise, self.burn_in = input_noise, weight_noise, burn_in
-        self._generator = torch.Generator(noise.device).manual_seed(seed)
+        self._generator = _make_generator(noise.device).manual_seed(seed)
         self._lipschitz_bound = lipschitz_bound
         self._wants_partner, self._wants_uncertainty = partner, uncertainty
         self._hold_out(held_out)
@@ -344,7 +344,7 @@ class Fit:
         return (self.data_term.errors(image) * self.held_out).sum() / self._held_out_values.clamp_min(1)
 
     def _draw(self, like: torch.Tensor) -> torch.Tensor:
-        return torch.randn(like.shape, generator=self._generator, device=like.device)
+        return torch.randn(like.shape, generator=self._generator, device=self._generator.device).to(like.device)
 
     def _hold_out(self, held_out: torch.Tensor) -> None:
         channels = self.data_term.values.shape[1]
@@ -379,6 +379,14 @@ class Fit:
 
     def _copy_network(self) -> dict[str, torch.Tensor]:
         return {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+
+
+def _make_generator(device: torch.device) -> torch.Generator:
+    """Return a generator on the device, or on the CPU where a device draws no random numbers."""
+    try:
+        return torch.Generator(device)
+    except RuntimeError:
+        return torch.Generator()
 
 
 def cut_centre(images: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Tensor:

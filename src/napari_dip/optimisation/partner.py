@@ -11,7 +11,7 @@ from skimage.restoration import denoise_nl_means
 from torch.nn import functional
 
 from ..measurement.data_term import DataTerm
-from ..measurement.forward_operator import BlockCosines, cosines
+from ..measurement.forward_operator import BlockCosines, cosines_like
 from ..measurement.missing_pixels import fill_smoothly
 from ..measurement.noise import ChannelNoise, NoiseModel
 from .collaborative_filter import collaborative_filter, match_blocks
@@ -239,7 +239,8 @@ def non_local_means(values: torch.Tensor, fitted: torch.Tensor, noise: NoiseMode
     image = np.moveaxis(noise.stabilise(values[0].cpu().numpy()[:, *nearest]), 0, -1)
     smooth = denoise_nl_means(image, _PATCH, _REACH, h=_STRENGTH, sigma=1.0, fast_mode=True, channel_axis=-1)
     smooth = np.moveaxis(smooth.reshape(image.shape), -1, 0)  # a single channel's axis is dropped
-    return torch.from_numpy(noise.unstabilise(smooth)).to(values)[None]
+    # not every device has float64: rounded before it is moved
+    return torch.from_numpy(noise.unstabilise(smooth)).to(values.dtype).to(values.device)[None]
 
 
 def wiener_filter(
@@ -272,7 +273,7 @@ def wiener_filter(
     Ghael, Sayeed and Baraniuk: Improved wavelet denoising via empirical Wiener filtering, SPIE 3169, 1997.
     """
     blocks = BlockCosines(side)
-    between = cosines(pilot.shape[1]).to(pilot)
+    between = cosines_like(pilot.shape[1], pilot)
     height, width = ((-(-size // side) + 1) * side for size in pilot.shape[-2:])  # of blocks that cover every shift
     stride = side // shifts
     below, right = (whole - stride - size for whole, size in zip((height, width), pilot.shape[-2:], strict=True))

@@ -1,0 +1,303 @@
+"""An accelerator that is none: a torch device whose memory is the CPU's, and which is stricter than any real one.
+
+It lets a machine without a GPU run the engine, forward and backward, where ``tensor.is_cpu`` is False. Every tensor on
+it holds a CPU tensor; every operation is done on these. What a real device does in silence, or only now and then, is an
+error here: mixing devices, drawing random numbers, and, where a test says so, waiting for the device.
+
+What it cannot tell: whether another device's kernels are right, how fast they are, and what they round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+from torch.utils import backend_registration
+
+NAME = "pretend"
+_CPU = torch.device("cpu")
+_COPIES = {"aten::copy_", "aten::_copy_from", "aten::_to_copy"}  # what may name two devices
+_SCALAR_TAKERS = ("aten::_foreach_", "aten::masked_fill", "aten::fill", "aten::where")
+_NO_WORK = {"aten::empty", "aten::empty_strided", "aten::empty_like", "aten::lift_fresh", "aten::_unsafe_view"}
+
+
+@dataclasses.dataclass
+class Tally:
+    """What was asked of the device.
+
+    Attributes
+    ----------
+    operations : Counter
+        How often each operation was run, as ``"aten::add"``; views and empty memory are no work.
+    synchronisations : Counter
+        Those of them whose result the host waits for.
+    uploads : int
+        Copies from the host.
+    """
+
+    operations: Counter[str] = dataclasses.field(default_factory=Counter)
+    synchronisations: Counter[str] = dataclasses.field(default_factory=Counter)
+    uploads: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rules:
+    """How strict the device is now; of the process, because autograd works in threads of its own."""
+
+    tallies: tuple[Tally, ...] = ()
+    refuses_synchronisation: bool = False
+    refused_types: tuple[torch.dtype, ...] = ()
+    scrambles_outputs: bool = False
+    changes: tuple[tuple[str, Callable[[torch.Tensor], torch.Tensor]], ...] = ()
+
+
+_rules = _Rules()
+_libraries: list[torch.library.Library] = []  # what they register ends with them
+
+
+class PretendTensor(torch.Tensor):
+    """A tensor on the device; ``held`` is the CPU tensor that it stands for."""
+
+    held: torch.Tensor
+
+    @staticmethod
+    def __new__(cls, held: torch.Tensor) -> PretendTensor:
+        tensor = torch.Tensor._make_wrapper_subclass(
+            cls, held.shape, strides=held.stride(), storage_offset=held.storage_offset(), dtype=held.dtype,
+            device=torch.device(NAME, 0),
+        )  # fmt: skip
+        tensor.held = held
+        return tensor
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @classmethod
+    def __torch_dispatch__(cls, operation: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        return _run(operation, args, kwargs or {})
+
+    def tolist(self) -> Any:
+        return self.cpu().tolist()
+
+    def __repr__(self, *, tensor_contents: object = None) -> str:
+        return f"PretendTensor({self.held!r})"
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Be saved as what is held; a run that is taken up moves it to its own device."""
+        return self.held.__reduce_ex__(protocol)
+
+
+def is_available() -> bool:
+    """Return whether this torch lets a device be written in Python; if so, the device is there from now on."""
+    if _libraries:
+        return True
+    if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
+        return False
+    backend_registration._setup_privateuseone_for_python_backend(NAME)
+    fallback = torch.library.Library("_", "IMPL")
+    fallback.fallback(lambda operation, *args, **kwargs: _run(operation, args, kwargs), "PrivateUse1")
+    copies = torch.library.Library("aten", "IMPL")  # torch.tensor(..., device=...) passes the fallback by
+    copies.impl("_copy_from", _copy_from, "PrivateUse1")
+    _libraries.extend((fallback, copies))
+    return True
+
+
+@contextlib.contextmanager
+def count_operations() -> Iterator[Tally]:
+    """Count what the device is asked to do meanwhile."""
+    tally = Tally()
+    with _ruled(tallies=(*_rules.tallies, tally)):
+        yield tally
+
+
+def refuse_synchronisation() -> contextlib.AbstractContextManager[None]:
+    """Raise meanwhile where the host would wait for the device."""
+    return _ruled(refuses_synchronisation=True)
+
+
+def refuse_types(*types: torch.dtype) -> contextlib.AbstractContextManager[None]:
+    """Raise meanwhile where a tensor of these types would be on the device; Apple's has no float64 and complex128."""
+    return _ruled(refused_types=types)
+
+
+def scramble_outputs() -> contextlib.AbstractContextManager[None]:
+    """Write results meanwhile as CUDA's padding does: into ``out=`` memory of any layout as if it were contiguous."""
+    return _ruled(scrambles_outputs=True)
+
+
+def make_wrong(
+    operation: str, change: Callable[[torch.Tensor], torch.Tensor] | None = None
+) -> contextlib.AbstractContextManager[None]:
+    """Make an operation wrong meanwhile.
+
+    Parameters
+    ----------
+    operation : str
+        As torch names it below autograd: ``"aten::convolution"``, ``"aten::convolution_backward"``.
+    change : callable, optional
+        What becomes of each of its results, CPU tensors; by default they are read as if their layout were another.
+    """
+    return _ruled(changes=(*_rules.changes, (operation, change or scramble)))
+
+
+def scramble(result: torch.Tensor) -> torch.Tensor:
+    """Return a tensor with its entries in another order: channels last, read as if they came first."""
+    if result.ndim < 3:
+        return result.flip(tuple(range(result.ndim)))
+    return result.movedim(1, -1).reshape(result.shape)
+
+
+@contextlib.contextmanager
+def _ruled(**changes: Any) -> Iterator[None]:
+    global _rules
+    before = _rules
+    _rules = dataclasses.replace(before, **changes)
+    try:
+        yield
+    finally:
+        _rules = before
+
+
+def _run(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """Do an operation on what the tensors hold, and check first that the device would do it."""
+    name = operation._schema.name
+    tensors = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
+    to_cpu = _leaves_device(name, args, kwargs)
+    _check_devices(operation, name, tensors)
+    _check_randomness(operation, name)
+    if to_cpu or _host_waits(operation, name, args):
+        _note_synchronisation(name)
+    if name in _COPIES and not to_cpu and any(not isinstance(each, PretendTensor) for each in tensors):
+        _note_upload()
+    if not operation.is_view and name not in _NO_WORK:
+        for tally in _rules.tallies:
+            tally.operations[name] += 1
+    if name in _COPIES:
+        _check_types([*(each.dtype for each in tensors if each.ndim), kwargs.get("dtype")])
+    outputs = _outputs(operation, args, kwargs)
+    scrambled = [each for each in outputs if not each.held.is_contiguous()]
+    if scrambled and not _rules.scrambles_outputs:
+        raise RuntimeError(f"{name} was given out= memory that is not contiguous: what it writes is not defined.")
+    held_args, held_kwargs = pytree.tree_map(_held, (args, kwargs))
+    do = _write_scrambled if scrambled else _do
+    result = _changed(name, do(operation, held_args, held_kwargs))
+    if to_cpu:
+        return args[0] if name == "aten::copy_" else result
+    owners = {id(each.held): each for each in tensors if isinstance(each, PretendTensor)}
+    for each in owners.values():
+        _follow(each)
+
+    def wrap(each: Any) -> Any:
+        if not isinstance(each, torch.Tensor):
+            return each
+        return owners[id(each)] if id(each) in owners else PretendTensor(each)
+
+    result = pytree.tree_map(wrap, result)
+    _check_types([each.dtype for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)])
+    return result
+
+
+def _copy_from(source: torch.Tensor, target: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
+    _run(torch.ops.aten.copy_.default, (target, source, non_blocking), {})
+    return target
+
+
+def _held(leaf: Any) -> Any:
+    if isinstance(leaf, PretendTensor):
+        return leaf.held
+    if isinstance(leaf, torch.device) and leaf.type == NAME:
+        return _CPU
+    return leaf
+
+
+def _leaves_device(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
+    if name == "aten::_to_copy":
+        device = kwargs.get("device")
+        return device is not None and torch.device(device).type != NAME
+    return name == "aten::copy_" and not isinstance(args[0], PretendTensor)
+
+
+def _check_devices(operation: Any, name: str, tensors: list[torch.Tensor]) -> None:
+    """Refuse CPU tensors beside the device's own, but for scalars where a kernel takes them by value."""
+    if name in _COPIES:
+        return
+    by_value = torch.Tag.pointwise in operation.tags or name.startswith(_SCALAR_TAKERS)
+    strangers = [each for each in tensors if not isinstance(each, PretendTensor) and not (by_value and each.ndim == 0)]
+    if strangers and any(isinstance(each, PretendTensor) for each in tensors):
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but found at least two devices, {NAME}:0 and"
+            f" {strangers[0].device}! ({name})"
+        )
+
+
+def _check_randomness(operation: Any, name: str) -> None:
+    if torch.Tag.nondeterministic_seeded in operation.tags:
+        raise RuntimeError(f"the device has no random numbers ({name}); draw them on the CPU, with a generator.")
+
+
+def _host_waits(operation: Any, name: str, args: tuple) -> bool:
+    """Return whether the host must know some values before it can go on."""
+    if name in ("aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"):
+        return any(each is not None and each.dtype in (torch.bool, torch.uint8) for each in args[1])
+    return torch.Tag.data_dependent_output in operation.tags or torch.Tag.dynamic_output_shape in operation.tags
+
+
+def _note_synchronisation(name: str) -> None:
+    if _rules.refuses_synchronisation:
+        raise RuntimeError(f"the host would wait for the device here ({name}).")
+    for tally in _rules.tallies:
+        tally.synchronisations[name] += 1
+
+
+def _note_upload() -> None:
+    for tally in _rules.tallies:
+        tally.uploads += 1
+
+
+def _check_types(types: list[torch.dtype | None]) -> None:
+    for each in types:
+        if each in _rules.refused_types:
+            raise TypeError(f"the device has no {each}.")
+
+
+def _outputs(operation: Any, args: tuple, kwargs: dict[str, Any]) -> list[PretendTensor]:
+    """Return the tensors that were given as ``out=``, under whatever name."""
+    named = [argument.name for argument in operation._schema.arguments if argument.is_out]
+    given = pytree.tree_leaves([kwargs.get(name) for name in named])
+    return [each for each in given if isinstance(each, PretendTensor)]
+
+
+def _do(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    return operation(*args, **kwargs)
+
+
+def _write_scrambled(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    named = [argument.name for argument in operation._schema.arguments if argument.is_out]
+    memory = {name: kwargs[name] for name in named}
+    right = {name: torch.empty_like(each, memory_format=torch.contiguous_format) for name, each in memory.items()}
+    operation(*args, **{**kwargs, **right})
+    for name, each in memory.items():
+        each.as_strided(each.shape, right[name].stride()).copy_(right[name])
+    written = tuple(memory.values())
+    return written[0] if len(written) == 1 else written
+
+
+def _changed(name: str, result: Any) -> Any:
+    for operation, change in _rules.changes:
+        if operation == name:
+            for each in pytree.tree_leaves(result):
+                if isinstance(each, torch.Tensor):
+                    each.copy_(change(each.clone()))  # in its own memory: the operation may have worked in place
+    return result
+
+
+def _follow(tensor: PretendTensor) -> None:
+    """Give a tensor the shape of what it holds, where an operation has changed that."""
+    held = tensor.held
+    if tensor.shape != held.shape or tensor.stride() != held.stride():
+        new = PretendTensor(held)
+        tensor.data = new

@@ -146,9 +146,15 @@ def free_memory(device: str) -> float:
 
 def name_device(device: str) -> str:
     """Return what a user calls a device."""
-    if torch.device(device).type == "cuda":
-        return f"GPU ({torch.cuda.get_device_name(device)})"
-    return {"mps": "Apple GPU", "cpu": f"CPU ({platform.machine()})"}.get(torch.device(device).type, device)
+    match torch.device(device).type:
+        case "cuda":
+            return f"GPU ({torch.cuda.get_device_name(device)})"
+        case "mps":
+            return "Apple GPU"
+        case "cpu":
+            return f"CPU ({platform.machine()})"
+        case other:
+            return f"Accelerator ({other})"
 
 
 def load_late_parts() -> None:

@@ -141,7 +141,7 @@ def check_device(device: str, precision: _Precision = "float32") -> Verdict:
             verdict = _check_once(_name_fully(device), "float32")
             return _check_once(_name_fully(device), precision) if verdict.agrees else verdict
         except NotEnoughMemory:  # not kept: there may be some later
-            sentence = f"{_name(device)} has too little memory free for a short check."
+            sentence = f"{name_device(device)} has too little memory free for a short check."
             return Verdict(False, sentence, short_of_memory=True)
 
 
@@ -172,6 +172,12 @@ def measure_differences(device: str, precision: _Precision = "float32") -> Diffe
     return Differences(*rows.amax(dim=0).tolist())  # the largest, or not a number if one is none
 
 
+def forget_verdicts() -> None:
+    """Check every device anew when it is next asked for: what was wrong may have been mended."""
+    with _checking:
+        _check_once.cache_clear()
+
+
 _checking = threading.Lock()
 
 
@@ -184,7 +190,7 @@ def _check_once(device: str, precision: _Precision) -> Verdict:
         if is_out_of_memory(error):
             raise NotEnoughMemory from error
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        return Verdict(False, f"{_name(device)} failed a short check: {first_line}.")
+        return Verdict(False, f"{name_device(device)} failed a short check: {first_line}.")
     tolerated = _TOLERATED[precision]
     excess = {name: getattr(differences, name) / getattr(tolerated, name) for name in _NAMES}
     wrong = {name: share for name, share in excess.items() if not share <= 1}  # what is not a number is wrong, too
@@ -194,19 +200,13 @@ def _check_once(device: str, precision: _Precision) -> Verdict:
     amount = getattr(differences, worst)
     how = "are not numbers" if amount != amount else f"differ by {amount:.1%}"
     where = " in bfloat16" if precision == "bfloat16" else ""
-    return Verdict(
-        False, f"{_name(device)} does not compute what the CPU does: in a short check{where} {_NAMES[worst]} {how}."
-    )
+    what = f"in a short check{where} {_NAMES[worst]} {how}"
+    return Verdict(False, f"{name_device(device)} does not compute what the CPU does: {what}.")
 
 
 def _name_fully(device: str) -> str:
     """Return a device's name with its number: "cuda" and "cuda:0" may be the same."""
     return str(torch.empty(0, device=device).device)
-
-
-def _name(device: str) -> str:
-    name = name_device(device)
-    return name if name != device else f"the device {device}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,12 @@ def test_downsampling_agrees_with_pillow(camera, factor: int) -> None:
     assert np.sqrt(np.mean((np.clip(ours, 0, 1) - np.asarray(whole) / 255) ** 2)) < 1 / 255
 
 
-def test_downsampling_keeps_constants_and_has_a_gradient() -> None:
-    image = torch.full((2, 3, 24, 40), 0.3, requires_grad=True)
-    small = Downsampling.by(4, (6, 10))(image)
-    torch.testing.assert_close(small, torch.full((2, 3, 6, 10), 0.3))
+def test_downsampling_keeps_constants_and_has_a_gradient(device: str) -> None:
+    image = torch.full((2, 3, 24, 40), 0.3, requires_grad=True, device=device)
+    small = Downsampling.by(4, (6, 10), device)(image)
+    torch.testing.assert_close(small.cpu(), torch.full((2, 3, 6, 10), 0.3))
     small.sum().backward()
-    torch.testing.assert_close(image.grad.sum(), torch.tensor(2 * 3 * 60.0))
+    torch.testing.assert_close(image.grad.sum().cpu(), torch.tensor(2 * 3 * 60.0))
 
 
 def test_block_cosines_are_those_of_jpeg(camera) -> None:
@@ -36,8 +36,8 @@ def test_block_cosines_are_those_of_jpeg(camera) -> None:
         np.testing.assert_allclose(coefficients[row : row + 8, column : column + 8], expected, atol=1e-2)
 
 
-def test_block_cosines_can_be_undone(camera) -> None:
-    image = torch.from_numpy(camera[:44, :39]).float()[None, None]
+def test_block_cosines_can_be_undone(camera, device: str) -> None:
+    image = torch.from_numpy(camera[:44, :39]).float()[None, None].to(device)
     coefficients = BlockCosines()(image)
     assert coefficients.shape == (1, 1, 40, 32)
     torch.testing.assert_close(BlockCosines().invert(coefficients), image[..., :40, :32], atol=1e-3, rtol=0)

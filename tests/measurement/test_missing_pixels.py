@@ -21,8 +21,8 @@ def test_the_border_ends_a_hole() -> None:
     assert abs(widest_hole(known) - 10) <= 1
 
 
-def test_held_out_pixels_are_known_and_as_many_as_asked() -> None:
-    known = torch.rand(1, 1, 30, 30, generator=torch.Generator().manual_seed(0)) < 0.7
+def test_held_out_pixels_are_known_and_as_many_as_asked(device: str) -> None:
+    known = (torch.rand(1, 1, 30, 30, generator=torch.Generator().manual_seed(0)) < 0.7).to(device)
     held_out = choose_held_out(known, 0.05, torch.Generator().manual_seed(0))
     assert int(held_out.sum()) == round(0.05 * int(known.sum()))
     assert not (held_out & ~known).any()
@@ -41,10 +41,10 @@ def test_squares_lie_in_what_is_known_and_apart() -> None:
     assert int(cramped.sum()) in (64, 128, 256)  # halved until it fits
 
 
-def test_filling_continues_what_is_known_smoothly() -> None:
+def test_filling_continues_what_is_known_smoothly(device: str) -> None:
     rows, columns = torch.meshgrid(torch.linspace(0, 1, 37), torch.linspace(0, 1, 50), indexing="ij")
-    plane = (0.3 * rows + 0.7 * columns)[None, None]
-    scattered = torch.rand((1, 1, 37, 50), generator=torch.Generator().manual_seed(0)) < 0.3
+    plane = (0.3 * rows + 0.7 * columns)[None, None].to(device)
+    scattered = (torch.rand((1, 1, 37, 50), generator=torch.Generator().manual_seed(0)) < 0.3).to(device)
     square = torch.ones_like(scattered)
     square[..., 10:26, 12:40] = False
     for known in (scattered, square):

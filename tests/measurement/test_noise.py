@@ -9,24 +9,24 @@ from skimage import data
 from napari_dip.measurement.noise import NoiseModel, estimate_noise, is_correlated
 
 
-def as_tensor(image: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.atleast_3d(image).astype(np.float32)).permute(2, 0, 1)[None]
+def as_tensor(image: np.ndarray, device: str = "cpu") -> torch.Tensor:
+    return torch.from_numpy(np.atleast_3d(image).astype(np.float32)).permute(2, 0, 1)[None].to(device)
 
 
-def estimate(image: np.ndarray, known: torch.Tensor | None = None) -> NoiseModel | None:
-    values = as_tensor(image)
+def estimate(image: np.ndarray, known: torch.Tensor | None = None, device: str = "cpu") -> NoiseModel | None:
+    values = as_tensor(image, device)
     return estimate_noise(values, torch.ones_like(values[:, :1], dtype=torch.bool) if known is None else known)
 
 
 @pytest.mark.parametrize("deviation", [10, 25, 50])
 @pytest.mark.parametrize("name", ["camera", "astronaut"])
-def test_gaussian_noise_is_found_to_a_tenth(name: str, deviation: float) -> None:
+def test_gaussian_noise_is_found_to_a_tenth(name: str, deviation: float, device: str) -> None:
     image = getattr(data, name)()[100:356, 100:356].astype(float)
     noisy = image + np.random.default_rng(0).normal(0, deviation, image.shape)
-    noise = estimate(noisy)
+    noise = estimate(noisy, device=device)
     assert noise is not None
     assert np.sqrt(noise.mean_variance) == pytest.approx(deviation, rel=0.1)
-    assert np.sqrt(float(noise.variance(torch.tensor(100.0)))) == pytest.approx(deviation, rel=0.15)
+    assert np.sqrt(float(noise.variance(torch.tensor(100.0, device=device)))) == pytest.approx(deviation, rel=0.15)
 
 
 def test_poisson_noise_of_a_camera_with_gain_offset_and_read_noise_is_found() -> None:
@@ -67,14 +67,14 @@ def test_missing_pixels_say_nothing_of_the_noise() -> None:
 
 
 @pytest.mark.parametrize("name", ["camera", "astronaut"])
-def test_correlated_noise_is_told_from_white(name: str) -> None:
+def test_correlated_noise_is_told_from_white(name: str, device: str) -> None:
     image = getattr(data, name)()[100:228, 100:228].astype(float)
     noise = np.random.default_rng(0).normal(0, 1, image.shape)
     blurred = gaussian_filter(noise, (0.7, 0.7, 0)[: image.ndim])
-    known = torch.ones(1, 1, 128, 128, dtype=torch.bool)
+    known = torch.ones(1, 1, 128, 128, dtype=torch.bool, device=device)
     for deviation in (10, 25, 50):
-        assert not is_correlated(as_tensor(image + deviation * noise), known)
-        assert is_correlated(as_tensor(image + deviation * blurred / blurred.std()), known)
+        assert not is_correlated(as_tensor(image + deviation * noise, device), known)
+        assert is_correlated(as_tensor(image + deviation * blurred / blurred.std(), device), known)
 
 
 def test_without_noise_or_pixels_there_is_no_model() -> None:

@@ -9,8 +9,8 @@ from napari_dip.optimisation.collaborative_filter import collaborative_filter, h
 SIZES = [(16, 33), (40, 31), (64, 70)]
 
 
-def random_image(height: int, width: int, channels: int = 3) -> torch.Tensor:
-    return torch.rand((1, channels, height, width), generator=torch.Generator().manual_seed(0))
+def random_image(height: int, width: int, channels: int = 3, device: str = "cpu") -> torch.Tensor:
+    return torch.rand((1, channels, height, width), generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def filtered(pilot: torch.Tensor, noisy: torch.Tensor, variance: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,8 +24,8 @@ def test_the_wavelet_is_orthonormal(length: int) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_without_noise_the_image_stays_and_no_variance_is_left(height: int, width: int) -> None:
-    image = random_image(height, width)
+def test_without_noise_the_image_stays_and_no_variance_is_left(height: int, width: int, device: str) -> None:
+    image = random_image(height, width, device=device)
     kept, left = filtered(image, image, 1e-12)
     torch.testing.assert_close(kept, image, atol=1e-4, rtol=0)
     assert left.shape == image[:, :1].shape
@@ -39,14 +39,14 @@ def test_a_group_begins_with_its_reference_and_has_no_block_twice(height: int, w
     assert all(len(group.unique()) == len(group) for group in groups)
 
 
-def test_a_small_image_has_smaller_groups() -> None:
-    groups = match_blocks(random_image(8, 10), 8, 2, 12, 64)
+def test_a_small_image_has_smaller_groups(device: str) -> None:
+    groups = match_blocks(random_image(8, 10, device=device), 8, 2, 12, 64)
     assert groups.shape == (2, 2)
     assert groups.max() < 3
 
 
-def test_the_period_of_a_pattern_is_found() -> None:
-    tile = random_image(10, 10)
+def test_the_period_of_a_pattern_is_found(device: str) -> None:
+    tile = random_image(10, 10, device=device)
     groups = match_blocks(tile.tile(1, 1, 4, 4), 6, 2, 10, 4)
     across = 40 - 6 + 1
     rows, columns = groups // across, groups % across

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from devices import assert_same
 from skimage import data
 
 from napari_dip.measurement.data_term import data_term_of
@@ -21,12 +22,13 @@ DEVIATION = 0.1
 
 
 @pytest.fixture
-def noisy() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def noisy(device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The truth, the noisy image and the held-out pixels."""
     truth = torch.from_numpy(data.astronaut()[60:124, 180:250] / 255.0).float().permute(2, 0, 1)[None]
     generator = torch.Generator().manual_seed(0)
     held_out = torch.rand((1, 1, 64, 70), generator=generator) < 0.05
-    return truth, truth + DEVIATION * torch.randn(truth.shape, generator=generator), held_out
+    values = truth + DEVIATION * torch.randn(truth.shape, generator=generator)
+    return truth.to(device), values.to(device), held_out.to(device)
 
 
 def partner_of(values: torch.Tensor, held_out: torch.Tensor, missing: torch.Tensor | None = None) -> DenoisingPartner:
@@ -66,8 +68,8 @@ def test_what_is_held_out_only_weighs(noisy) -> None:
     _, values, held_out = noisy
     partner, other = (partner_of(each, held_out) for each in (values, torch.where(held_out, 7.0, values)))
     pilot = torch.full_like(values, 0.5)
-    assert other._smooth_of_fitted.equal(partner._smooth_of_fitted)
-    assert other._filter(pilot, ~held_out, 4)[0].equal(partner._filter(pilot, ~held_out, 4)[0])
+    assert_same(other._smooth_of_fitted, partner._smooth_of_fitted)
+    assert_same(other._filter(pilot, ~held_out, 4)[0], partner._filter(pilot, ~held_out, 4)[0])
     assert not other._smooth_of_known.equal(partner._smooth_of_known)
 
 
@@ -87,7 +89,7 @@ def test_missing_pixels_continue_what_the_filters_change(noisy) -> None:
     helped, again = (
         helped_by(partner_of(torch.where(missing, value, values), held_out, missing), poor) for value in (0.0, 9.0)
     )
-    assert torch.equal(helped, again)  # what is missing has no say
+    assert_same(helped, again)  # what is missing has no say
     assert torch.where(missing, helped - truth, 0.0).abs().max() < 0.15
 
 
@@ -111,7 +113,7 @@ def hole(known: torch.Tensor) -> torch.Tensor:
 
 
 def ramp(like: torch.Tensor) -> torch.Tensor:
-    return 0.1 * torch.linspace(-1, 1, like.shape[-1]).expand_as(like) + 0.05
+    return 0.1 * torch.linspace(-1, 1, like.shape[-1], device=like.device).expand_as(like) + 0.05
 
 
 def test_what_is_smoothly_wrong_is_put_right_in_the_hole(noisy) -> None:

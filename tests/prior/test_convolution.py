@@ -1,9 +1,10 @@
-"""The CPU's layer by hand is the plain one, its gradient autograd's; and runs never mix."""
+"""The CPU's layer by hand is the plain one, on every device, its gradient autograd's; and runs never mix."""
 
 import pytest
 import torch
+from devices import assert_same
 
-from napari_dip.prior.convolution import convolve, convolve_and_centre
+from napari_dip.prior.convolution import ControlledConvolution, convolve, convolve_and_centre
 from napari_dip.prior.cpu_convolution import Workspace, convolve_and_centre_in_place
 
 
@@ -43,10 +44,34 @@ def test_features_and_their_gradient_lie_in_memory_as_the_input_does(layout) -> 
     assert features.grad.is_contiguous(memory_format=layout)
 
 
-def test_grouped_convolution_is_each_run_on_its_own() -> None:
-    features, kernels = torch.randn(3, 4, 6, 8), torch.randn(3, 5, 4, 3, 3)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_grouped_convolution_is_each_run_on_its_own(layout, device: str) -> None:
+    features, kernels = torch.randn(3, 4, 6, 8).contiguous(memory_format=layout), torch.randn(3, 5, 4, 3, 3)
+    features, kernels = features.to(device), kernels.to(device)
     for stride in (1, 2):
-        together = convolve(features, kernels, stride)
+        together = convolve(features, kernels, stride).cpu()
         for n in range(3):
-            alone = convolve(features[n : n + 1], kernels[n : n + 1], stride)
+            alone = convolve(features[n : n + 1], kernels[n : n + 1], stride).cpu()
             torch.testing.assert_close(together[n : n + 1], alone)
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize(("side", "stride"), [(3, 1), (3, 2), (5, 1), (1, 1)])
+@pytest.mark.parametrize("normalisation", ["lipschitz", "batch"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_layer_and_its_gradient_are_the_cpus_on_every_device(
+    runs: int, side: int, stride: int, normalisation: str, layout, accelerator: str
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(runs, 4, 8, 6, generator=generator).contiguous(memory_format=layout)
+    weights = torch.randn(runs, 5, 8 // stride, 6 // stride, generator=generator)
+    results = []
+    for device in ("cpu", accelerator):
+        layer = ControlledConvolution(runs, 4, 5, normalisation, torch.Generator().manual_seed(1), side, stride)
+        layer = layer.to(device)
+        leaf = features.clone().to(device).requires_grad_()
+        out = layer(leaf, layer.kernel)
+        (out * weights.to(device)).sum().backward()
+        results.append((out, leaf.grad, layer.kernel.grad, layer.bias.grad))
+    for ours, theirs in zip(*results, strict=True):
+        assert_same(theirs, ours)

@@ -7,13 +7,13 @@ from napari_dip.prior.convolution import convolve_and_centre
 from napari_dip.prior.lipschitz import batch_normalise, bound_kernels, exact_spectral_norms, spectral_norms
 
 
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+def random(*shape: int, seed: int = 0, device: str = "cpu") -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
 
 
 @pytest.mark.parametrize("bound", [0.5, 1.4, 100.0])
-def test_no_bounded_kernel_exceeds_the_bound(bound: float) -> None:
-    kernels = random(4, 16, 8, 3, 3)
+def test_no_bounded_kernel_exceeds_the_bound(bound: float, device: str) -> None:
+    kernels = random(4, 16, 8, 3, 3, device=device)
     norms = exact_spectral_norms(kernels)
     bounded = bound_kernels(kernels, norms, bound)
     assert (exact_spectral_norms(bounded) <= bound * (1 + 1e-5)).all()
@@ -21,9 +21,9 @@ def test_no_bounded_kernel_exceeds_the_bound(bound: float) -> None:
     assert bounded[untouched].equal(kernels[untouched])
 
 
-def test_power_iteration_agrees_with_the_svd_from_a_cold_start() -> None:
-    kernels = random(6, 32, 32, 3, 3)
-    norms, _ = spectral_norms(kernels, random(6, 32, seed=1), iterations=20)
+def test_power_iteration_agrees_with_the_svd_from_a_cold_start(device: str) -> None:
+    kernels = random(6, 32, 32, 3, 3, device=device)
+    norms, _ = spectral_norms(kernels, random(6, 32, seed=1, device=device), iterations=20)
     torch.testing.assert_close(norms, exact_spectral_norms(kernels), rtol=1e-4, atol=0)
 
 
@@ -33,8 +33,9 @@ def test_the_norm_has_no_gradient() -> None:
     assert not norms.requires_grad
 
 
-def test_mean_only_keeps_the_scale_and_batch_forgets_it() -> None:
-    features, kernel, zero, one = random(1, 3, 8, 8), random(1, 4, 3, 3, 3), torch.zeros(1, 4), torch.ones(1, 3)
+def test_mean_only_keeps_the_scale_and_batch_forgets_it(device: str) -> None:
+    features, kernel = random(1, 3, 8, 8, device=device), random(1, 4, 3, 3, 3, device=device)
+    zero, one = torch.zeros(1, 4, device=device), torch.ones(1, 3, device=device)
     centred = convolve_and_centre(features, kernel, zero)
     torch.testing.assert_close(convolve_and_centre(5 * features, kernel, zero), 5 * centred)
     torch.testing.assert_close(

@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 import torch
+from devices import assert_same
 
 from napari_dip.prior.convolution import convolve
 from napari_dip.prior.lipschitz import exact_spectral_norms
@@ -50,6 +51,25 @@ def test_every_network_learns_a_real_image(name: str, normalisation: str, upsamp
     assert 0 <= image.min() <= image.max() <= 1
     assert all(each.isfinite() for each in errors)
     assert errors[-1] < 0.6 * errors[0]
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+@pytest.mark.parametrize(("name", "normalisation", "upsampling"), ALL)
+def test_a_network_and_its_gradient_are_the_cpus_on_every_device(
+    name: str, normalisation: str, upsampling: str, runs: int, accelerator: str
+) -> None:
+    """There the layers are plain operations and autograd, on a CPU they are written by hand."""
+    results = []
+    for device, layout in (
+        ("cpu", torch.contiguous_format), (accelerator, torch.contiguous_format), (accelerator, torch.channels_last)
+    ):  # fmt: skip
+        network = build(name, runs=runs, normalisation=normalisation, upsampling=upsampling).to(device)
+        image = network(noise(name, runs).contiguous(memory_format=layout).to(device), 1.4)
+        (image * torch.linspace(-1, 1, 20, device=device)).sum().backward()
+        results.append([image, *(each.grad for each in network.parameters() if each.requires_grad)])
+    for expected, *others in zip(*results, strict=True):
+        for ours in others:
+            assert_same(ours, expected, times=10)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -101,9 +121,9 @@ def test_only_the_convnet_is_local() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_runs_do_not_share_gradients(name: str) -> None:
-    network = build(name, runs=2)
-    network(noise(name, 2), 1.4)[0].sum().backward()
+def test_runs_do_not_share_gradients(name: str, device: str) -> None:
+    network = build(name, runs=2).to(device)
+    network(noise(name, 2).to(device), 1.4)[0].sum().backward()
     for weights in (network.head, *(layer.kernel for layer in network.convolutions)):
         assert weights.grad is not None
         assert weights.grad[0].abs().sum() > 0

@@ -10,9 +10,9 @@ from napari_dip.prior.upsampling import gaussian_kernel, phase_gains, upsample
 
 @pytest.mark.parametrize("kind", ["bilinear", "nearest", "gaussian"])
 @pytest.mark.parametrize("sigma", [0.0, 0.1, 0.5, 1.0])
-def test_mean_brightness_is_kept_away_from_the_border(kind: str, sigma: float) -> None:
-    constant = torch.full((2, 3, 12, 10), 0.7)
-    large = upsample(constant, kind, gaussian_kernel(sigma))
+def test_mean_brightness_is_kept_away_from_the_border(kind: str, sigma: float, device: str) -> None:
+    constant = torch.full((2, 3, 12, 10), 0.7, device=device)
+    large = upsample(constant, kind, gaussian_kernel(sigma).to(device)).cpu()
     assert large.shape == (2, 3, 24, 20)
     torch.testing.assert_close(large[:, :, 4:-4, 4:-4].mean(), torch.tensor(0.7), rtol=1e-5, atol=0)
 

@@ -22,17 +22,18 @@ def plain(image: np.ndarray, target: np.ndarray, bands: int) -> list[float]:
 
 
 @pytest.mark.parametrize("bands", [1, 5, 7])
-def test_agrees_with_the_plain_definition_on_a_square_image(bands: int) -> None:
+def test_agrees_with_the_plain_definition_on_a_square_image(bands: int, device: str) -> None:
     target = data.camera()[100:228, 100:228] / 255
     image = gaussian_filter(target, 1)
-    ours = band_correspondence(torch.from_numpy(image)[None, None], torch.from_numpy(target)[None, None], bands)
-    np.testing.assert_allclose(ours[0], plain(image, target, bands), atol=1e-4)
+    tensors = (torch.from_numpy(each)[None, None].float().to(device) for each in (image, target))
+    ours = band_correspondence(*tensors, bands)
+    np.testing.assert_allclose(ours[0].cpu(), plain(image, target, bands), atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (31, 47), (64, 20)])
-def test_an_image_corresponds_to_itself(shape: tuple[int, int]) -> None:
-    image = torch.rand(2, 3, *shape)
-    torch.testing.assert_close(band_correspondence(image, image), torch.ones(2, 5), atol=1e-3, rtol=0)
+def test_an_image_corresponds_to_itself(shape: tuple[int, int], device: str) -> None:
+    image = torch.rand(2, 3, *shape).to(device)
+    torch.testing.assert_close(band_correspondence(image, image).cpu(), torch.ones(2, 5), atol=1e-3, rtol=0)
 
 
 def test_blur_takes_from_the_high_bands_first() -> None:

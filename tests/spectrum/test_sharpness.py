@@ -34,9 +34,9 @@ def plain_sharpness(image: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("sigma", [0, 0.7, 2])
-def test_agrees_with_the_definitions(sigma: float) -> None:
+def test_agrees_with_the_definitions(sigma: float, device: str) -> None:
     image = gaussian_filter(data.camera()[100:190, 100:228] / 255, sigma)
-    tensor = torch.from_numpy(image)[None, None]
+    tensor = torch.from_numpy(image)[None, None].float().to(device)
     assert float(blurriness(tensor)) == pytest.approx(plain_blurriness(image), abs=1e-3)
     assert float(sharpness(tensor)) == pytest.approx(plain_sharpness(image), rel=0.01)
 
@@ -56,8 +56,8 @@ def test_flat_and_small_images_are_finite() -> None:
 
 
 @pytest.mark.parametrize("value", [-40.0, 0.0, 1.0, 300.0])
-def test_hot_and_dead_pixels_do_not_decide(value: float) -> None:
-    image = torch.from_numpy(gaussian_filter(data.camera()[100:228, 100:228] / 255, 1)).float()[None, None]
+def test_hot_and_dead_pixels_do_not_decide(value: float, device: str) -> None:
+    image = torch.from_numpy(gaussian_filter(data.camera()[100:228, 100:228] / 255, 1)).float()[None, None].to(device)
     spotted = image.clone()
     at = (image - value).abs().argmax()
     spotted.view(-1)[at] = value  # where it stands out

@@ -4,8 +4,8 @@ import torch
 from napari_dip.spectrum.whiteness import neighbour_correlation
 
 
-def noise(channels: int = 1) -> torch.Tensor:
-    return torch.randn((1, channels, 90, 110), generator=torch.Generator().manual_seed(0))
+def noise(channels: int = 1, device: str = "cpu") -> torch.Tensor:
+    return torch.randn((1, channels, 90, 110), generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def everything(image: torch.Tensor) -> torch.Tensor:
@@ -13,8 +13,8 @@ def everything(image: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_white_noise_is_white_whatever_its_mean_and_strength(channels: int) -> None:
-    image = noise(channels)
+def test_white_noise_is_white_whatever_its_mean_and_strength(channels: int, device: str) -> None:
+    image = noise(channels, device)
     for residual in (image, 40 + 3 * image):
         down, across = neighbour_correlation(residual, everything(residual))
         assert abs(down) < 0.03

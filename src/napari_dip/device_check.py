@@ -72,7 +72,7 @@ _NAMES = {
 # (10 bits of 23), which is the host's to choose. Where rounding moves a feature across the kink of the leaky ReLU its
 # gradient changes wholly: gradients differ by the root of the share of these, but hardly in size. The optimiser divides
 # by a gradient's size and so magnifies what rounding does to the smallest.
-_TOLERATED: dict[_Precision, Differences] = {
+TOLERATED: dict[_Precision, Differences] = {
     "float32": Differences(output=0.03, loss=0.02, measures=0.03, gradient=0.2, gradient_size=0.03, update=0.75),
     "bfloat16": Differences(output=0.15, loss=0.05, measures=0.1, gradient=0.5, gradient_size=0.2, update=1.0),
 }
@@ -191,7 +191,7 @@ def _check_once(device: str, precision: _Precision) -> Verdict:
             raise NotEnoughMemory from error
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         return Verdict(False, f"{name_device(device)} failed a short check: {first_line}.")
-    tolerated = _TOLERATED[precision]
+    tolerated = TOLERATED[precision]
     excess = {name: getattr(differences, name) / getattr(tolerated, name) for name in _NAMES}
     wrong = {name: share for name, share in excess.items() if not share <= 1}  # what is not a number is wrong, too
     if not wrong:

@@ -35,7 +35,9 @@ def line_of(widget) -> str:
     return widget.controls.device_line.value
 
 
-def test_auto_says_why_the_cpu_is_used_and_the_result_does(quiet, make_napari_viewer, qtbot, camera, screenshots) -> None:
+def test_auto_says_why_the_cpu_is_used_and_so_does_the_result(
+    quiet, make_napari_viewer, qtbot, camera, screenshots
+) -> None:
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1380, 960)
     viewer.add_image(camera, name="cells")

@@ -54,6 +54,7 @@ class _Rules:
     refused_types: tuple[torch.dtype, ...] = ()
     scrambles_outputs: bool = False
     changes: tuple[tuple[str, Callable[[torch.Tensor], torch.Tensor]], ...] = ()
+    offered: bool = False
 
 
 _rules = _Rules()
@@ -97,7 +98,12 @@ def is_available() -> bool:
         return True
     if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
         return False
-    backend_registration._setup_privateuseone_for_python_backend(NAME)
+
+    class Module(backend_registration._DummyBackendModule):
+        def is_available(self) -> bool:
+            return _rules.offered
+
+    backend_registration._setup_privateuseone_for_python_backend(NAME, Module())
     fallback = torch.library.Library("_", "IMPL")
     fallback.fallback(lambda operation, *args, **kwargs: _run(operation, args, kwargs), "PrivateUse1")
     copies = torch.library.Library("aten", "IMPL")  # torch.tensor(..., device=...) passes the fallback by
@@ -127,6 +133,11 @@ def refuse_types(*types: torch.dtype) -> contextlib.AbstractContextManager[None]
 def scramble_outputs() -> contextlib.AbstractContextManager[None]:
     """Write results meanwhile as CUDA's padding does: into ``out=`` memory of any layout as if it were contiguous."""
     return _ruled(scrambles_outputs=True)
+
+
+def offer() -> contextlib.AbstractContextManager[None]:
+    """Let torch find the device meanwhile when it is asked for an accelerator; else only who names it has it."""
+    return _ruled(offered=True)
 
 
 def make_wrong(

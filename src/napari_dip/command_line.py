@@ -1,4 +1,4 @@
-"""The command line: napari-dip demo, napari-dip restore."""
+"""The command line: napari-dip demo, napari-dip restore, napari-dip device."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _say_choices(choices: type[StrEnum]) -> str:
 
 PresetOption = Annotated[Preset, typer.Option(metavar="NAME", help=f"Named settings: {_say_choices(Preset)}.")]
 DeviceOption = Annotated[
-    str, typer.Option(metavar="NAME", help="auto (CUDA, then MPS, then CPU) or a torch device name.")
+    str, typer.Option(metavar="NAME", help="auto (a GPU that passes its check, or the CPU) or a torch device name.")
 ]
 SeedOption = Annotated[
     int, typer.Option(metavar="N", help="Seed of everything random; the same seed repeats the result.")
@@ -91,6 +91,22 @@ def demo(
         )
         typer.echo(f"PSNR before: {before:.2f} dB, after: {after:.2f} dB (higher is better)")
         typer.echo(f"Written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+
+
+@app.command(name="device")
+def describe_device(device: DeviceOption = "auto") -> None:
+    """Say which device a run would use, and check it against the CPU.
+
+    The exit code is 0 if the device that was asked for, or the best that was found, passed; on the CPU there is nothing
+    to check.
+    """
+    from .device_check import choose_proven_device
+
+    with _plain_errors():
+        choice = choose_proven_device(device)
+    typer.echo(choice.reason)
+    if choice.warning:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import sys
 import threading
@@ -90,9 +91,12 @@ def restore_one(job: FileJob, *, client: Any = None) -> Restoration | None:
 
 def restore_many(jobs: Sequence[FileJob], report: Path, *, overwrite: bool, client: Any = None) -> bool:
     """Restore files with progress bars on stderr; return whether all succeeded."""
-    if client is None:
-        _say_device(jobs[0].settings)
-    devices = find_devices(jobs[0].settings.device) if client is None else ()
+    settings = jobs[0].settings
+    devices, refusals = find_devices(settings.device, settings.precision) if client is None else ((), ())
+    for refusal in refusals:
+        typer.echo(refusal, err=True)
+    for device in devices:
+        _say_device(dataclasses.replace(settings, device=device))
     counts = dict.fromkeys(("done", "kept", "failed"), 0)
     with stop_on_interrupt() as stop, _progress_bar() as bar:
         shown, pace = _Steps(bar), Pace(_SECONDS_BETWEEN_REPORTS)
@@ -158,9 +162,9 @@ def _progress_bar() -> ProgressBar:
 
 
 def _say_device(settings: Settings) -> None:
-    from .device import choose_device
+    from .device_check import choose_proven_device
 
-    typer.echo(choose_device(settings.device, settings.precision).reason, err=True)
+    typer.echo(choose_proven_device(settings.device, settings.precision).reason, err=True)
 
 
 def _say_result(result: Restoration) -> None:

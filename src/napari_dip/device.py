@@ -23,12 +23,15 @@ class DeviceChoice:
         A torch device name.
     precision : {"bfloat16", "float32"}
     reason : str
-        One sentence for the user.
+        For the user: device, precision, and why.
+    warning : str
+        What the user must know about a choice that is not the one to expect; mostly empty. The reason says it, too.
     """
 
     device: str
     precision: Literal["bfloat16", "float32"]
     reason: str
+    warning: str = ""
 
     @property
     def channels_last(self) -> bool:
@@ -44,7 +47,9 @@ class DeviceChoice:
 
 
 def choose_device(device: str = "auto", precision: Precision = "auto") -> DeviceChoice:
-    """Choose CUDA, then MPS, then the CPU; and bfloat16 where the hardware multiplies in it.
+    """Choose CUDA, MPS, another accelerator, or else the CPU; and bfloat16 where the hardware multiplies in it.
+
+    Whether the device computes what it should is not asked here: runs ask ``device_check.choose_proven_device``.
 
     Parameters
     ----------
@@ -57,11 +62,26 @@ def choose_device(device: str = "auto", precision: Precision = "auto") -> Device
     ValueError
         If the device does not exist here.
     """
-    chosen, reason = _best_device() if device == "auto" else (_checked(device), "as asked for")
-    kind = torch.device(chosen).type
+    chosen, why = _best_device() if device == "auto" else (_checked(device), "as asked for")
+    return describe_choice(chosen, precision, f"{why}.")
+
+
+def describe_choice(device: str, precision: Precision, why: str, warning: str = "") -> DeviceChoice:
+    """Return the choice of a device that is there, in words.
+
+    Parameters
+    ----------
+    device : str
+        A torch device name.
+    precision : {"auto", "bfloat16", "float32"}
+    why : str
+        One or more sentences; they follow a colon.
+    warning : str
+        As ``DeviceChoice`` has it.
+    """
     if precision == "auto":
-        precision = "bfloat16" if _multiplies_bfloat16(kind) else "float32"
-    return DeviceChoice(chosen, precision, f"{_device_name(chosen)} in {precision}: {reason}.")
+        precision = "bfloat16" if _multiplies_bfloat16(torch.device(device).type) else "float32"
+    return DeviceChoice(device, precision, f"{name_device(device)} in {precision}: {why}", warning)
 
 
 class NotEnoughMemory(ValueError):
@@ -86,7 +106,7 @@ def check_memory(device: str, needed: float) -> None:
     free = free_memory(device)
     if needed > free:
         raise NotEnoughMemory(
-            f"this would take about {needed / 1e9:.1f} GB of memory, and {_device_name(device)} has {free / 1e9:.1f} GB"
+            f"this would take about {needed / 1e9:.1f} GB of memory, and {name_device(device)} has {free / 1e9:.1f} GB"
             " free: restore a part of the image, or choose a narrower network (width), fewer runs or another device."
         )
 
@@ -124,6 +144,19 @@ def free_memory(device: str) -> float:
     return float("inf")
 
 
+def name_device(device: str) -> str:
+    """Return what a user calls a device."""
+    match torch.device(device).type:
+        case "cuda":
+            return f"GPU ({torch.cuda.get_device_name(device)})"
+        case "mps":
+            return "Apple GPU"
+        case "cpu":
+            return f"CPU ({platform.machine()})"
+        case other:
+            return f"Accelerator ({other})"
+
+
 def load_late_parts() -> None:
     """Import what torch imports only when it is first used: its optimisers' compiler takes about a second."""
     torch.optim.Adam([torch.zeros(1)])
@@ -134,11 +167,20 @@ def _best_device() -> tuple[str, str]:
         return "cuda", "a CUDA GPU was found"
     if torch.backends.mps.is_available():
         return "mps", "an Apple GPU was found"
+    if (other := _other_accelerator()) is not None:
+        return other, "an accelerator was found"
     if torch.version.cuda is None and torch.version.hip is None:
         why = "the installed torch is built without GPU support (see pytorch.org/get-started for one that has it)"
     else:
         why = "the installed torch supports GPUs but found none; check the graphics driver"
     return "cpu", why
+
+
+def _other_accelerator() -> str | None:
+    """Return the accelerator that torch was built for or has been taught, such as Intel's; None if there is none."""
+    if not hasattr(torch, "accelerator") or not torch.accelerator.is_available():  # torch below 2.6 does not tell
+        return None
+    return str(torch.accelerator.current_accelerator())
 
 
 def _checked(device: str) -> str:
@@ -158,9 +200,3 @@ def _multiplies_bfloat16(kind: str) -> bool:
         capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False  # MPS: bfloat16 convolutions depend on the macOS version; float32 always works
-
-
-def _device_name(device: str) -> str:
-    if torch.device(device).type == "cuda":
-        return f"GPU ({torch.cuda.get_device_name(device)})"
-    return {"mps": "Apple GPU", "cpu": f"CPU ({platform.machine()})"}.get(torch.device(device).type, device)

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .device import DeviceChoice, choose_device
+from .device import DeviceChoice
+from .device_check import choose_proven_device
 from .fit_plan import build_fit, resolve_settings
 from .guidance import advise_denoising, warn_of_idle_network
 from .image_tensor import ImageTensor, to_tensor
@@ -71,7 +72,9 @@ def restore(
     Raises
     ------
     ValueError, TypeError
-        If image, mask, task or settings cannot be used together; the message says what to do.
+        If image, mask, task or settings cannot be used together, or if the device that the settings name does not
+        compute what the CPU does (where none is named, the run goes to the CPU, and the note says so); the message says
+        what to do.
 
     References
     ----------
@@ -152,7 +155,7 @@ def restore_steps(
     if chosen_task.needs_mask and bool(tensor.known.all()) and whole is None:  # a tile may lack nothing
         raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
     settings = settings.for_task(chosen_task)
-    device = choose_device(settings.device, settings.precision)
+    device = choose_proven_device(settings.device, settings.precision)
     given = describe_given(np.asarray(image), None if mask is None else np.asarray(mask), table, colours)
     return _run(
         tensor, chosen_task, settings, device, factor, table, given, stop_requested, report_wanted, quick_estimates,
@@ -239,7 +242,7 @@ def _run(
                 report=next((each for each in reversed(reports) if each.step == step), None),
             )
             notes.append(advice)
-        note = " ".join(notes)
+        note = " ".join(filter(None, (*notes, device.warning)))
         return Restoration(
             restored=as_image(restored),
             smoothed=None,

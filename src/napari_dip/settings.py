@@ -46,7 +46,8 @@ class Settings:
     seed : int
         Seed of everything random: initial weights, network input, held-out pixels.
     device : str
-        ``"auto"`` (CUDA, then MPS, then CPU) or a torch device name.
+        ``"auto"`` (CUDA, then MPS, then another accelerator, then CPU) or a torch device name. It is first
+        checked against the CPU: one that fails is left for the CPU (``"auto"``) or refused.
     precision : {"auto", "bfloat16", "float32"}
         Arithmetic of the convolutions; means, loss and optimiser are float32 always.
     network : {"decoder", "encoder_decoder", "conv_net"}

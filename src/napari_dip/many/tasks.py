@@ -5,7 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..device import Precision
 
 _WAITING_PER_THREAD = 2  # tasks that a cluster is given ahead: no worker waits, and no more than these are in memory
 
@@ -42,13 +45,34 @@ def run_tasks(
     return _run_in_threads(function, arguments, devices)
 
 
-def find_devices(device: str) -> tuple[str, ...]:
-    """Return the devices that ``Settings.device`` stands for: of ``"auto"`` all CUDA GPUs, where there are several."""
+def find_devices(device: str, precision: Precision = "auto") -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the devices that ``Settings.device`` stands for: of ``"auto"`` all CUDA GPUs, where there are several.
+
+    Parameters
+    ----------
+    device, precision
+        As ``Settings`` has them.
+
+    Returns
+    -------
+    devices : tuple of str
+        Those that compute what the CPU does; if none of several does, ``"auto"``, which is then the CPU.
+    refusals : tuple of str
+        Why others are left out, a sentence each.
+    """
     import torch
 
-    if device == "auto" and torch.cuda.device_count() > 1:
-        return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
-    return (device,)
+    from ..device_check import choose_proven_device
+
+    if device != "auto" or torch.cuda.device_count() < 2:
+        return (device,), ()
+    proven, refusals = [], []
+    for name in (f"cuda:{number}" for number in range(torch.cuda.device_count())):
+        try:
+            proven.append(choose_proven_device(name, precision).device)
+        except ValueError as error:
+            refusals.append(str(error))
+    return tuple(proven) or ("auto",), tuple(refusals)
 
 
 def connect(address: str) -> Any:

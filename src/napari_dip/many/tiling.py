@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..device import choose_device, free_memory
+from ..device import free_memory
+from ..device_check import choose_proven_device
 from ..fit_plan import bytes_needed
 from ..measurement.forward_operator import BLOCK
 from ..measurement.task import find_task
@@ -96,12 +97,12 @@ def plan_tiles(
     Raises
     ------
     ValueError
-        If not even the smallest tile fits.
+        If not even the smallest tile fits, or the device cannot be used.
     """
     settings = settings.for_task(find_task(task))
     height, width = shape[:2]
     channels = shape[2] if len(shape) == 3 else 1
-    device = choose_device(settings.device, settings.precision)
+    device = choose_proven_device(settings.device, settings.precision)
     budget = _SHARE_OF_FREE * free_memory(device.device) if memory is None else float(memory)
 
     def needs(rows: int, columns: int) -> float:

@@ -263,13 +263,14 @@ class _ClosingWatcher(QObject):
 
 def _describe_device(device: str) -> tuple[str, str, str]:
     """Return the device that was asked for, and what will be used, in a few words and in a sentence."""
-    from ..device import choose_device
+    from ..device_check import choose_proven_device
 
     try:
-        choice = choose_device(device)
+        choice = choose_proven_device(device)
     except ValueError as error:
-        return device, str(error), str(error)
-    return device, choice.reason.partition(":")[0], choice.reason
+        sentence = begin(str(error))
+        return device, sentence, sentence
+    return device, choice.reason if choice.warning else choice.reason.partition(":")[0], choice.reason
 
 
 def _load_engine() -> None:

@@ -1,0 +1,313 @@
+"""A device proves itself before a run relies on it: a small fit takes a few steps there and on the CPU.
+
+On CUDA one operation once wrote wrong values, without an error: the network learned nothing, and filters hid it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import threading
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+
+from .device import (
+    DeviceChoice,
+    NotEnoughMemory,
+    Precision,
+    choose_device,
+    describe_choice,
+    is_out_of_memory,
+    name_device,
+)
+from .settings import Settings
+
+_Precision = Literal["bfloat16", "float32"]
+
+_SIZE = (32, 48)  # pixels; rows and columns differ, so that no device mistakes one for the other unseen
+_STEPS = 3
+_RUNS = (1, 2)  # several are one grouped convolution, one is none
+_SETTINGS = Settings(
+    width=32, levels=2, stem_convolutions=1, input_channels=8, lipschitz_bound=1.4, learning_rate=0.003, averaging=0.0,
+    held_out=0.05, held_out_side=1, partner=False,
+)  # fmt: skip
+_ADVICE = "Update torch and the graphics driver; if that does not help, please report it."
+_ADVICE_ON_MEMORY = "Close what else uses it."
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """How far a device is from the CPU, the largest of all steps; each is a share of what the CPU has.
+
+    Attributes
+    ----------
+    output : float
+        Of the image's structure: root mean square, without the mean.
+    loss : float
+    measures : float
+        Of blurriness and sharpness; of the band correspondences, absolute.
+    gradient : float
+        Of a layer's gradient in all: root mean square.
+    gradient_size : float
+        Of a layer's gradient along the CPU's: rounding has no direction of its own, so here it nearly cancels.
+    update : float
+        Of what a step changes in a layer: root mean square.
+    """
+
+    output: float
+    loss: float
+    measures: float
+    gradient: float
+    gradient_size: float
+    update: float
+
+
+_NAMES = {
+    "output": "the outputs", "loss": "the losses", "measures": "the measures of the output",
+    "gradient": "the gradients", "gradient_size": "the sizes of the gradients", "update": "the updates of the weights",
+}  # fmt: skip
+# What rounding explains, and some more; docs/devices.md has what was measured. In float32 a GPU may multiply in TF32
+# (10 bits of 23), which is the host's to choose. Where rounding moves a feature across the kink of the leaky ReLU its
+# gradient changes wholly: gradients differ by the root of the share of these, but hardly in size. The optimiser divides
+# by a gradient's size and so magnifies what rounding does to the smallest.
+TOLERATED: dict[_Precision, Differences] = {
+    "float32": Differences(output=0.03, loss=0.02, measures=0.03, gradient=0.2, gradient_size=0.03, update=0.75),
+    "bfloat16": Differences(output=0.15, loss=0.05, measures=0.1, gradient=0.5, gradient_size=0.2, update=1.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check found.
+
+    Attributes
+    ----------
+    agrees : bool
+    sentence : str
+        For the user.
+    short_of_memory : bool
+        Whether it found nothing, since the device had no memory free.
+    """
+
+    agrees: bool
+    sentence: str
+    short_of_memory: bool = False
+
+
+def choose_proven_device(device: str = "auto", precision: Precision = "auto") -> DeviceChoice:
+    """Choose a device as ``choose_device`` does, among those that compute what the CPU computes.
+
+    The first call for a device checks it, which takes a moment; the verdict is kept for the process.
+
+    Parameters
+    ----------
+    device : str
+        ``"auto"``, which becomes the CPU where the best device fails its check, or a torch device name.
+    precision : {"auto", "bfloat16", "float32"}
+
+    Raises
+    ------
+    ValueError
+        If a device that was named does not exist here, or fails its check.
+    """
+    choice = choose_device(device, precision)
+    if torch.device(choice.device).type == "cpu":
+        return choice
+    verdict = check_device(choice.device, choice.precision)
+    if verdict.agrees:
+        return dataclasses.replace(choice, reason=f"{choice.reason} {verdict.sentence}")
+    advice = _ADVICE_ON_MEMORY if verdict.short_of_memory else _ADVICE
+    if device != "auto":
+        kind = NotEnoughMemory if verdict.short_of_memory else ValueError
+        raise kind(f'device "{device}" is refused: {verdict.sentence} Use "auto" or "cpu". {advice}')
+    warning = f"{verdict.sentence} The CPU is used instead: the result is right, only slower. {advice}"
+    return describe_choice("cpu", precision, warning, warning)
+
+
+def check_device(device: str, precision: _Precision = "float32") -> Verdict:
+    """Return whether a device that is there agrees with the CPU, as far as its precision allows; nothing is raised.
+
+    Parameters
+    ----------
+    device : str
+        A torch device name.
+    precision : {"bfloat16", "float32"}
+        Of the runs to come. float32 is always checked; bfloat16, coarsely, too.
+    """
+    with _checking:  # several threads may ask at once; one works it out
+        try:
+            verdict = _check_once(_name_fully(device), "float32")
+            return _check_once(_name_fully(device), precision) if verdict.agrees else verdict
+        except NotEnoughMemory:  # not kept: there may be some later
+            sentence = f"{name_device(device)} has too little memory free for a short check."
+            return Verdict(False, sentence, short_of_memory=True)
+
+
+def measure_differences(device: str, precision: _Precision = "float32") -> Differences:
+    """Return how far a device is from the CPU after a few steps of a small fit, in float32 on the CPU.
+
+    Every step begins where the CPU stands, so that rounding does not add up from step to step.
+
+    Parameters
+    ----------
+    device : str
+        A torch device name.
+    precision : {"bfloat16", "float32"}
+        Of the convolutions on that device.
+
+    Raises
+    ------
+    Exception
+        Whatever the device raises.
+    """
+    choice = describe_choice(device, precision, "")
+    found = []
+    for runs in _RUNS if precision == "float32" else _RUNS[:1]:
+        reference = _steps_on_cpu(runs)
+        taken = _take_steps(choice, runs, reference)
+        found += [_compare(step, other) for step, other in zip(taken, reference, strict=True)]
+    rows = torch.tensor([dataclasses.astuple(each) for each in found])
+    return Differences(*rows.amax(dim=0).tolist())  # the largest, or not a number if one is none
+
+
+def forget_verdicts() -> None:
+    """Check every device anew when it is next asked for: what was wrong may have been mended."""
+    with _checking:
+        _check_once.cache_clear()
+
+
+_checking = threading.Lock()
+
+
+@functools.cache
+def _check_once(device: str, precision: _Precision) -> Verdict:
+    """Return the verdict on a device; raise NotEnoughMemory if there is none."""
+    try:
+        differences = measure_differences(device, precision)
+    except Exception as error:  # of whatever kind: a run would meet it, too
+        if is_out_of_memory(error):
+            raise NotEnoughMemory from error
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        return Verdict(False, f"{name_device(device)} failed a short check: {first_line}.")
+    tolerated = TOLERATED[precision]
+    excess = {name: getattr(differences, name) / getattr(tolerated, name) for name in _NAMES}
+    wrong = {name: share for name, share in excess.items() if not share <= 1}  # what is not a number is wrong, too
+    if not wrong:
+        return Verdict(True, "It agrees with the CPU.")
+    worst = max(wrong, key=lambda name: float("inf") if wrong[name] != wrong[name] else wrong[name])
+    amount = getattr(differences, worst)
+    how = "are not numbers" if amount != amount else f"differ by {amount:.1%}"
+    where = " in bfloat16" if precision == "bfloat16" else ""
+    what = f"in a short check{where} {_NAMES[worst]} {how}"
+    return Verdict(False, f"{name_device(device)} does not compute what the CPU does: {what}.")
+
+
+def _name_fully(device: str) -> str:
+    """Return a device's name with its number: "cuda" and "cuda:0" may be the same."""
+    return str(torch.empty(0, device=device).device)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One step of a fit of s runs, all of it on the CPU.
+
+    Attributes
+    ----------
+    start : dict
+        The network's state before it.
+    output : Tensor
+        ``(1, c, h, w)``.
+    loss : float
+    measures : tuple of float
+        Blurriness, sharpness, and the correspondence of each band.
+    gradients, updates : list of Tensor
+        ``(s, n)`` of each layer's kernels, and of all biases.
+    """
+
+    start: dict[str, torch.Tensor]
+    output: torch.Tensor
+    loss: float
+    measures: tuple[float, ...]
+    gradients: list[torch.Tensor]
+    updates: list[torch.Tensor]
+
+
+@functools.cache
+def _steps_on_cpu(runs: int) -> list[_Step]:
+    return _take_steps(describe_choice("cpu", "float32", ""), runs)
+
+
+def _take_steps(choice: DeviceChoice, runs: int, reference: list[_Step] | None = None) -> list[_Step]:
+    """Take a few steps of a small fit on a device; each begins where that of the reference did, if there is one."""
+    from .fit_plan import build_fit  # the engine loads more than to choose a CPU takes
+    from .measurement.data_term import data_term_of
+    from .measurement.task import find_task
+
+    values, known = (each.to(choice.device) for each in _scene())
+    data_term = data_term_of(find_task("denoise"), values, known)
+    fit = build_fit(dataclasses.replace(_SETTINGS, runs=runs), choice, data_term)
+    steps = []
+    for number in range(_STEPS):
+        if reference is not None:
+            fit.start_from(reference[number].start)
+        start = {name: value.detach().cpu().clone() for name, value in fit.network.state_dict().items()}
+        fit.step()
+        weights = {name: each for name, each in fit.network.named_parameters() if each.requires_grad}
+        gradients = {name: cast("torch.Tensor", each.grad).cpu() for name, each in weights.items()}
+        updates = {name: each.detach().cpu() - start[name] for name, each in weights.items()}
+        seen = fit.measure()
+        measures = (seen.blurriness, seen.sharpness, *seen.band_correspondence)
+        output = fit.averaged_output.cpu()
+        steps.append(_Step(start, output, seen.loss, measures, _by_layer(gradients), _by_layer(updates)))
+    return steps
+
+
+def _scene() -> tuple[torch.Tensor, torch.Tensor]:
+    """Return waves and a disc with noise, ``(1, 1, h, w)`` in [0, 1], and which of its pixels are known."""
+    rows, columns = (torch.linspace(0, 1, side) for side in _SIZE)
+    distance = (rows[:, None] - 0.4).square() + (columns - 0.6).square()
+    picture = 0.45 + 0.2 * torch.sin(9 * rows[:, None] + 5 * columns) + 0.2 * (distance < 0.05)
+    noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
+    known = torch.ones(1, 1, *_SIZE, dtype=torch.bool)
+    known[..., 8:16, 20:24] = False
+    return (picture + 0.03 * noise).clamp(0, 1)[None, None], known
+
+
+def _by_layer(tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Return what belongs to each kernel as ``(s, n)``, and at last what belongs to all biases: one has too few."""
+    kernels = [each.flatten(1) for each in tensors.values() if each.ndim == 5]
+    biases = [each.flatten(1) for each in tensors.values() if each.ndim < 5]
+    return [*kernels, torch.cat(biases, dim=1)]
+
+
+def _compare(step: _Step, reference: _Step) -> Differences:
+    structure = reference.output - reference.output.mean()
+    blurriness_and_sharpness, bands = slice(0, 2), slice(2, None)
+    seen, expected = torch.tensor(step.measures), torch.tensor(reference.measures)
+    pairs = list(zip(step.gradients, reference.gradients, strict=True))
+    sizes = [((one * other).sum(dim=1) / _square(other) - 1).abs().amax() for one, other in pairs]
+    return Differences(
+        output=float((_square(step.output - reference.output) / _square(structure)).sqrt().amax()),
+        loss=abs(step.loss / reference.loss - 1),
+        measures=max(
+            float((seen / expected - 1)[blurriness_and_sharpness].abs().amax()),
+            float((seen - expected)[bands].abs().amax()),
+        ),
+        gradient=_largest_error(step.gradients, reference.gradients),
+        gradient_size=float(torch.stack(sizes).amax()),
+        update=_largest_error(step.updates, reference.updates),
+    )
+
+
+def _largest_error(tensors: list[torch.Tensor], references: list[torch.Tensor]) -> float:
+    errors = [
+        (_square(one - other) / _square(other)).sqrt().amax() for one, other in zip(tensors, references, strict=True)
+    ]
+    return float(torch.stack(errors).amax())
+
+
+def _square(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the sum of squares of each run, ``(s,)``."""
+    return tensor.flatten(1).square().sum(dim=1).clamp_min(torch.finfo(torch.float32).tiny)

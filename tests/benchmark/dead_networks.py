@@ -4,10 +4,10 @@
         [--learning-rate R] [--bound λ] [--processes N] [--results FILE]
 
 A network is dead when after 200 steps its output has less than 0.7 of the lowest frequency band of the image (the
-median of its last five reports: of an 18 px image that band is nine frequencies, and one report of them jitters), or when the
-run was begun again since it was still a constant. Half of the images have a painted scratch to fill in, the others are
-denoised, each with a network as wide as the defaults have it. Every run is written to --results at once; started again,
-the script goes on where it ended.
+median of its last five reports: of an 18 px image that band is nine frequencies, and one report of them jitters), or
+when the run was begun again since it was still a constant. Half of the images have a painted scratch to fill in, the
+others are denoised, each with a network as wide as the defaults have it. Every run is written to --results at once;
+started again, the script goes on where it ended.
 """
 
 from __future__ import annotations

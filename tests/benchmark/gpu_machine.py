@@ -29,7 +29,7 @@ def main() -> None:
     memory = psutil.virtual_memory().total / 2**30
     facts = {
         "device": describe_device(torch.device(arguments.device)),
-        "processor": f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB; {torch.get_num_threads()} torch threads",
+        "processor": f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB; {torch.get_num_threads()} threads",
         "system": platform.platform(),
         "versions": ", ".join(f"{name} {found(name)}" for name in ("torch", "numpy", "scipy", "scikit-image"))
         + f", Python {platform.python_version()}",
@@ -47,8 +47,8 @@ def describe_device(device: torch.device) -> str:
         properties = torch.cuda.get_device_properties(device)
         built = f"CUDA {torch.version.cuda}" if torch.version.hip is None else f"ROCm {torch.version.hip}"
         return (
-            f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, driver {driver()}, torch built with {built}, "
-            f"cuDNN {torch.backends.cudnn.version()}"
+            f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, driver {driver()}; "
+            f"torch built with {built}, cuDNN {torch.backends.cudnn.version()}"
         )
     if device.type == "mps":
         return f"Apple GPU, {torch.mps.recommended_max_memory() / 2**30:.0f} GiB, macOS {platform.mac_ver()[0]}"

@@ -32,17 +32,17 @@ def main() -> None:
     default, fast = (
         dataclasses.replace(napari_dip.Settings.preset(name), device=arguments.device) for name in ("default", "fast")
     )
-    both = {"default": default, "fast": fast}
+    both, alone = {"default": default, "fast": fast}, {"prior alone": dataclasses.replace(default, partner=False)}
     todo = [
         (f"photograph {large}², σ = 25", photograph(large), both),
-        (f"photograph {small}², σ = 25", photograph(small), {"prior alone": dataclasses.replace(default, partner=False)}),
+        (f"photograph {small}², σ = 25", photograph(small), alone),
         (f"fluorescence {small}²", noisy_fluorescence(small), both),
         (f"histology {small}², RGB", noisy_histology(small), both),
         (f"scratches {small}²", scratched_photograph(small), both),
         (f"half missing {small}²", half_missing(small), both),
     ]
     failed, notes = [], []
-    print("| image | settings | degraded, dB | restored, dB | biharmonic | step | steps | seconds |\n" + 8 * "|---" + "|")
+    print("| image | settings | degraded | restored, dB | biharmonic | step | steps | seconds |\n" + 8 * "|---" + "|")
     for image, sample, choices in todo:
         before = score(sample, sample.degraded)
         filled = "" if sample.mask is None else f"{score(sample, fill(sample)):.2f}"

@@ -160,7 +160,7 @@ fewer=()
 if $quick; then
   tests=(tests/spectrum)
   check=(--size 48 --steps 10)
-  speed=(--size 64 96 --turns 1)
+  speed=(--size 64 --turns 1)
   profile=(--size 64 --steps 2)
   fewer=(--quick)
 fi

@@ -1,5 +1,7 @@
-"""The scripts that repeat the paper run to their end and go on where they were interrupted."""
+"""The scripts that repeat the paper, and the one for a borrowed GPU, run to their end; a part that fails stops none."""
 
+import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,3 +61,78 @@ def test_the_ablation_is_printed(tmp_path) -> None:
 def test_the_figures_are_drawn(tmp_path, figure: int) -> None:
     run("figures.py", tmp_path, "--size", 64, "--width", 8, "--steps", 30, "--figure", figure)
     assert (tmp_path / f"figure_{figure}_camera.png").stat().st_size > 10_000
+
+
+def run_on_gpu(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(FOLDER / "gpu.sh"), *map(str, arguments)]
+    environment = os.environ | {"PYTHON": sys.executable} | environment
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, env=environment)
+
+
+def test_a_borrowed_gpu_is_asked_for_in_a_sentence(tmp_path) -> None:
+    for arguments, sentence in (
+        ((), "say where the tables go"),
+        ((tmp_path, "--fast"), "there is no option --fast"),
+        ((tmp_path, "--parts", "check,chess"), "there is no part chess"),
+        ((tmp_path, "--seconds", "soon"), "takes a whole number"),
+        ((tmp_path, tmp_path / "nowhere"), "no folder for the judge"),
+    ):
+        done = run_on_gpu(*arguments)
+        assert done.returncode == 2
+        assert sentence in done.stderr
+
+
+@pytest.mark.full
+def test_a_part_that_hangs_or_fails_stops_none(tmp_path) -> None:
+    interpreter = tmp_path / "python"
+    interpreter.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in *gpu_check*) exec sleep 100 ;; *gpu_profile*) echo it broke >&2; exit 3 ;; esac\n'
+        f'exec {sys.executable} "$@"\n'
+    )
+    interpreter.chmod(0o755)
+    arguments = ("--device", "cpu", "--quick", "--parts", "check,tests,profile")
+    done = run_on_gpu(tmp_path / "out", *arguments, PYTHON=str(interpreter))
+    assert done.returncode == 1
+    assert "2 parts failed" in done.stderr
+    tables = (tmp_path / "out" / "tables.md").read_text()
+    assert "| check | **not finished in 30 s** |" in tables
+    assert "| tests | passed |" in tables
+    assert "**failed**: it broke" in tables
+    assert tables in done.stdout
+
+
+@pytest.mark.full
+def test_all_that_a_borrowed_gpu_is_asked(tmp_path) -> None:
+    judge = tmp_path / "judge"
+    judge.mkdir()  # without cases: the last part fails
+    done = run_on_gpu(tmp_path, judge, "--device", "cpu", "--quick")
+    tables = (tmp_path / "tables.md").read_text()
+    assert tables.count("| passed |") == 5, done.stdout + done.stderr
+    assert "**failed**: there is no cases.py" in tables
+    assert done.returncode == 1
+
+
+def test_a_trace_is_read(monkeypatch) -> None:
+    """As torch's profiler writes it: overlapping kernels are busy once, and the wait after the steps is not theirs."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    events = [
+        {"ph": "X", "cat": cat, "name": name, "ts": begin, "dur": end - begin}
+        for cat, name, begin, end in (
+            ("user_annotation", "steps of a fit", 100.0, 200.0),
+            ("gpu_user_annotation", "steps of a fit", 120.0, 900.0),
+            ("cuda_runtime", "cudaLaunchKernel", 50.0, 51.0),
+            ("cuda_runtime", "cudaLaunchKernel", 110.0, 111.0),
+            ("cuda_driver", "cuLaunchKernelEx", 120.0, 121.0),
+            ("cuda_runtime", "cudaMemcpyAsync", 130.0, 131.0),
+            ("cuda_runtime", "cudaStreamSynchronize", 140.0, 160.0),
+            ("cuda_runtime", "cudaDeviceSynchronize", 210.0, 900.0),
+            ("kernel", "convolution", 120.0, 320.0),
+            ("kernel", "addition", 220.0, 420.0),
+            ("gpu_memcpy", "Memcpy DtoH", 500.0, 600.0),
+            ("cpu_op", "aten::add", 110.0, 112.0),
+        )
+    ]
+    events.append({"ph": "M", "name": "process_name", "args": {"name": "python"}})
+    read = importlib.import_module("gpu_profile").read_trace(events, steps=2)
+    assert read == {"launches": 1.0, "kernels": 1.5, "busy": 0.2, "synchronisations": 0.5}

@@ -1,13 +1,14 @@
 """What a step costs beside what it must cost, what a restoration takes, and how both grow with the image.
 
-    python tests/benchmark/speed.py [--size 256 ...] [--preset published ...] [--device cpu]
+    python tests/benchmark/speed.py [--size 256 ...] [--preset published ...] [--device cpu] [--markdown]
     python tests/benchmark/speed.py --restore [--size 128] [--image FILE] [--plain-steps 400]
 
 The first prints, for each preset and size, milliseconds of: the floor (the network's convolutions, forward and both
 backward products, and nothing else, in the fastest of the precisions and layouts that the hardware has); our step; our
 step with a measurement and the stopping rule after every tenth, and previews as the window has them; a plain loop (see
 plain_loop.py; the network of the preset "published" only; in a process of its own, with torch's memory as it comes).
-They take turns; the median of the turns is printed. Then the peak memory of a process that only steps (on Linux).
+They take turns; the median of the turns is printed. Then the peak memory of a process that only steps (on Linux), on
+CUDA what its allocator held at most. With --markdown they are the rows of a table for docs/benchmarks.md.
 
 The second restores a noisy image with known truth, with the default settings and with "fast": seconds from call to
 automatic stop, and steps and seconds until the estimate comes within 0.1 dB of the final one's PSNR. With --plain-steps
@@ -24,6 +25,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -43,6 +45,7 @@ from napari_dip.pace import Pace
 from napari_dip.restoration import restore_steps
 
 _TURNS, _WARM_UP = 5, 3
+_CALLS, _CALLS_ON_GPU = 3, 20  # between two looks at the clock: to wait for a GPU takes as long as many launches
 _REPORT_STEPS, _SECONDS_BETWEEN_PREVIEWS = 10, 0.2
 _CLOSE = 0.1  # dB
 
@@ -61,25 +64,96 @@ def main() -> None:
     parser.add_argument("--brief", action="store_true", help="do not run again to find when quality was reached")
     parser.add_argument("--plain-steps", type=int, default=0)
     parser.add_argument("--turns", type=int, default=_TURNS)
+    parser.add_argument("--markdown", action="store_true", help="print the first table as Markdown")
     arguments = parser.parse_args()
     choice = choose_device(arguments.device, arguments.precision)
-    print(f"{choice.reason} torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.platform()}")
+    print(f"{choice.reason} torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.platform()}\n")
     if arguments.restore:
         for size in arguments.size:
             print_restorations(make_case(arguments.image, size), size, arguments)
         return
-    print(
-        f"{'':22s}{'floor':>9s}{'step':>9s}{'watched':>9s}{'plain':>9s}{'ratios':>30s}{'ns/pixel':>10s}{'memory':>20s}"
-    )
+    print(StepCost.markdown_head() if arguments.markdown else StepCost.head(), flush=True)
     for preset, size in itertools.product(arguments.preset, arguments.size):
         settings = dataclasses.replace(
             napari_dip.Settings.preset(preset), device=choice.device, precision=choice.precision
         )
-        print_steps(preset, size, settings, arguments.turns)
+        cost = measure_steps(preset, size, settings, arguments.turns)
+        print(cost.markdown_row() if arguments.markdown else cost.row(), flush=True)
 
 
-def print_steps(preset: str, size: int, settings: napari_dip.Settings, turns: int) -> None:
-    """Print one line of the first table."""
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """One row of the first table.
+
+    Attributes
+    ----------
+    preset : str
+    size : int
+        Side of the image in pixels.
+    seconds : dict of float
+        Of "floor", "step" and "watched"; of "plain" where that was run.
+    memory : int
+        Bytes; 0 if nobody knows.
+    """
+
+    preset: str
+    size: int
+    seconds: dict[str, float]
+    memory: int
+
+    @staticmethod
+    def head() -> str:
+        return (
+            f"{'':22s}{'floor':>9s}{'step':>9s}{'watched':>9s}{'plain':>9s}{'ratios':>30s}{'ns/pixel':>10s}"
+            f"{'memory':>20s}"
+        )
+
+    @staticmethod
+    def markdown_head() -> str:
+        return (
+            "| preset | size | floor, ms | a step, ms | × floor | watched | plain loop, ms | ns a pixel | MiB |\n"
+            "|---|---|---|---|---|---|---|---|---|"
+        )
+
+    def row(self) -> str:
+        took = self.seconds
+        ratios = f"step {self.times_floor:.2f} floor, watched {self.percent_watched:+.0f}%"
+        if "plain" in took:
+            ratios += f", plain {took['plain'] / took['step']:.1f}"
+        columns = "".join(
+            f"{1000 * took[name]:9.1f}" if name in took else f"{'':9s}"
+            for name in ("floor", "step", "watched", "plain")
+        )
+        return (
+            f"{self.preset:10s}{self.size:6d}^2    {columns}{ratios:>44s}{self.nanoseconds_per_pixel:10.0f}"
+            f"{self.memory / 2**20:8.0f} MiB, {self.memory / self.size**2:.0f} bytes/pixel"
+        )
+
+    def markdown_row(self) -> str:
+        took = self.seconds
+        plain = f"{1000 * took['plain']:.0f}" if "plain" in took else ""
+        memory = f"{self.memory / 2**20:.0f}" if self.memory else ""
+        return (
+            f"| {self.preset} | {self.size}² | {1000 * took['floor']:.1f} | {1000 * took['step']:.1f} | "
+            f"{self.times_floor:.2f} | {self.percent_watched:+.0f}% | {plain} | {self.nanoseconds_per_pixel:.0f} | "
+            f"{memory} |"
+        )
+
+    @property
+    def times_floor(self) -> float:
+        return self.seconds["step"] / self.seconds["floor"]
+
+    @property
+    def percent_watched(self) -> float:
+        return 100 * (self.seconds["watched"] / self.seconds["step"] - 1)
+
+    @property
+    def nanoseconds_per_pixel(self) -> float:
+        return 1e9 * self.seconds["step"] / self.size**2
+
+
+def measure_steps(preset: str, size: int, settings: napari_dip.Settings, turns: int) -> StepCost:
+    """Measure one row of the first table."""
     image = make_case(None, size).degraded
     fit = make_fit(image, settings)
     watched = seconds_of_watched_steps(image, settings)
@@ -96,25 +170,17 @@ def print_steps(preset: str, size: int, settings: napari_dip.Settings, turns: in
     next(watched)
     next(watched)  # the first preview is of few steps
     seconds: dict[str, list[float]] = {name: [] for name in (*workloads, "watched")}
+    calls = _CALLS if settings.device == "cpu" else _CALLS_ON_GPU
     for _ in range(turns):
         for name, workload in workloads.items():
-            seconds[name].append(timed(workload, 3, settings.device))
+            seconds[name].append(timed(workload, calls, settings.device))
         seconds["watched"].append(next(watched))
     took = {name: median(values) for name, values in seconds.items()}
-    ratios = (
-        f"step {took['step'] / took['floor']:.2f} floor, watched {100 * (took['watched'] / took['step'] - 1):+.0f}%"
-    )
-    if "plain" in took:
-        ratios += f", plain {took['plain'] / took['step']:.1f}"
-    columns = "".join(
-        f"{1000 * took[name]:9.1f}" if name in took else f"{'':9s}" for name in ("floor", "step", "watched", "plain")
-    )
-    memory = own_process().apply(peak_memory, (size, settings))
-    print(
-        f"{preset:10s}{size:6d}^2    {columns}{ratios:>44s}{1e9 * took['step'] / size**2:10.0f}"
-        f"{memory / 2**20:8.0f} MiB, {memory / size**2:.0f} bytes/pixel",
-        flush=True,
-    )
+    if torch.device(settings.device).type == "cuda":
+        memory = peak_memory(size, settings)
+    else:  # what this process has used and given back would hide it
+        memory = own_process().apply(peak_memory, (size, settings))
+    return StepCost(preset, size, took, memory)
 
 
 def timed(workload: Callable[[], object], count: int, device: str) -> float:
@@ -229,13 +295,15 @@ def peak_memory(size: int, settings: napari_dip.Settings) -> int:
     """Return the bytes that some steps and a measurement take at most beyond what the process had before."""
     image = make_case(None, size).degraded
     cuda = torch.device(settings.device).type == "cuda"
-    before = 0 if cuda else memory_in_use("VmRSS")
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(settings.device)
+    before = torch.cuda.memory_allocated(settings.device) if cuda else memory_in_use("VmRSS")
     fit = make_fit(image, settings)
     for _ in range(_WARM_UP):
         fit.step()
     fit.measure()
     _ = fit.estimate
-    return torch.cuda.max_memory_allocated() if cuda else memory_in_use("VmHWM") - before
+    return (torch.cuda.max_memory_allocated(settings.device) if cuda else memory_in_use("VmHWM")) - before
 
 
 def memory_in_use(line: str) -> int:

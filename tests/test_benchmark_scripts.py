@@ -59,3 +59,9 @@ def test_the_ablation_is_printed(tmp_path) -> None:
 def test_the_figures_are_drawn(tmp_path, figure: int) -> None:
     run("figures.py", tmp_path, "--size", 64, "--width", 8, "--steps", 30, "--figure", figure)
     assert (tmp_path / f"figure_{figure}_camera.png").stat().st_size > 10_000
+
+
+@pytest.mark.full
+def test_the_busy_machine_is_measured() -> None:
+    printed = run("busy_machine.py", "--steps", 2, "--side", 32)
+    assert [line.split("|")[1].strip() for line in printed.splitlines()[2:]] == ["as it comes", "GOMP_SPINCOUNT=300000"]

@@ -136,3 +136,9 @@ def test_a_trace_is_read(monkeypatch) -> None:
     events.append({"ph": "M", "name": "process_name", "args": {"name": "python"}})
     read = importlib.import_module("gpu_profile").read_trace(events, steps=2)
     assert read == {"launches": 1.0, "kernels": 1.5, "busy": 0.2, "synchronisations": 0.5}
+
+
+@pytest.mark.full
+def test_the_busy_machine_is_measured() -> None:
+    printed = run("busy_machine.py", "--steps", 2, "--side", 32)
+    assert [line.split("|")[1].strip() for line in printed.splitlines()[2:]] == ["as it comes", "GOMP_SPINCOUNT=300000"]

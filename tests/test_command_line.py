@@ -110,6 +110,12 @@ def test_mistakes_get_one_sentence_and_no_file(noisy, tmp_path, monkeypatch, arg
     assert not list(tmp_path.glob("out*"))
 
 
+def test_a_missing_argument_is_told() -> None:
+    done = run("restore")
+    assert done.exit_code == 2
+    assert "Missing argument" in done.output
+
+
 def test_help_teaches() -> None:
     assert "Examples" in run("restore", "--help").output
     assert "--mask" in run("restore", "--help").output

@@ -22,6 +22,7 @@ from .many.folder import find_files, is_many, plan_jobs
 from .many.tasks import connect
 from .measurement.task import TASKS
 from .settings import PRESETS
+from .threads import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
     from .outcome import Restoration
@@ -270,6 +271,7 @@ def restore(
 
 def main() -> None:
     """Run the command line."""
+    let_waiting_threads_sleep()
     app()
 
 

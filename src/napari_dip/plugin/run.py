@@ -16,6 +16,7 @@ from qtpy.QtCore import QThreadPool
 from ..measurement.task import Task, find_task
 from ..pace import Pace
 from ..settings import Settings
+from ..threads import shorten_waits
 from .layers import Source
 from .stack_source import StackSource
 from .worker import Job
@@ -162,7 +163,8 @@ def restore_in_worker(
     request: Request, stop: threading.Event, may_go_on: threading.Event
 ) -> Generator[Progress, None, Restoration]:
     """Run the engine in napari's worker: previews by the clock, errors that the worker does not swallow."""
-    result = yield from explain_errors(_restore, request, stop, may_go_on)
+    with shorten_waits():
+        result = yield from explain_errors(_restore, request, stop, may_go_on)
     if result is None:
         raise RestorationFailed("the run ended without a result.")
     return result

@@ -15,6 +15,7 @@ from ..many.axes import Plane
 from ..measurement.task import find_task
 from ..pace import Pace, seconds_left_of_planes
 from ..record import Record, describe_given
+from ..threads import shorten_waits
 from .run import Request, explain_errors
 from .stack_source import StackSource
 
@@ -114,7 +115,8 @@ def restore_stack_in_worker(
     ValueError
         If several planes fail and none succeeds: likely it is wrong with all. Else a plane that fails is left out.
     """
-    yield from explain_errors(_restore_stack, request, stop, may_go_on, done)
+    with shorten_waits():
+        yield from explain_errors(_restore_stack, request, stop, may_go_on, done)
 
 
 def _restore_stack(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,6 +24,7 @@ NAME = "pretend"
 _CPU = torch.device("cpu")
 _COPIES = {"aten::copy_", "aten::_copy_from", "aten::_to_copy"}  # what may name two devices
 _SCALAR_TAKERS = ("aten::_foreach_", "aten::masked_fill", "aten::fill", "aten::where")
+_BY_INDEX = ("aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_")
 _NO_WORK = {"aten::empty", "aten::empty_strided", "aten::empty_like", "aten::lift_fresh", "aten::_unsafe_view"}
 
 
@@ -173,29 +175,57 @@ def _ruled(**changes: Any) -> Iterator[None]:
         _rules = before
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Facts:
+    """What an operation's schema says of it."""
+
+    name: str
+    works: bool  # it is no view, and more than finding memory
+    takes_scalars: bool  # by value, from the host
+    draws: bool  # random numbers
+    tells: bool  # the host values of its arguments, by a number or by the shape of its result
+    outputs: tuple[str, ...]  # names of ``out=`` arguments
+
+
+@functools.cache
+def _facts(operation: Any) -> _Facts:
+    schema, tags, name = operation._schema, operation.tags, operation._schema.name
+    tells = torch.Tag.data_dependent_output in tags or torch.Tag.dynamic_output_shape in tags
+    return _Facts(
+        name=name,
+        works=not operation.is_view and name not in _NO_WORK,
+        takes_scalars=torch.Tag.pointwise in tags or name.startswith(_SCALAR_TAKERS),
+        draws=torch.Tag.nondeterministic_seeded in tags,
+        tells=tells and name not in _BY_INDEX,
+        outputs=tuple(argument.name for argument in schema.arguments if argument.is_out),
+    )
+
+
 def _run(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """Do an operation on what the tensors hold, and check first that the device would do it."""
-    name = operation._schema.name
-    tensors = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
+    facts = _facts(operation)
+    name = facts.name
+    leaves, structure = pytree.tree_flatten((args, kwargs))
+    tensors = [each for each in leaves if isinstance(each, torch.Tensor)]
     to_cpu = _leaves_device(name, args, kwargs)
-    _check_devices(operation, name, tensors)
-    _check_randomness(operation, name)
-    if to_cpu or _host_waits(operation, name, args):
-        _note_synchronisation(name)
-    if name in _COPIES and not to_cpu and any(not isinstance(each, PretendTensor) for each in tensors):
-        _note_upload()
-    if not operation.is_view and name not in _NO_WORK:
-        for tally in _rules.tallies:
-            tally.operations[name] += 1
     if name in _COPIES:
         _check_types([*(each.dtype for each in tensors if each.ndim), kwargs.get("dtype")])
-    outputs = _outputs(operation, args, kwargs)
-    scrambled = [each for each in outputs if not each.held.is_contiguous()]
-    if scrambled and not _rules.scrambles_outputs:
+    else:
+        _check_devices(facts, tensors)
+    if facts.draws:
+        raise RuntimeError(f"the device has no random numbers ({name}); draw them on the CPU, with a generator.")
+    if to_cpu or facts.tells or _indexes_by_mask(name, args):
+        _note_synchronisation(name)
+    for tally in _rules.tallies:
+        tally.operations[name] += facts.works
+        tally.uploads += name in _COPIES and not to_cpu and not all(isinstance(each, PretendTensor) for each in tensors)
+    outputs = [each for each in pytree.tree_leaves([kwargs.get(each) for each in facts.outputs]) if each is not None]
+    strided = any(not each.is_contiguous() for each in outputs)
+    if strided and not _rules.scrambles_outputs:
         raise RuntimeError(f"{name} was given out= memory that is not contiguous: what it writes is not defined.")
-    held_args, held_kwargs = pytree.tree_map(_held, (args, kwargs))
-    do = _write_scrambled if scrambled else _do
-    result = _changed(name, do(operation, held_args, held_kwargs))
+    held_args, held_kwargs = pytree.tree_unflatten([_held(each) for each in leaves], structure)
+    result = _write_scrambled(operation, held_args, held_kwargs) if strided else operation(*held_args, **held_kwargs)
+    _make_wrong(name, result)
     if to_cpu:
         return args[0] if name == "aten::copy_" else result
     owners = {id(each.held): each for each in tensors if isinstance(each, PretendTensor)}
@@ -205,11 +235,10 @@ def _run(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     def wrap(each: Any) -> Any:
         if not isinstance(each, torch.Tensor):
             return each
+        _check_types([each.dtype])
         return owners[id(each)] if id(each) in owners else PretendTensor(each)
 
-    result = pytree.tree_map(wrap, result)
-    _check_types([each.dtype for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)])
-    return result
+    return wrap(result) if isinstance(result, torch.Tensor) else pytree.tree_map(wrap, result)
 
 
 def _copy_from(source: torch.Tensor, target: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
@@ -232,29 +261,23 @@ def _leaves_device(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
     return name == "aten::copy_" and not isinstance(args[0], PretendTensor)
 
 
-def _check_devices(operation: Any, name: str, tensors: list[torch.Tensor]) -> None:
+def _check_devices(facts: _Facts, tensors: list[torch.Tensor]) -> None:
     """Refuse CPU tensors beside the device's own, but for scalars where a kernel takes them by value."""
-    if name in _COPIES:
-        return
-    by_value = torch.Tag.pointwise in operation.tags or name.startswith(_SCALAR_TAKERS)
-    strangers = [each for each in tensors if not isinstance(each, PretendTensor) and not (by_value and each.ndim == 0)]
-    if strangers and any(isinstance(each, PretendTensor) for each in tensors):
+    strangers = [
+        each for each in tensors if not isinstance(each, PretendTensor) and (each.ndim or not facts.takes_scalars)
+    ]
+    if strangers and len(strangers) < len(tensors):
         raise RuntimeError(
             f"Expected all tensors to be on the same device, but found at least two devices, {NAME}:0 and"
-            f" {strangers[0].device}! ({name})"
+            f" {strangers[0].device}! ({facts.name})"
         )
 
 
-def _check_randomness(operation: Any, name: str) -> None:
-    if torch.Tag.nondeterministic_seeded in operation.tags:
-        raise RuntimeError(f"the device has no random numbers ({name}); draw them on the CPU, with a generator.")
-
-
-def _host_waits(operation: Any, name: str, args: tuple) -> bool:
-    """Return whether the host must know some values before it can go on."""
-    if name in ("aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"):
-        return any(each is not None and each.dtype in (torch.bool, torch.uint8) for each in args[1])
-    return torch.Tag.data_dependent_output in operation.tags or torch.Tag.dynamic_output_shape in operation.tags
+def _indexes_by_mask(name: str, args: tuple) -> bool:
+    """Return whether the host must count what a mask selects before it can go on."""
+    if name not in _BY_INDEX:
+        return False
+    return any(each is not None and each.dtype in (torch.bool, torch.uint8) for each in args[1])
 
 
 def _note_synchronisation(name: str) -> None:
@@ -264,26 +287,10 @@ def _note_synchronisation(name: str) -> None:
         tally.synchronisations[name] += 1
 
 
-def _note_upload() -> None:
-    for tally in _rules.tallies:
-        tally.uploads += 1
-
-
 def _check_types(types: list[torch.dtype | None]) -> None:
     for each in types:
         if each in _rules.refused_types:
             raise TypeError(f"the device has no {each}.")
-
-
-def _outputs(operation: Any, args: tuple, kwargs: dict[str, Any]) -> list[PretendTensor]:
-    """Return the tensors that were given as ``out=``, under whatever name."""
-    named = [argument.name for argument in operation._schema.arguments if argument.is_out]
-    given = pytree.tree_leaves([kwargs.get(name) for name in named])
-    return [each for each in given if isinstance(each, PretendTensor)]
-
-
-def _do(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-    return operation(*args, **kwargs)
 
 
 def _write_scrambled(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -297,18 +304,16 @@ def _write_scrambled(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any
     return written[0] if len(written) == 1 else written
 
 
-def _changed(name: str, result: Any) -> Any:
+def _make_wrong(name: str, result: Any) -> None:
     for operation, change in _rules.changes:
         if operation == name:
             for each in pytree.tree_leaves(result):
                 if isinstance(each, torch.Tensor):
                     each.copy_(change(each.clone()))  # in its own memory: the operation may have worked in place
-    return result
 
 
 def _follow(tensor: PretendTensor) -> None:
     """Give a tensor the shape of what it holds, where an operation has changed that."""
     held = tensor.held
     if tensor.shape != held.shape or tensor.stride() != held.stride():
-        new = PretendTensor(held)
-        tensor.data = new
+        tensor.data = PretendTensor(held)

@@ -69,7 +69,7 @@ def test_a_network_and_its_gradient_are_the_cpus_on_every_device(
         results.append([image, *(each.grad for each in network.parameters() if each.requires_grad)])
     for expected, *others in zip(*results, strict=True):
         for ours in others:
-            assert_same(ours, expected, times=10)
+            assert_same(ours, expected, times=30)  # layers multiply what rounding began
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -270,7 +270,10 @@ def _describe_device(device: str) -> tuple[str, str, str]:
     except ValueError as error:
         sentence = begin(str(error))
         return device, sentence, sentence
-    return device, choice.reason if choice.warning else choice.reason.partition(":")[0], choice.reason
+    words = choice.reason.partition(":")[0]
+    if choice.warning:
+        words = f"{words}: {choice.warning.partition(':')[0]}. (Point here to read more.)"
+    return device, words, choice.reason
 
 
 def _load_engine() -> None:

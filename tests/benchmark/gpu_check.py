@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
-import importlib.util
 import sys
 import time
 
 from speed import make_case, make_fit
 
 import napari_dip
+from napari_dip import device_check
 from napari_dip.device import choose_device
 
 _WORSE = 1.2  # times the CPU's loss: rounding alone makes two fits part, but none learns so much less
@@ -33,7 +32,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     arguments = parser.parse_args()
     print(f"{choose_device(arguments.device).reason}\n", flush=True)
-    refusals = print_check(arguments.device) if importlib.util.find_spec("napari_dip.device_check") else []
+    refusals = print_check(arguments.device)
     image = make_case(None, arguments.size).degraded
     settings = napari_dip.Settings(partner=False, precision="float32")
     fits = [make_fit(image, dataclasses.replace(settings, device=device)) for device in ("cpu", arguments.device)]
@@ -57,15 +56,14 @@ def main() -> None:
 
 def print_check(device: str) -> list[str]:
     """Print what the check of a device finds in either precision; return its sentences if it refuses the device."""
-    check = importlib.import_module("napari_dip.device_check")
-    names = [each.name for each in dataclasses.fields(check.Differences)]
+    names = [each.name for each in dataclasses.fields(device_check.Differences)]
     refusals = []
     print(f"| largest difference of | {' | '.join(names)} | seconds |\n|---|---|{len(names) * '---|'}")
     for precision in dict.fromkeys(("float32", choose_device(device).precision)):
         start = time.perf_counter()
-        verdict = check.check_device(device, precision)
+        verdict = device_check.check_device(device, precision)
         seconds = time.perf_counter() - start
-        found = dataclasses.astuple(check.measure_differences(device, precision))
+        found = dataclasses.astuple(device_check.measure_differences(device, precision))
         print(f"| {precision} | {' | '.join(f'{share:.2g}' for share in found)} | {seconds:.2f} |", flush=True)
         if not verdict.agrees:
             refusals.append(verdict.sentence)

@@ -55,6 +55,23 @@ def test_json_there_and_back(result) -> None:
     assert record.output == type(record.output)("restored", "uint8", 3)
 
 
+def test_a_record_from_before_muon_is_adams(result) -> None:
+    written = result.record.as_dict()
+    for settings in (written["settings"], written["used"]):
+        del settings["optimiser"], settings["momentum"]
+        settings["learning_rate"] = 0.004
+    read = napari_dip.Record.from_dict(written)
+    assert (read.settings.optimiser, read.settings.learning_rate) == ("adam", 0.004)
+    assert read.settings.momentum == napari_dip.Settings().momentum
+
+
+@pytest.mark.parametrize(("name", "promise"), [("cpu", "to the last bit"), ("cuda:1", "nearly"), ("mps", "nearly")])
+def test_a_script_promises_what_its_device_keeps(result, name: str, promise: str) -> None:
+    used = dataclasses.replace(result.record.used, device=name)
+    script = dataclasses.replace(result.record, used=used).as_python()
+    assert promise in script.replace("\n# ", " ")
+
+
 def test_a_table_of_a_jpeg_survives(settings) -> None:
     image = jpeg_photograph(128).degraded[64:96, 64:96]
     table = np.arange(1, 65).reshape(8, 8)

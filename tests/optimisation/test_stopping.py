@@ -13,6 +13,7 @@ def measured(
     prior_error = held_out_error if prior_error is None else prior_error
     return Measures(
         loss=0.1,
+        spread=1.0,
         held_out_error=held_out_error,
         prior_error=prior_error,
         discrepancy=discrepancy,

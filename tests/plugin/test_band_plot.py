@@ -214,6 +214,14 @@ def test_the_mouse_reads_every_curve(make_napari_viewer, camera, qtbot) -> None:
         qtbot.waitUntil(lambda: f"<b>{plot._chosen_step}</b>" in plot.legend.text(), timeout=5000)
 
 
+def test_the_curves_of_a_network_that_was_given_up_go(widget) -> None:
+    plot = widget._plot_dock.make()
+    plot.start(5)
+    for step in (10, 20, 30, 10, 20):  # another begins
+        plot.add(napari_dip.outcome.Report(step, 0.1, None, None, (0.1,) * 5, 1.0, 1.0))
+    assert plot.steps == [10, 20]
+
+
 def test_the_stop_is_marked_in_both_views_and_forgotten_by_the_next_run(widget, qtbot) -> None:
     restore(widget, qtbot)
     plot = widget.band_plot

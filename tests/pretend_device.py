@@ -217,7 +217,7 @@ def _run(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     if to_cpu or facts.tells or _indexes_by_mask(name, args):
         _note_synchronisation(name)
     for tally in _rules.tallies:
-        tally.operations[name] += facts.works
+        tally.operations.update([name] * facts.works)
         tally.uploads += name in _COPIES and not to_cpu and not all(isinstance(each, PretendTensor) for each in tensors)
     outputs = [each for each in pytree.tree_leaves([kwargs.get(each) for each in facts.outputs]) if each is not None]
     strided = any(not each.is_contiguous() for each in outputs)

@@ -13,6 +13,10 @@ import threading
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 
+_POLITE = {
+    "GOMP_SPINCOUNT": "1000",  # some 25 µs: with none a run alone takes longer, with more one beside others
+    "OMP_WAIT_POLICY": "PASSIVE",  # for other OpenMPs than GNU's, which obeys its own variable first
+}
 _VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 _VALUES_PER_THREAD = 32_768  # with fewer, torch lets fewer threads work (at::internal::GRAIN_SIZE)
 
@@ -26,8 +30,8 @@ def let_waiting_threads_sleep(environment: MutableMapping[str, str] | None = Non
     Parameters
     ----------
     environment : mutable mapping, optional
-        Default: ``os.environ``. ``OMP_WAIT_POLICY`` is the standard's variable, which the OpenMP of GNU (Linux), of
-        LLVM (macOS) and of Intel (Windows) obey; with any variable of theirs about waiting set, nothing is changed.
+        Default: ``os.environ``. The OpenMP of GNU (Linux) obeys ``GOMP_SPINCOUNT``, those of LLVM (macOS) and of Intel
+        (Windows) the standard's ``OMP_WAIT_POLICY``; with any variable of theirs about waiting set, nothing is changed.
         How many threads there are is left to ``OMP_NUM_THREADS`` and torch.
 
     Notes
@@ -37,7 +41,7 @@ def let_waiting_threads_sleep(environment: MutableMapping[str, str] | None = Non
     """
     environment = os.environ if environment is None else environment
     if not any(name in environment for name in _VARIABLES):
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+        environment |= _POLITE
 
 
 @contextmanager

@@ -228,7 +228,10 @@ class Fit:
         return self.step_count if self._posterior.count else self._best_step or self.step_count
 
     def measure(self) -> Measures:
-        """Measure the present output, keep the estimate if it is the best so far; one transfer from the device."""
+        """Measure the present output, keep the estimate if it is the best so far.
+
+        One transfer from the device; a partner that completes missing pixels waits for it a few times more.
+        """
         output = self._output.mean(dim=0, keepdim=True)
         seen, measured = self.data_term.compare(output)
         average = self.averaged_output

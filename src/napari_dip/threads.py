@@ -41,7 +41,7 @@ def let_waiting_threads_sleep(environment: MutableMapping[str, str] | None = Non
     """
     environment = os.environ if environment is None else environment
     if not any(name in environment for name in _VARIABLES):
-        environment |= _POLITE
+        environment.update(_POLITE)
 
 
 @contextmanager

@@ -159,7 +159,7 @@ profile=(--size 256 512)
 fewer=()
 if $quick; then
   tests=(tests/spectrum)
-  check=(--size 48 --steps 10)
+  check=(--size 48 --steps 60) # in fewer a network hardly leaves its constant
   speed=(--size 64 --turns 1)
   profile=(--size 64 --steps 2)
   fewer=(--quick)

@@ -134,7 +134,7 @@ def test_a_smaller_bound_makes_a_smoother_image() -> None:
     image = data.camera()[60:156, 180:276]
     roughness = []
     for bound in (0.5, 1.0, 2.2):
-        settings = Settings(width=16, device="cpu", smoothed_lipschitz_bound=bound, smoothed_steps=150)
+        settings = Settings(width=16, device="cpu", smoothed_lipschitz_bound=bound, smoothed_steps=100)
         smoothed = restore(image, task="enhance", settings=settings).smoothed
         roughness.append(np.abs(laplace(smoothed)).mean())
     assert roughness[0] < 0.8 * roughness[1] < 0.64 * roughness[2]
@@ -267,7 +267,7 @@ def test_hot_pixels_do_not_spoil_the_rest(camera) -> None:
     noisy = np.clip(4.0 * camera + 100 + rng.normal(0, 40, camera.shape), 0, 65535).astype(np.uint16)
     hot = noisy.copy()
     hot[[10, 30], [20, 11]] = 65535
-    settings = Settings(width=16, levels=3, step_limit=150, device="cpu")
+    settings = Settings(width=16, levels=3, step_limit=80, device="cpu")
     for spoilt in (noisy, hot):
         result = restore(spoilt, settings=settings)
         error = np.sqrt(np.mean((result.restored - (4.0 * camera + 100)) ** 2))
@@ -342,7 +342,7 @@ def test_super_resolution_by_any_whole_factor(shape, factor: int, small_settings
 
 
 def test_super_resolution_shrinks_back_to_what_was_given(camera) -> None:
-    settings = Settings(width=16, levels=3, step_limit=300, device="cpu")
+    settings = Settings(width=16, levels=3, step_limit=150, device="cpu")
     for keep_known, error in ((True, 0.01), (False, 0.4 * camera.std())):
         settings = dataclasses.replace(settings, keep_known=keep_known)
         large = restore(camera, task="super_resolve", factor=2, settings=settings).restored

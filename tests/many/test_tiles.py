@@ -58,7 +58,7 @@ def noisy() -> tuple[np.ndarray, np.ndarray]:
 
 def test_tiles_are_as_good_as_the_whole_and_have_no_seams(noisy) -> None:
     truth, image = noisy
-    settings = napari_dip.Settings(width=16, levels=3, step_limit=250, device="cpu", patience=60, wait_for_prior=False)
+    settings = napari_dip.Settings(width=16, levels=3, step_limit=120, device="cpu", patience=40, wait_for_prior=False)
     tiling = Tiling(image.shape, (80, 80), 32)
     *_, last = restore_tiles(lambda rows, columns: image[rows, columns], None, image.shape, tiling, settings=settings)
     tiled = last.result.restored

@@ -107,8 +107,8 @@ def ratio_stop(curves: dict[str, list], threshold: float) -> int | None:
     rule = RatioRule(100, threshold)
     for step, ratio in zip(curves["step"], curves["ratio"], strict=True):
         measures = Measures(
-            loss=0, spread=1, held_out_error=None, prior_error=None, discrepancy=None, blurriness=0, sharpness=0, ratio=ratio,
-            band_correspondence=(),
+            loss=0, spread=1, held_out_error=None, prior_error=None, discrepancy=None, blurriness=0, sharpness=0,
+            ratio=ratio, band_correspondence=(),
         )  # fmt: skip
         if rule.update(step, measures) is not None:
             return step

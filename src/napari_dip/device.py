@@ -178,9 +178,7 @@ def _best_device() -> tuple[str, str]:
 
 def _other_accelerator() -> str | None:
     """Return the accelerator that torch was built for or has been taught, such as Intel's; None if there is none."""
-    if not hasattr(torch, "accelerator") or not torch.accelerator.is_available():  # torch below 2.6 does not tell
-        return None
-    return str(torch.accelerator.current_accelerator())
+    return str(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else None
 
 
 def _checked(device: str) -> str:
@@ -196,7 +194,6 @@ def _multiplies_bfloat16(kind: str) -> bool:
     if kind == "cuda":
         return torch.version.hip is not None or torch.cuda.get_device_capability()[0] >= 8  # Ampere and newer
     if kind == "cpu":
-        # torch below 2.7 does not tell: float32 is then the safe choice
-        capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False  # MPS: bfloat16 convolutions depend on the macOS version; float32 always works

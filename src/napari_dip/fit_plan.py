@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import cast
 
@@ -63,7 +64,6 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
     pixels = height * width_of_canvas
     check_memory(device.device, _BYTES_OF_LIBRARIES + pixels * (network.bytes_per_pixel() + _BYTES_PER_PIXEL_BESIDE))
     network.to(device.device)
-    bound = settings.lipschitz_bound
     return Fit(
         network,
         noise.to(device.device, memory_format=torch.channels_last if device.channels_last else torch.contiguous_format),
@@ -71,9 +71,7 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
         held_out=held_out,
         optimisers=_choose_optimisers(settings, network),
         averaging=settings.averaging,
-        lipschitz_bound=partial(auto_lipschitz_bound, optimiser=settings.optimiser)
-        if bound == "auto"
-        else lambda _: bound,
+        lipschitz_bound=_schedule_bound(settings),
         bands=settings.bands,
         input_noise=settings.input_noise,
         weight_noise=settings.weight_noise,
@@ -82,6 +80,14 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
         partner=settings.partner,
         uncertainty=settings.uncertainty,
     )
+
+
+def _schedule_bound(settings: Settings) -> Callable[[int], float | None]:
+    """Return λ as a function of the step."""
+    bound = settings.lipschitz_bound
+    if bound == "auto":
+        return partial(auto_lipschitz_bound, optimiser=settings.optimiser)
+    return lambda step: bound
 
 
 def _architecture_of(settings: Settings, channels: int) -> Architecture:
@@ -106,10 +112,8 @@ def _architecture_of(settings: Settings, channels: int) -> Architecture:
 def _choose_optimisers(settings: Settings, network: Network) -> list[torch.optim.Optimizer]:
     """Return what updates the network: Adam everything, or Muon the kernels and Adam the rest."""
     kernels = [layer.kernel for layer in network.convolutions]
-    rest = [
-        each for each in network.parameters() if each.requires_grad and not any(each is kernel for kernel in kernels)
-    ]
-
+    known = {id(kernel) for kernel in kernels}
+    rest = [each for each in network.parameters() if each.requires_grad and id(each) not in known]
     learning_rate = cast("float", settings.learning_rate)
 
     def adam(parameters: list[torch.nn.Parameter], learning_rate: float) -> torch.optim.Adam:

@@ -165,8 +165,8 @@ class Record:
     stopped_after : int or None
         If the user stopped it: after so many steps, of all stages.
     restarts : int
-        How many networks were given up before, since their output stayed a constant. The settings have the seed of the
-        one that learned.
+        How many networks were given up, since their output stayed a constant. Of a restoration the settings have the
+        seed of the one that learned; a smoothing, repeated, gives up the same ones again.
     noise : float or None
         Estimated deviation of the noise, in the image's intensities (of channels that are no colours: as a share of
         their ranges); None where none could be told.

@@ -336,7 +336,7 @@ def _run(
                 raise
         else:
             fit, last = outcome.fit, outcome.last
-            steps_of_all_stages += fit.step_count
+            steps_of_all_stages += outcome.steps  # a repetition begins again, too
             if not task.removes_noise:
                 history, reason, step, bound = smooth_history, outcome.reason, fit.step_count, gentle.lipschitz_bound
                 restarts, idle = restarts + outcome.restarts, outcome.is_idle(history)

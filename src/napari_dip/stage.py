@@ -34,6 +34,8 @@ class Outcome:
         Of that fit: with the seed of the start that lived.
     restarts : int
         How many networks before it were given up, since they did not start.
+    steps : int
+        That all of them took.
     reason : StopReason
     last : Progress
         The last report.
@@ -42,13 +44,14 @@ class Outcome:
     fit: Fit
     settings: Settings
     restarts: int
+    steps: int
     reason: StopReason
     last: Progress
 
     def is_idle(self, history: list[Report]) -> bool:
         """Return whether the network explains the image no better than a coarse blur of it, though it had time to."""
         had_time = self.fit.step_count >= _STEPS_TO_START[self.settings.optimiser]
-        return had_time and min(report.loss for report in history) >= self.fit.loss_of_blur
+        return had_time and min(report.loss for report in history) >= self.fit.measure_blur()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +110,19 @@ class Stage:
         FloatingPointError
             If the fit diverges before anything is worth keeping.
         """
+        steps = 0
         for restarts in range(_STARTS):
             settings = replace(self.settings, seed=self.settings.seed + restarts * _SEEDS_APART)
             fit = build(settings)
             ended = yield from self._run_once(fit, as_image, history, may_give_up=restarts + 1 < _STARTS)
+            steps += fit.step_count
             if ended is not None:
                 break
             history.clear()
             if self.snapshots is not None:
                 self.snapshots.clear()
         assert ended is not None  # the last start is not given up
-        return Outcome(fit, settings, restarts, *ended)
+        return Outcome(fit, settings, restarts, steps, *ended)
 
     def _run_once(
         self,

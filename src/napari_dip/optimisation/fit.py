@@ -89,11 +89,6 @@ class Fit:
         Whether classical methods help the averaged output, where pixels are held out to weigh them.
     uncertainty : bool
         Whether to keep the deviation of the estimate; of two or more runs.
-
-    Attributes
-    ----------
-    loss_of_blur : float
-        The loss that a coarse blur of the fitted pixels would have.
     """
 
     def __init__(
@@ -136,7 +131,6 @@ class Fit:
         self._posterior = PosteriorSamples(self._output)
         known = data_term.known.expand_as(data_term.values)
         self._deviation_of_values = data_term.values[known].std().clamp_min(torch.finfo(noise.dtype).tiny)
-        self.loss_of_blur = self._find_loss_of_blur()
 
     def step(self) -> None:
         """Do one step on the mean data term of the fitted entries, each run on its own."""
@@ -361,7 +355,7 @@ class Fit:
         estimate, variance = self._partner.help(output, quick=quick)
         return estimate, variance.expand_as(estimate)
 
-    def _find_loss_of_blur(self) -> float:
+    def measure_blur(self) -> float:
         """Return the loss that a coarse blur of the fitted pixels would have: what learns nothing has more."""
         errors = self.data_term.errors_of_blur(self._fitted, _COARSE_BLUR)
         return float((errors * self._fitted).sum() / self._fitted_values)

@@ -46,7 +46,9 @@ class Muon(torch.optim.Optimizer):
             for kernel in group["params"]:
                 if kernel.grad is None:
                     continue
-                running = self.state[kernel].setdefault("momentum", torch.zeros_like(kernel))
+                if not self.state[kernel]:
+                    self.state[kernel]["momentum"] = torch.zeros_like(kernel)
+                running = self.state[kernel]["momentum"]
                 running.mul_(momentum).add_(kernel.grad)
                 of_shape[kernel.shape].append((kernel, kernel.grad.add(running, alpha=momentum)))
             for pairs in of_shape.values():

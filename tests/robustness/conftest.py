@@ -1,0 +1,12 @@
+"""How long to look for input that breaks something: a few seconds a test, or with --hypothesis-profile=full for longer."""
+
+from hypothesis import HealthCheck, settings
+
+_ANY = {
+    "deadline": None,  # a time says nothing on a busy machine
+    "database": None,  # nothing is written into the checkout
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+}
+settings.register_profile("short", max_examples=60, derandomize=True, **_ANY)
+settings.register_profile("full", max_examples=1000, print_blob=True, **_ANY)
+settings.load_profile("short")

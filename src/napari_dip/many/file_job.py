@@ -26,6 +26,7 @@ from ..pixel_type import as_dtype
 from ..settings import Settings
 from .axes import Plane, find_axes
 from .image_stack import Stack
+from .ome_zarr import holds_zarr
 from .stack_files import is_zarr, open_stack
 
 FURTHER_OUTPUTS = ("smoothed", "detail_enhanced", "uncertainty", "residual")  # fields of Settings and of Restoration
@@ -184,11 +185,12 @@ def open_if_stack(job: FileJob) -> Stack | None:
     ValueError
         If it cannot be read.
     """
-    if job.source.suffix.lower() not in TIFF_SUFFIXES and not is_zarr(job.source):
+    of_zarr = is_zarr(job.source) or holds_zarr(job.source)
+    if job.source.suffix.lower() not in TIFF_SUFFIXES and not of_zarr:
         return None
     opened = open_stack(job.source)
     shape = opened.array.shape
-    if not is_zarr(job.source) and not is_zarr(job.out) and job.axes is None:
+    if not of_zarr and not is_zarr(job.out) and job.axes is None:
         squeezed = [length for length in shape if length > 1]
         if len(squeezed) == 2 or (len(squeezed) == 3 and (opened.axes or "")[-1:] == "S"):
             return None

@@ -42,8 +42,10 @@ def open_tiff(path: Path) -> Iterator[tuple[Any, Any]]:
     except (tifffile.TiffFileError, struct.error) as error:
         raise ValueError(f"it is cut off or damaged: {error}") from error
     with opened as file:
-        if not len(file.pages):
-            raise ValueError("it is cut off or damaged: no image is found in it")
+        try:
+            file.pages.first  # noqa: B018
+        except IndexError as error:
+            raise ValueError("it is cut off or damaged: no image is found in it") from error
         if not any(getattr(file, name) for name in _CHAINED_OTHERWISE):
             _check_chain(file)
         if _is_shaped_by_mistake(file):

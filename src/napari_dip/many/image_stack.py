@@ -52,8 +52,12 @@ class Stack:
     units: Mapping[str, str] = field(default_factory=dict)
 
 
+class UnreadablePixels(ValueError):
+    """Pixels of a file, of which others may be whole, cannot be read."""
+
+
 class FilePixels:
-    """The pixels of a file, read when they are asked for; where they cannot be read, a sentence says so.
+    """The pixels of a file, read when they are asked for; where they cannot be, ``UnreadablePixels`` says so.
 
     Parameters
     ----------
@@ -76,7 +80,7 @@ class FilePixels:
         try:
             return np.asarray(self._array[index])
         except Exception as error:  # the readers raise many kinds of their own
-            raise ValueError(f"these pixels of {self._path} cannot be read: {say_why(error)}") from error
+            raise UnreadablePixels(f"these pixels of {self._path} cannot be read: {say_why(error)}") from error
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
         return np.asarray(self[...], dtype=dtype)

@@ -153,7 +153,8 @@ def write_zarr(
         )
         for n in order
     ]
-    image = v05.Image(multiscales=[v05.Multiscale.from_dims(specs, name=path.stem, n_levels=1)])
+    name = path.stem.encode(errors="replace").decode()  # which need not be UTF-8
+    image = v05.Image(multiscales=[v05.Multiscale.from_dims(specs, name=name, n_levels=1)])
     names = like.channel_names if "C" in axes and len(like.channel_names) == shape[axes.index("C")] else ()
     ranges = [(np.inf, -np.inf)] * len(names)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,15 +34,15 @@ def open_zarr(path: Path) -> Stack:
     """
     import zarr
 
-    from .zarr_store import RegularFiles
+    from .zarr_store import WholeFiles
 
     if not path.is_dir():
         raise ValueError("there is no such folder" if not path.exists() else "an OME-Zarr is a folder, this is a file")
     if not holds_zarr(path):
         raise ValueError("it holds no metadata of a zarr")
-    node: Any = zarr.open(RegularFiles(path, read_only=True), mode="r")
+    node: Any = zarr.open(WholeFiles(path, read_only=True), mode="r")
     if isinstance(node, zarr.Array):
-        return Stack(node, None)
+        return Stack(_checked(node), None)
     told = _read_ome(node)
     if not told.get("multiscales") and "bioformats2raw.layout" in told:
         images = sorted((name for name in node.group_keys() if name.isdecimal()), key=int)
@@ -74,17 +74,17 @@ def open_zarr(path: Path) -> Stack:
             if unit:
                 units[letter] = SHORT_UNITS.get(str(unit), str(unit))
     is_told = len(set(letters)) == len(letters) and {"Y", "X"} <= set(letters)
-    return Stack(array, letters if is_told else None, _read_channel_names(told), sizes, units)
+    return Stack(_checked(array), letters if is_told else None, _read_channel_names(told), sizes, units)
 
 
 def read_zarr_record(path: Path) -> dict[str, Any] | None:
     """Return the record among the attributes of an OME-Zarr that was written here; None if there is none."""
     import zarr
 
-    from .zarr_store import RegularFiles
+    from .zarr_store import WholeFiles
 
     try:
-        record = zarr.open_group(RegularFiles(path, read_only=True), mode="r").attrs.get("napari-dip")
+        record = zarr.open_group(WholeFiles(path, read_only=True), mode="r").attrs.get("napari-dip")
     except Exception:  # the readers raise many kinds of their own
         return None
     return dict(record) if isinstance(record, Mapping) and "settings" in record else None
@@ -95,6 +95,13 @@ def _read_ome(group: Any) -> dict[str, Any]:
     attributes = dict(group.attrs)
     told = attributes.get("ome", attributes)
     return told if isinstance(told, dict) else {}
+
+
+def _checked(array: Any) -> Any:
+    """Return an array whose store has been told what its chunks are."""
+    packed = array.compressors
+    array.store.holds_blosc = array.shards is None and bool(packed) and type(packed[-1]).__name__.startswith("Blosc")
+    return array
 
 
 def _first(values: Any) -> dict[str, Any]:

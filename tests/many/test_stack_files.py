@@ -323,3 +323,14 @@ def test_a_pixel_size_that_is_none_is_left_out(tmp_path, film, old, new) -> None
     opened = open_stack(tmp_path / "a.ome.tif")
     assert "X" not in opened.pixel_sizes
     np.testing.assert_array_equal(opened.array[...], film)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
+def test_a_stack_that_napari_saves_is_opened_again(tmp_path, film, name) -> None:
+    """By our writer, with the record of a stack, which has a shape."""
+    from napari_dip.plugin.layer_writer import write_image_layer
+
+    write_image_layer(str(tmp_path / name), film, {"name": "film", "metadata": {"napari-dip": RECORD}})
+    np.testing.assert_array_equal(pixels(tmp_path / name), film)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / name), film)  # as napari itself reads it
+    assert RECORD.items() <= read_stack_record(tmp_path / name).items()

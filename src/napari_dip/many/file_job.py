@@ -215,6 +215,7 @@ def _restore_plane_file(
     start = time.perf_counter()
     picture = read_image(job.source)
     _check_plane_name(job.out, picture)
+    like = open_stack(job.source) if job.source.suffix.lower() in TIFF_SUFFIXES else None
     mask = None if job.mask is None else read_mask(job.mask)
     table = read_quantisation_table(job.source) if find_task(job.task).knows_quantisation else None
     plane = next(find_axes(picture.shape[:2]).planes())
@@ -238,7 +239,6 @@ def _restore_plane_file(
     if result.stop_reason is StopReason.USER and not keep_stopped:
         raise InterruptedError("it was stopped before its end, and not written.")
     warnings = []
-    like = open_stack(job.source) if job.source.suffix.lower() in TIFF_SUFFIXES else None
     for name, path in job.outputs.items():
         layer: NDArray | None = getattr(result, name)
         if layer is None:

@@ -21,7 +21,7 @@ from .image_files import PNG_KEY, write_tiff
 from .many.axes import find_axes
 from .many.file_job import FURTHER_OUTPUTS, FileJob, check_names, open_if_stack
 from .many.file_plan import PLOT, FileToWrite, check_files, is_plot
-from .many.folder import find_files, is_many, plan_jobs
+from .many.folder import check_jobs, find_files, is_many, plan_jobs
 from .many.tasks import connect
 from .measurement.task import TASKS
 from .settings import PRESETS
@@ -302,9 +302,11 @@ def restore(
             if bands is not None:
                 raise ValueError("--bands draws the plot of one image; leave it out for several.")
             jobs = plan_jobs(find_files(image), out, job, suffix=suffix, mask=mask)
+            report = report or out / "report.csv"
+            check_jobs(jobs, report, overwrite=overwrite)
             client = None if scheduler is None else connect(scheduler)
             with stop_on_signal() as stop:
-                if not restore_many(jobs, report or out / "report.csv", stop, overwrite=overwrite, client=client):
+                if not restore_many(jobs, report, stop, overwrite=overwrite, client=client):
                     raise typer.Exit(stop.exit_code)
             return
         if report is not None or suffix is not None:

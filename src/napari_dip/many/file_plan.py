@@ -74,9 +74,11 @@ def check_files(
     check_apart(read, written)
     folders: dict[Path, Path] = {}
     for each in written:
-        _check_place(each.path, folders)
-        if os.path.lexists(each.path):
+        there = os.path.lexists(each.path)
+        if there:
             _check_replaced(each, overwrite, resume)
+        if overwrite or not there:
+            _check_place(each.path, folders)
 
 
 def check_apart(read: Sequence[FileToRead], written: Sequence[FileToWrite]) -> None:
@@ -193,8 +195,12 @@ def _check_place(path: Path, folders: dict[Path, Path]) -> None:
         there = _existing_folder(path)
         if not there.is_dir():
             raise ValueError(f"the folder {path.parent} cannot be made: {there} is no folder.")
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise ValueError(f"the folder {there} cannot be written to; choose another.")
+        try:
+            with tempfile.TemporaryFile(dir=there):  # tried, not asked: a disk can be read-only even to root
+                pass
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise ValueError(f"the folder {there} cannot be written to ({why}); choose another.") from error
         folders[path.parent] = there
     there = folders[path.parent]
     for part in path.parts[len(there.parts) if there != Path() else 0 :]:  # each of them alone: is it too long?

@@ -117,6 +117,22 @@ def _files_of(jobs: Sequence[FileJob]) -> tuple[list[FileToRead], list[FileToWri
     return [each for job in jobs for each in job.files_to_read], [each for job in jobs for each in job.files_to_write]
 
 
+def check_jobs(jobs: Sequence[FileJob], report: Path, *, overwrite: bool = False) -> None:
+    """Check the files of jobs and their report, as ``check_files`` does, after what killed runs left is cleared away.
+
+    Raises
+    ------
+    ValueError
+        If one of them would be lost, or cannot be written.
+    """
+    if report.suffix.lower() not in (".csv", ".json"):
+        raise ValueError(f"the report is {report.name!r}; end it in .csv or .json.")
+    read, written = _files_of(jobs)
+    written.append(FileToWrite(report, "the report", is_report))
+    remove_unfinished(each.path.parent for each in written)
+    check_files(read, written, overwrite=overwrite, resume=any(job.resume for job in jobs))
+
+
 def restore_files(
     jobs: Sequence[FileJob],
     report: Path,
@@ -157,14 +173,8 @@ def restore_files(
         At the call, if an output is there that is neither kept nor to be replaced, if two files get into each other's
         way, or if nothing can be written.
     """
-    if report.suffix.lower() not in (".csv", ".json"):
-        raise ValueError(f"the report is {report.name}; end it in .csv or .json.")
-    resume = any(job.resume for job in jobs)
-    read, written = _files_of(jobs)
-    remove_unfinished(each.path.parent for each in written)
-    remove_unfinished([report.parent])
-    check_files(read, [*written, FileToWrite(report, "the report", is_report)], overwrite=overwrite, resume=resume)
-    for folder in {each.path.parent for each in written}:
+    check_jobs(jobs, report, overwrite=overwrite)
+    for folder in {path.parent for job in jobs for path in job.outputs.values()}:
         folder.mkdir(parents=True, exist_ok=True)
     return _run(jobs, report, devices, client, overwrite, watch, stop_requested, report_wanted)
 
@@ -181,7 +191,8 @@ def _run(
 ) -> Iterator[Row]:
     before = read_report(report) if any(job.resume for job in jobs) else {}
     names = [spell(job.out) for job in jobs]
-    others = [row for name, row in before.items() if name not in set(names)]  # of files that are not of this run
+    known = set(names)
+    others = [row for name, row in before.items() if name not in known]  # of files that are not of this run
     rows: dict[int, Row] = {}
     to_do = []
     for number, job in enumerate(jobs):

@@ -21,7 +21,6 @@ import napari_dip
 from napari_dip.command_line import app
 from napari_dip.image_files import write_tiff
 from napari_dip.many.file_job import FileJob
-from napari_dip.many.file_plan import spell
 from napari_dip.many.folder import plan_jobs, read_report, restore_files
 from napari_dip.many.image_stack import Stack
 from napari_dip.many.stack_files import open_stack, write_stack
@@ -188,7 +187,6 @@ def test_any_name_is_restored_and_reported(tmp_path, camera, name, report) -> No
         done = run(data, out, "--report", out / report, "--resume")
         assert done.exit_code == 0, done.output
         assert not set(done.output) & {"\x1b", "\r"}
-        assert "2 kept" in done.output or spell(os.fsdecode(name))[:20] in done.output
     assert "2 kept" in done.output
     assert sorted(os.listdir(os.fsencode(out))) == sorted([name, b"plain.tif", report.encode()])
     rows = read_report(out / report).values()

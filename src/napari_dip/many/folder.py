@@ -24,6 +24,7 @@ from .tasks import run_tasks
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ZARR_SUFFIX)
 _REPORT_TIME = 0.05  # at most this share of the time goes into the report: anew after every file, if files take longer
 _KEPT_SUFFIXES = (".ome.tiff", ".ome.tif", ZARR_SUFFIX)
+_OUT_SUFFIXES = (*_KEPT_SUFFIXES, *TIFF_SUFFIXES, ".png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,10 @@ def plan_jobs(
     Raises
     ------
     ValueError
-        If two files would have the same output, or one would be its own.
+        If two files would have the same output, or one would be its own, or nothing is written under that suffix.
     """
+    if suffix is not None and suffix.lower() not in _OUT_SUFFIXES:
+        raise ValueError(f"--suffix is {suffix!r}; give one of {', '.join(_OUT_SUFFIXES)}.")
     jobs = []
     for source in files:
         kept = next((each for each in _KEPT_SUFFIXES if source.name.lower().endswith(each)), source.suffix)

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -28,6 +27,7 @@ from napari_dip.many.stack_job import folder_of_planes
 from napari_dip.whole_files import remove_unfinished, write_whole
 
 QUICK = ["--device", "cpu", "--step-limit", "10", "--set", "width=8", "--set", "levels=2", "--set", "partner=false"]
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes, and processes that are forked")
 
 
 def run(*arguments: object):
@@ -174,6 +174,7 @@ def test_a_full_disk_leaves_no_half_file(tmp_path, camera) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@on_linux
 @pytest.mark.parametrize("report", ["report.csv", "report.json"])
 @pytest.mark.parametrize(
     "name", [b"\xff\xfe.tif", b"two\nlines\r.tif", b"[red]markup.tif", b"\x1b[31mred.tif", b"n" * 251 + b".tif"]
@@ -195,6 +196,7 @@ def test_any_name_is_restored_and_reported(tmp_path, camera, name, report) -> No
         assert len((out / report).read_text(encoding="utf-8").splitlines()) == 3
 
 
+@on_linux
 @pytest.mark.parametrize("out", [b"\xff.ome.tif", b"\xff.zarr", b"\xff.png", b"two\nlines.ome.tif"])
 def test_any_name_is_written(tmp_path, camera, out) -> None:
     tifffile.imwrite(tmp_path / "in.tif", camera[:16, :16])
@@ -265,6 +267,7 @@ def kill_at(event: str, number: int, work) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(fork(work_until_killed), 0)[1]) == -signal.SIGKILL
 
 
+@on_linux
 def test_what_a_killed_run_left_is_removed_by_the_next(folder, tmp_path) -> None:
     """Of one file, of several, and of a demo; but not what another process is writing."""
 
@@ -302,6 +305,7 @@ def is_whole(path: Path, value: int) -> bool:
     return bool((np.asarray(stack.array) == value).all())
 
 
+@on_linux
 def test_a_kill_leaves_the_old_zarr_or_the_new(tmp_path) -> None:
     """At every renaming and at many of the files that are made and removed; the next run makes good what is left."""
     like = Stack(None, "CYX", ("a", "b"))
@@ -332,6 +336,7 @@ def test_a_kill_leaves_the_old_zarr_or_the_new(tmp_path) -> None:
 
 
 def test_one_file_without_room_stops_no_other(tmp_path, camera) -> None:
+    resource = pytest.importorskip("resource")
     data, out = tmp_path / "data", tmp_path / "out"
     data.mkdir()
     for name, repeats in (("a.tif", 1), ("b.tif", 6), ("c.tif", 1)):

@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -145,6 +146,7 @@ def may_be_made(path: Path, folder: Path, named: list[str]) -> bool:
     return False
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="names that are devices there, or none")
 @given(
     source=mostly(INPUTS, HOSTILE_INPUTS), out=mostly(OUTPUTS, HOSTILE_OUTPUTS), options=st.lists(OPTION, max_size=4)
 )  # fmt: skip

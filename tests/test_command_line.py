@@ -1,15 +1,30 @@
 """The commands, as a user types them."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from skimage import io
+from typer.models import OptionInfo
 from typer.testing import CliRunner
 
-from napari_dip.command_line import app
+from napari_dip.command_line import app, demo, describe_device, restore
 from napari_dip.image_files import read_image
+from napari_dip.many.file_plan import FileToWrite, check_files
+from napari_dip.many.image_stack import Stack
+from napari_dip.many.stack_files import write_stack
 
 QUICK = ["--preset", "fast", "--step-limit", "10", "--device", "cpu"]
 
@@ -119,3 +134,306 @@ def test_a_missing_argument_is_told() -> None:
 def test_help_teaches() -> None:
     assert "Examples" in run("restore", "--help").output
     assert "--mask" in run("restore", "--help").output
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """What is in a folder, byte by byte."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else path.lstat().st_mode
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def run_here(folder: Path, line: str):
+    """Run a command in a folder that holds many kinds of files, none of them written by napari-dip."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return run("restore", *line.split(), *TINY)
+
+
+TINY = ["--device", "cpu", "--step-limit", "10", "--set", "width=8", "--set", "levels=2", "--set", "partner=false"]
+
+
+@pytest.fixture
+def strangers(tmp_path, camera):
+    image = camera[:16, :20]
+    tifffile.imwrite(tmp_path / "in.tif", image)
+    tifffile.imwrite(tmp_path / "mine.tif", image)
+    tifffile.imwrite(tmp_path / "theirs_residual.tif", image)
+    io.imsave(tmp_path / "mine.png", image, check_contrast=False)
+    io.imsave(tmp_path / "mask.png", (np.eye(16, 20) * 255).astype(np.uint8), check_contrast=False)
+    (tmp_path / "folder.tif").mkdir()
+    with suppress(OSError, AttributeError):  # not on every system
+        (tmp_path / "hard.tif").hardlink_to(tmp_path / "in.tif")
+        (tmp_path / "link.tif").symlink_to("in.tif")
+        (tmp_path / "dangling.tif").symlink_to("nowhere.tif")
+        os.mkfifo(tmp_path / "fifo.tif")
+    write_stack(tmp_path / "in.zarr", [image, image], (2, 16, 20), np.uint8, Stack(None, "TYX"), "TYX")
+    write_stack(tmp_path / "in.zarr/inner.zarr", [image, image], (2, 16, 20), np.uint8, Stack(None, "TYX"), "TYX")
+    (tmp_path / "my.zarr").mkdir()
+    (tmp_path / "my.zarr" / "thesis.txt").write_text("ten years")
+    zarr.create_array(tmp_path / "plain.zarr", shape=(4, 4), dtype="u1")[:] = 7
+    for name in ("a.tif", "a_residual.tif"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / "data" / name, image)
+    (tmp_path / "report.csv").write_text("name,grade\nme,A\n")
+    (tmp_path / "report.json").write_text('["me"]')
+    return tmp_path
+
+
+REFUSED = [
+    ("in.tif in.tif --overwrite", "own output"),
+    ("in.tif link.tif --overwrite", "own output"),
+    ("in.tif hard.tif --overwrite", "own output"),
+    ("link.tif in.tif --overwrite", "own output"),
+    ("in.zarr in.zarr --overwrite", "own output"),
+    ("in.zarr in.zarr/out.zarr", "would lie within in.zarr"),
+    ("in.zarr/inner.zarr in.zarr --overwrite", "would lie within in.zarr"),
+    ("in.tif mask.png --mask mask.png --task inpaint --overwrite", "own output"),
+    ("in.tif out.tif --mask in.tif --task inpaint", "give two files"),
+    ("in.tif out.tif --bands mask.png --mask mask.png --task inpaint --overwrite", "own output"),
+    ("mine.png out.tif --bands mine.png --overwrite", "own output"),
+    ("mine.png out.png --bands out.png", "would both become out.png"),
+    ("mine.png out.png --bands out.png/plot.png", "would lie within out.png"),
+    ("in.tif out.tif --bands mask.png", "mask.png exists"),
+    ("in.tif out.tif --bands plot.jpg", "end it in .png"),
+    ("in.tif mine.tif", "mine.tif exists"),
+    ("in.tif mine.tif --resume", "mine.tif exists, and is not the restored image of in.tif"),
+    ("in.tif mine.png --resume", "mine.png exists, and is not"),
+    ("in.tif in.zarr --resume", "in.zarr exists, and is not"),
+    ("in.tif theirs.tif --residual", "theirs_residual.tif exists"),
+    ("in.tif theirs.tif --residual --resume", "theirs_residual.tif exists, and is not the residual"),
+    ("in.tif theirs.tif --bands mask.png --resume", "mask.png exists, and is not the plot"),
+    ("in.tif my.zarr --overwrite", "no OME-Zarr"),
+    ("in.tif plain.zarr --overwrite", "no OME-Zarr"),
+    ("in.tif folder.tif --overwrite", "is a folder"),
+    ("in.tif fifo.tif --overwrite", "no ordinary file"),
+    ("in.tif dangling.tif", "dangling.tif exists"),
+    ("in.tif in.tif/out.tif", "cannot be made"),
+    ("in.tif /proc/out.tif", "cannot be written to"),
+    (f"in.tif {'n' * 250}.tif --residual", "too long"),
+    (f"in.tif {'n' * 300}/out.tif", "too long"),
+    ("in.zarr out.zarr --bands plot.png", "one plane"),
+    ("data out --residual", "out/a_residual.tif"),
+    ("data data", "own output"),
+    ("data out --report mask.png/report.csv", "cannot be made"),
+    ("data out --report report.csv", "report.csv exists"),
+    ("data out --report report.csv --resume", "report.csv exists, and is not the report"),
+    ("data out --report report.json --resume", "report.json exists, and is not the report"),
+    ("data folder.tif/a.tif/b.zarr --report folder.tif --overwrite", "end it in .csv"),
+    ("data out --mask data/a.tif --task inpaint", "give two files"),
+    ("data/*l.tif data", "own output"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "sentence"), REFUSED)
+def test_nothing_of_anybody_is_written_over(strangers, line, sentence) -> None:
+    for name in ("link.tif", "hard.tif", "dangling.tif", "fifo.tif", "/proc"):
+        if name in line and not os.path.lexists(strangers / name):
+            pytest.skip(f"there is no {name} on this system")
+    if sys.platform == "win32" and "nnn" in line:
+        pytest.skip("too long a name is another error")
+    before = contents(strangers)
+    done = run_here(strangers, line)
+    assert done.exit_code == 1, done.output
+    assert sentence in " ".join(done.output.split())
+    assert done.output.count("\n") == 1
+    assert contents(strangers) == before
+
+
+def test_names_that_differ_by_case_are_one_where_case_does_not_matter(strangers) -> None:
+    one, other = (FileToWrite(strangers / "new" / name, f"the output {name}") for name in ("a.tif", "A.tif"))
+    if (strangers / "IN.TIF").exists():
+        with pytest.raises(ValueError, match="would both become"):
+            check_files([], [one, other])
+    else:
+        check_files([], [one, other])
+    assert not (strangers / "new").exists()
+
+
+def test_both_who_want_one_name_are_named(strangers) -> None:
+    told = run_here(strangers, "data out --residual").output
+    assert "the residual of data/a.tif" in told
+    assert "the restored image of data/a_residual.tif" in told
+
+
+@pytest.mark.parametrize("out", ["out.tif", "out.png", "out.ome.tif", "out.zarr"])
+def test_what_we_wrote_is_kept_continued_or_replaced(strangers, out) -> None:
+    line = f"in.tif {out} --residual"
+    assert run_here(strangers, line).exit_code == 0
+    before = contents(strangers)
+    refused = run_here(strangers, line)
+    assert refused.exit_code == 1
+    assert "--resume" in refused.output
+    kept = run_here(strangers, f"{line} --resume")
+    assert "nothing is left" in kept.output, kept.output
+    assert contents(strangers) == before
+    anew = run_here(strangers, f"{line} --overwrite --seed 5")
+    assert anew.exit_code == 0, anew.output
+    assert contents(strangers).keys() == before.keys()
+    assert contents(strangers) != before
+    left = strangers / ("out_residual.tif" if out.endswith("png") else out.replace("out", "out_residual"))
+    shutil.rmtree(left) if left.is_dir() else left.unlink()
+    again = run_here(strangers, f"{line} --resume --seed 5")
+    assert again.exit_code == 0, again.output
+    assert left.exists()
+
+
+@pytest.mark.parametrize("out", ["out.tif", "out.ome.tif", "out.zarr"])
+def test_a_stack_we_wrote_is_kept(strangers, out) -> None:
+    assert run_here(strangers, f"in.zarr {out}").exit_code == 0
+    before = contents(strangers)
+    kept = run_here(strangers, f"in.zarr {out} --resume")
+    assert "nothing is left" in kept.output, kept.output
+    assert contents(strangers) == before
+
+
+def test_the_plot_we_drew_is_kept(strangers) -> None:
+    line = "in.tif out.tif --bands plot.png"
+    assert run_here(strangers, line).exit_code == 0
+    before = contents(strangers)
+    assert "nothing is left" in run_here(strangers, f"{line} --resume").output
+    assert contents(strangers) == before
+
+
+def test_the_result_of_one_output_is_not_taken_for_another(strangers) -> None:
+    assert run_here(strangers, "in.tif out_residual.tif").exit_code == 0
+    refused = run_here(strangers, "in.tif out.tif --residual --resume")
+    assert refused.exit_code == 1
+    assert "not the residual" in refused.output
+
+
+def test_the_demo_replaces_only_when_told_to(tmp_path) -> None:
+    (tmp_path / "noisy.tif").write_text("precious")
+    (tmp_path / "other.txt").write_text("precious")
+    refused = run("demo", tmp_path)
+    assert refused.exit_code == 1
+    assert "--overwrite" in refused.output
+    assert sorted(contents(tmp_path)) == ["noisy.tif", "other.txt"]
+    assert "precious" in (tmp_path / "noisy.tif").read_text()
+
+
+@pytest.mark.full
+def test_the_demo_writes_what_it_says(tmp_path) -> None:
+    (tmp_path / "noisy.tif").write_text("precious")
+    (tmp_path / "other.txt").write_text("precious")
+    done = run("demo", tmp_path, "--preset", "fast", "--device", "cpu", "--overwrite")
+    assert done.exit_code == 0, done.output
+    written = {"truth.tif", "noisy.tif", "restored.tif", "smoothed.tif", "detail_enhanced.tif"}
+    assert set(contents(tmp_path)) == written | {"frequency_bands.png", "before_after.png", "other.txt"}
+    assert "other.txt" not in done.output
+
+
+def test_every_option_says_its_name() -> None:
+    """Some versions of typer make --TASK of what is not named."""
+    for command in (restore, demo, describe_device):
+        for hint in get_type_hints(command, include_extras=True).values():
+            for told in getattr(hint, "__metadata__", ()):
+                if isinstance(told, OptionInfo):
+                    assert any(str(name).startswith("--") for name in (told.default, *(told.param_decls or ()))), hint
+
+
+has_signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that can be handled")
+
+
+def signal_once_at_work(number: int, times: int = 1) -> threading.Thread:
+    """Send this process a signal as soon as a command handles it."""
+    before = signal.getsignal(number)
+
+    def send() -> None:
+        end = time.monotonic() + 60
+        while signal.getsignal(number) is before and time.monotonic() < end:
+            time.sleep(0.005)
+        for _ in range(times):
+            if signal.getsignal(number) is not before:
+                os.kill(os.getpid(), number)
+                time.sleep(0.02)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    return thread
+
+
+LONG = [*TINY, "--step-limit", "100000", "--set", "stopping=fixed"]
+
+
+@has_signals
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_and_keeps(strangers, number, code) -> None:
+    """A run that was stopped has failed only if something that was asked for is not there."""
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    for name, further, expected in (("a.tif", [], 0), ("b.tif", ["--smoothed"], code)):
+        thread = signal_once_at_work(number)
+        done = run("restore", strangers / "in.tif", strangers / name, *LONG, *further)
+        thread.join()
+        assert done.exit_code == expected, done.output
+        assert tifffile.imread(strangers / name).shape == (16, 20)
+    assert "smoothed was not made" in done.output
+    assert not (strangers / "b_smoothed.tif").exists()
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+@has_signals
+@pytest.mark.parametrize("source", ["data", "in.zarr"])
+def test_a_signal_ends_many_without_success(strangers, source) -> None:
+    (strangers / "data/a_residual.tif").unlink()
+    out = strangers / ("out.zarr" if source.endswith("zarr") else "out")
+    thread = signal_once_at_work(signal.SIGTERM)
+    done = run("restore", strangers / source, out, *LONG)
+    thread.join()
+    assert done.exit_code == 143, done.output
+    assert "stopped" in done.output
+    assert not (out / "a.tif").exists()
+
+
+@has_signals
+def test_a_second_signal_ends_at_once(strangers) -> None:
+    thread = signal_once_at_work(signal.SIGTERM, times=2)
+    before = contents(strangers)
+    done = run("restore", strangers / "in.tif", strangers / "out.tif", *LONG, "--smoothed", "--set", "width=64")
+    thread.join()
+    assert done.exit_code == 143, done.output
+    assert contents(strangers) == before
+
+
+@has_signals
+@pytest.mark.full
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_process_that_is_told_to_end_does(strangers, times) -> None:
+    """As Slurm does it: a process of its own, whose exit code says what became of it."""
+    arguments = ["restore", str(strangers / "in.tif"), str(strangers / "out.tif"), *LONG, "--smoothed"]
+    process = subprocess.Popen([sys.executable, "-c", "from napari_dip.command_line import main; main()", *arguments],
+                               stderr=subprocess.PIPE, text=True)  # fmt: skip
+    assert process.stderr is not None
+    process.stderr.readline()  # the device: the run begins
+    time.sleep(3)
+    for _ in range(times):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.005)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert (strangers / "out.tif").exists() or times == 2
+    assert not [path for path in strangers.iterdir() if path.name.startswith(".")]
+
+
+def test_one_file_finds_no_room(strangers) -> None:
+    resource = pytest.importorskip("resource")
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = contents(strangers)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
+    try:
+        done = run_here(strangers, "in.tif out.tif")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    assert done.exit_code == 1
+    assert "out.tif could not be written: the disk is full" in done.output
+    assert contents(strangers) == before
+
+
+@pytest.mark.parametrize(
+    "change", ["width=" + "(" * 500, "width={[]: 1}", "width=\\d", "width=1" + "0" * 5000, "=", ""]
+)
+def test_any_setting_gets_a_sentence(strangers, change) -> None:
+    done = run("restore", strangers / "in.tif", strangers / "out.tif", "--set", change)
+    assert done.exit_code == 1, done.output
+    assert done.output.startswith("napari-dip: ")

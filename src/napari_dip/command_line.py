@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
 from . import Settings
-from .command_progress import restore_many, restore_one, restore_with_progress, say
-from .image_files import check_folder, write_tiff, write_whole
-from .many.file_job import FURTHER_OUTPUTS, FileJob, check_names
-from .many.folder import find_files, is_many, plan_jobs
+from .command_progress import restore_many, restore_one, restore_with_progress, say, say_device, stop_on_signal
+from .image_files import PNG_KEY, write_tiff
+from .many.axes import find_axes
+from .many.file_job import FURTHER_OUTPUTS, FileJob, check_names, open_if_stack
+from .many.file_plan import PLOT, FileToWrite, check_files, is_plot
+from .many.folder import check_jobs, find_files, is_many, plan_jobs
 from .many.tasks import connect
 from .measurement.task import TASKS
 from .settings import PRESETS
 from .threads import let_waiting_threads_sleep
+from .whole_files import remove_unfinished, write_whole
 
 if TYPE_CHECKING:
     from .outcome import Restoration
@@ -41,6 +45,7 @@ _DEFAULT_PRESET = Preset("default")
 TaskName = StrEnum("TaskName", {name: name for name in TASKS})  # type: ignore[misc]
 _DEFAULT_TASK = TaskName("denoise")
 PixelType = StrEnum("PixelType", {"float32": "float32", "same": "same"})
+_SAMPLE = {"truth": "truth", "noisy": "degraded"}  # files of the demo, and the fields of its sample
 _FLOAT32 = PixelType("float32")
 ChannelsChoice = StrEnum("ChannelsChoice", {"apart": "apart", "together": "together"})
 _APART = ChannelsChoice("apart")
@@ -53,13 +58,19 @@ def _say_choices(choices: type[StrEnum]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-PresetOption = Annotated[Preset, typer.Option(metavar="NAME", help=f"Named settings: {_say_choices(Preset)}.")]
+PresetOption = Annotated[
+    Preset, typer.Option("--preset", metavar="NAME", help=f"Named settings: {_say_choices(Preset)}.")
+]
 DeviceOption = Annotated[
-    str, typer.Option(metavar="NAME", help="auto (a GPU that passes its check, or the CPU) or a torch device name.")
+    str,
+    typer.Option(
+        "--device", metavar="NAME", help="auto (a GPU that passes its check, or the CPU) or a torch device name."
+    ),
 ]
 SeedOption = Annotated[
-    int, typer.Option(metavar="N", help="Seed of everything random; the same seed repeats the result.")
+    int, typer.Option("--seed", metavar="N", help="Seed of everything random; the same seed repeats the result.")
 ]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
 
 
 @app.command()
@@ -68,6 +79,7 @@ def demo(
     preset: PresetOption = _DEFAULT_PRESET,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Add noise to a photograph that scikit-image ships, restore it, and say how well that went."""
     from skimage.metrics import peak_signal_noise_ratio
@@ -75,23 +87,37 @@ def demo(
     from .samples import noisy_photograph
 
     with _plain_errors():
-        sample = noisy_photograph(side=128)
         settings = dataclasses.replace(
             Settings.preset(preset.value), seed=seed, device=device, smoothed=True, detail_enhanced=True
         )
-        result = restore_with_progress(sample.degraded, None, "denoise", settings)
-        layers = {"truth": sample.truth, "noisy": sample.degraded} | _outputs(result)
-        record = result.record.as_dict()
-        for name, image in layers.items():
-            if image is not None:
-                write_tiff(folder / f"{name}.tif", image.astype(np.float32), record)
-        _write_band_figure(folder / "frequency_bands.png", result)
-        _write_before_after(folder / "before_after.png", sample.degraded, result.restored, sample.truth)
-        before, after = (
-            peak_signal_noise_ratio(sample.truth, image, data_range=255) for image in (sample.degraded, result.restored)
+        images = [*_SAMPLE, "restored", *(name for name in FURTHER_OUTPUTS if getattr(settings, name))]
+        files = {name: folder / f"{name}.tif" for name in images}
+        plots = {name: folder / f"{name}.png" for name in ("frequency_bands", "before_after")}
+        remove_unfinished([folder])
+        check_files(
+            [], [FileToWrite(path, f"the file {path.name}") for path in (files | plots).values()], overwrite=overwrite
         )
-        typer.echo(f"PSNR before: {before:.2f} dB, after: {after:.2f} dB (higher is better)")
-        say(f"Written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+        sample = noisy_photograph(side=128)
+        say_device(settings)
+        with stop_on_signal() as stop:
+            result = restore_with_progress(sample.degraded, None, "denoise", settings, stop)
+            record = result.record.as_dict()
+            written = []
+            for name, path in files.items():
+                image = getattr(sample, _SAMPLE[name]) if name in _SAMPLE else getattr(result, name)
+                if image is not None:
+                    write_tiff(path, image.astype(np.float32), record)
+                    written.append(path.name)
+            _write_band_figure(plots["frequency_bands"], result)
+            _write_before_after(plots["before_after"], sample.degraded, result.restored, sample.truth)
+            before, after = (
+                peak_signal_noise_ratio(sample.truth, image, data_range=255)
+                for image in (sample.degraded, result.restored)
+            )
+            say(f"PSNR before: {before:.2f} dB, after: {after:.2f} dB (higher is better)")
+            say(f"Written to {folder}: {', '.join(sorted([*written, *(path.name for path in plots.values())]))}")
+            if len(written) < len(files):
+                raise typer.Exit(stop.exit_code)
 
 
 @app.command(name="device")
@@ -105,7 +131,7 @@ def describe_device(device: DeviceOption = "auto") -> None:
 
     with _plain_errors():
         choice = choose_proven_device(device)
-    typer.echo(choice.reason)
+    say(choice.reason)
     if choice.warning:
         raise typer.Exit(1)
 
@@ -122,15 +148,18 @@ def restore(
         ),
     ],
     task: Annotated[
-        TaskName, typer.Option(metavar="TASK", help=f"What is wrong with the image: {_say_choices(TaskName)}.")
+        TaskName,
+        typer.Option("--task", metavar="TASK", help=f"What is wrong with the image: {_say_choices(TaskName)}."),
     ] = _DEFAULT_TASK,
     factor: Annotated[
-        int | None, typer.Option(metavar="N", help="Super-resolution: how many times larger.", min=2)
+        int | None, typer.Option("--factor", metavar="N", help="Super-resolution: how many times larger.", min=2)
     ] = None,
     mask: Annotated[
         str | None,
         typer.Option(
-            metavar="PATH", help="Image file; not 0 = missing pixel. For several, {stem} stands for each one's name."
+            "--mask",
+            metavar="PATH",
+            help="Image file; not 0 = missing pixel. For several, {stem} stands for each one's name.",
         ),
     ] = None,
     preset: PresetOption = _DEFAULT_PRESET,
@@ -138,9 +167,13 @@ def restore(
     device: DeviceOption = "auto",
     lipschitz_bound: Annotated[
         float | None,
-        typer.Option(metavar="X", help="The bound λ: smaller is smoother. Default: the preset's.", min=0.01),
+        typer.Option(
+            "--lipschitz-bound", metavar="X", help="The bound λ: smaller is smoother. Default: the preset's.", min=0.01
+        ),
     ] = None,
-    step_limit: Annotated[int | None, typer.Option(metavar="N", help="Never more steps than this.", min=1)] = None,
+    step_limit: Annotated[
+        int | None, typer.Option("--step-limit", metavar="N", help="Never more steps than this.", min=1)
+    ] = None,
     keep_known: Annotated[
         bool,
         typer.Option(
@@ -152,7 +185,9 @@ def restore(
     detail_enhanced: Annotated[bool, typer.Option("--detail-enhanced", help="Also write OUT_detail_enhanced.")] = False,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write OUT_uncertainty; four runs.")] = False,
     residual: Annotated[bool, typer.Option("--residual", help="Also write OUT_residual: what was taken away.")] = False,
-    detail_amount: Annotated[float | None, typer.Option(metavar="X", help="How strongly details are enhanced.")] = None,
+    detail_amount: Annotated[
+        float | None, typer.Option("--detail-amount", metavar="X", help="How strongly details are enhanced.")
+    ] = None,
     change: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting, e.g. network=conv_net; repeatable."),
@@ -160,43 +195,57 @@ def restore(
     dtype: Annotated[
         PixelType,
         typer.Option(
-            metavar="TYPE", help="Of a TIFF: float32, or the same as IN has, rounded and clipped to its range."
+            "--dtype",
+            metavar="TYPE",
+            help="Of a TIFF: float32, or the same as IN has, rounded and clipped to its range.",
         ),
     ] = _FLOAT32,
     bands: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Also draw the frequency-band plot into this PNG.")
+        Path | None, typer.Option("--bands", metavar="PATH", help="Also draw the frequency-band plot into this PNG.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")] = False,
+    overwrite: OverwriteOption = False,
     axes: Annotated[
-        str | None, typer.Option(help="Of a stack, such as TCYX; by default what the file says.", metavar="LETTERS")
+        str | None,
+        typer.Option("--axes", help="Of a stack, such as TCYX; by default what the file says.", metavar="LETTERS"),
     ] = None,
     channels: Annotated[
         ChannelsChoice,
-        typer.Option(metavar="HOW", help="Channels (C) apart, one by one, or together: one network draws them all."),
+        typer.Option(
+            "--channels", metavar="HOW", help="Channels (C) apart, one by one, or together: one network draws them all."
+        ),
     ] = _APART,
     memory: Annotated[
         float | None,
         typer.Option(
-            metavar="GB", help="Larger images are restored in tiles. Default: most of what is free.", min=0.01
+            "--memory",
+            metavar="GB",
+            help="Larger images are restored in tiles. Default: most of what is free.",
+            min=0.01,
         ),
     ] = None,
     warm_start: Annotated[
-        str | None, typer.Option(metavar="AXIS", help="T or Z: planes begin where those before them ended; see docs.")
+        str | None,
+        typer.Option(
+            "--warm-start", metavar="AXIS", help="T or Z: planes begin where those before them ended; see docs."
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what was interrupted: what is done is kept.")
     ] = False,
     report: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Of several files: .csv or .json. Default: report.csv in OUT.")
+        Path | None,
+        typer.Option("--report", metavar="PATH", help="Of several files: .csv or .json. Default: report.csv in OUT."),
     ] = None,
     suffix: Annotated[
         str | None,
         typer.Option(
-            metavar="END", help="Of several outputs, such as .png. Default: .tif, or as IN if .ome.tif or .zarr."
+            "--suffix",
+            metavar="END",
+            help="Of several outputs, such as .png. Default: .tif, or as IN if .ome.tif or .zarr.",
         ),
     ] = None,
     scheduler: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Of a dask cluster that shares the work.")
+        str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Of a dask cluster that shares the work.")
     ] = None,
 ) -> None:
     """Restore one image file, a stack, or all files of a folder.
@@ -219,9 +268,15 @@ def restore(
 
     Intensities of a TIFF are those of the input, as float32 unless --dtype same. The record of what was done stands in
     the TIFF's description, or in the metadata of an .ome.tif.
-    Ctrl-C stops and writes the best so far; Ctrl-C twice ends without writing. Of a stack, the planes that are done are
-    kept for --resume; of several files, the one at work is not written and the others
-    are not begun. The exit code is 0 only if all was done.
+    Ctrl-C (or SIGTERM, as a cluster sends it) stops and writes the best so far; twice, it ends without writing. Of a
+    stack, the planes that are done are kept for --resume; of several files, the one at work is not written and the
+    others are not begun.
+
+    The exit code is 0 only if every file that was asked for was written, 2 if the command cannot be understood, 130 (or
+    143) if Ctrl-C (or SIGTERM) left something out, and 1 otherwise.
+
+    No input is ever written to, and nothing that exists is replaced without --overwrite. --resume keeps or redoes only
+    what napari-dip wrote.
     """
     with _plain_errors():
         changes: dict[str, Any] = {
@@ -243,30 +298,43 @@ def restore(
             settings=settings, memory=None if memory is None else memory * 1e9, warm_start=warm_start,
             axes=axes, channels=channels.value, same_type=dtype != _FLOAT32, resume=resume,
         )  # fmt: skip
-        client = None if scheduler is None else connect(scheduler)
         if is_many(image):
             if bands is not None:
                 raise ValueError("--bands draws the plot of one image; leave it out for several.")
             jobs = plan_jobs(find_files(image), out, job, suffix=suffix, mask=mask)
-            where = report or out / "report.csv"
-            raise typer.Exit(0 if restore_many(jobs, where, overwrite=overwrite, client=client) else 1)
+            report = report or out / "report.csv"
+            check_jobs(jobs, report, overwrite=overwrite)
+            client = None if scheduler is None else connect(scheduler)
+            with stop_on_signal() as stop:
+                if not restore_many(jobs, report, stop, overwrite=overwrite, client=client):
+                    raise typer.Exit(stop.exit_code)
+            return
         if report is not None or suffix is not None:
             raise ValueError("--report and --suffix are for several files: give a folder or a pattern.")
-        check_names(job)
-        existing = [path for path in (*job.outputs.values(), *([bands] if bands else [])) if path.exists()]
-        if existing and resume and not bands and len(existing) == len(job.outputs):
+        if bands is not None and bands.suffix.lower() != ".png":
+            raise ValueError(f"--bands is {bands.name!r}; end it in .png.")
+        files = [*job.files_to_write, *([] if bands is None else [FileToWrite(bands, "the plot", is_plot)])]
+        remove_unfinished(file.path.parent for file in files)
+        check_files(job.files_to_read, files, overwrite=overwrite, resume=resume)
+        if resume and not overwrite and all(file.path.exists() for file in files):
             say(f"{out} is there; nothing is left to do.")
             return
-        if existing and not (overwrite or resume):
-            raise ValueError(f"{existing[0]} exists; choose another name or add --overwrite.")
-        for path in (out, bands):
-            if path is not None:
-                check_folder(path)
-        result = restore_one(job, client=client)
-        if bands:
-            if result is None:
-                raise ValueError("--bands draws the plot of one plane; this file has several.")
-            _write_band_figure(bands, result)
+        check_names(job)
+        if bands is not None:
+            _check_one_plane(job)
+        client = None if scheduler is None else connect(scheduler)
+        for folder in {file.path.parent for file in files}:
+            folder.mkdir(parents=True, exist_ok=True)
+        if client is None:
+            say_device(settings)
+        with stop_on_signal() as stop:
+            outcome, result = restore_one(job, stop, client=client)
+            if bands is not None:
+                if result is None:
+                    raise ValueError("--bands was not drawn: the plane was done by an earlier run; do it anew.")
+                _write_band_figure(bands, result)
+            if outcome.left_out:
+                raise typer.Exit(stop.exit_code)
 
 
 def main() -> None:
@@ -275,8 +343,12 @@ def main() -> None:
     app()
 
 
-def _outputs(result: Restoration) -> dict[str, NDArray[np.float32] | None]:
-    return {name: getattr(result, name) for name in ("restored", *FURTHER_OUTPUTS)}
+def _check_one_plane(job: FileJob) -> None:
+    opened = open_if_stack(job)
+    if opened is not None:
+        axes = find_axes(opened.array.shape, job.axes or opened.axes, job.channels)
+        if len(list(axes.planes())) != 1:
+            raise ValueError("--bands draws the plot of one plane; this file has several.")
 
 
 @contextmanager
@@ -284,18 +356,25 @@ def _plain_errors() -> Iterator[None]:
     """Turn the sentences of the engine into one line on stderr and exit code 1."""
     try:
         yield
-    except (ValueError, TypeError, FloatingPointError, OSError) as error:
-        typer.echo(f"napari-dip: {error}", err=True)
-        raise typer.Exit(1) from error
+    except typer.Exit:
+        raise
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror.lower()}." if error.filename and error.strerror else error, error)
+    except (ValueError, TypeError, FloatingPointError) as error:
+        _fail(error, error)
+    except MemoryError as error:
+        _fail("there is not enough memory; use --preset fast, a smaller --memory or a smaller image.", error)
     except RuntimeError as error:
         from .device import is_out_of_memory
 
         if not is_out_of_memory(error):
             raise
-        typer.echo(
-            "napari-dip: the device ran out of memory; use --preset fast, --device cpu or a smaller image.", err=True
-        )
-        raise typer.Exit(1) from error
+        _fail("the device ran out of memory; use --preset fast, --device cpu or a smaller image.", error)
+
+
+def _fail(sentence: object, error: Exception) -> NoReturn:
+    say(f"napari-dip: {' '.join(str(sentence).split())}", err=True)
+    raise typer.Exit(1) from error
 
 
 def _read_change(text: str) -> tuple[str, Any]:
@@ -308,8 +387,9 @@ def _read_change(text: str) -> tuple[str, Any]:
     if value.lower() in _WORDS:
         return name, _WORDS[value.lower()]
     try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+        with warnings.catch_warnings(action="ignore"):  # of Python, about the syntax
+            return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return name, value  # a word
 
 
@@ -322,7 +402,7 @@ def _write_band_figure(path: Path, result: Restoration) -> None:
         chosen_step=result.step,
         caption=f"Stopped: {result.stop_reason.value}",
     )
-    write_whole(path, lambda beside: figure.savefig(beside, dpi=150))
+    write_whole(path, lambda beside: figure.savefig(beside, dpi=150, metadata={PNG_KEY: PLOT}))
 
 
 def _write_before_after(path: Path, before: NDArray, after: NDArray, truth: NDArray) -> None:

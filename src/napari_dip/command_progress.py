@@ -1,20 +1,22 @@
-"""Progress in a terminal: of one image, a stack, or many files; Ctrl-C stops and keeps."""
+"""Progress in a terminal: of one image, a stack, or many files; Ctrl-C and SIGTERM stop and keep."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from numpy.typing import NDArray
 
-from .many.file_job import FileJob, restore_file
+from .many.file_job import FileJob, FileOutcome, restore_file
+from .many.file_plan import spell
 from .many.folder import restore_files
 from .many.tasks import find_devices
 from .measurement.task import find_task
@@ -34,18 +36,16 @@ def restore_with_progress(
     mask: NDArray | None,
     task: str,
     settings: Settings,
-    factor: int | None = None,
-    quantisation_table: NDArray | None = None,
+    stop: Stop,
 ) -> Restoration:
-    """Restore with a progress bar on stderr; Ctrl-C stops and keeps."""
+    """Restore with a progress bar on stderr."""
     from .restoration import restore_steps
 
-    _say_device(settings)
-    with stop_on_interrupt() as stop, _progress_bar() as bar:
+    with _progress_bar() as bar:
         shown, pace = _Steps(bar), Pace(_SECONDS_BETWEEN_REPORTS)
         steps = restore_steps(
-            image, mask, task, factor, settings, quantisation_table=quantisation_table, stop_requested=stop.is_set,
-            report_wanted=pace.is_due, quick_estimates=True,
+            image, mask, task, None, settings, stop_requested=stop.is_set, report_wanted=pace.is_due,
+            quick_estimates=True,
         )  # fmt: skip
         for progress in steps:
             pace.made()
@@ -56,12 +56,10 @@ def restore_with_progress(
     return result
 
 
-def restore_one(job: FileJob, *, client: Any = None) -> Restoration | None:
-    """Restore one file with a progress bar on stderr; return the result if it is one plane."""
-    if client is None:
-        _say_device(job.settings)
+def restore_one(job: FileJob, stop: Stop, *, client: Any = None) -> tuple[FileOutcome, Restoration | None]:
+    """Restore one file with a progress bar on stderr; return what became of it, and the result if it is one plane."""
     results: list[Restoration] = []
-    with stop_on_interrupt() as stop, _progress_bar() as bar:
+    with _progress_bar() as bar:
         shown, pace = _Steps(bar), Pace(_SECONDS_BETWEEN_REPORTS)
         planes = None
 
@@ -79,32 +77,32 @@ def restore_one(job: FileJob, *, client: Any = None) -> Restoration | None:
 
         outcome = restore_file(job, watch=watch, stop_requested=stop.is_set, report_wanted=pace.is_due, client=client)
     for warning in outcome.warnings:
-        typer.echo(warning, err=True)
+        say(warning, err=True)
     alone = results[0] if outcome.planes == 1 and results else None
     if alone is not None:
         _say_result(alone)
     else:
-        typer.echo(f"{outcome.planes} planes, chosen step {outcome.step} (median), {outcome.seconds:.0f} s.")
-    say(f"Written: {', '.join(str(path) for path in job.outputs.values() if path.exists())}")
-    return alone
+        say(f"{outcome.planes} planes, chosen step {outcome.step} (median), {outcome.seconds:.0f} s.")
+    say(f"Written: {', '.join(str(path) for name, path in job.outputs.items() if name not in outcome.left_out)}")
+    return outcome, alone
 
 
-def restore_many(jobs: Sequence[FileJob], report: Path, *, overwrite: bool, client: Any = None) -> bool:
+def restore_many(jobs: Sequence[FileJob], report: Path, stop: Stop, *, overwrite: bool, client: Any = None) -> bool:
     """Restore files with progress bars on stderr; return whether all succeeded."""
     settings = jobs[0].settings
     devices, refusals = find_devices(settings.device, settings.precision) if client is None else ((), ())
     for refusal in refusals:
-        typer.echo(refusal, err=True)
+        say(refusal, err=True)
     for device in devices:
-        _say_device(dataclasses.replace(settings, device=device))
+        say_device(dataclasses.replace(settings, device=device))
     counts = dict.fromkeys(("done", "kept", "failed"), 0)
-    with stop_on_interrupt() as stop, _progress_bar() as bar:
+    with _progress_bar() as bar:
         shown, pace = _Steps(bar), Pace(_SECONDS_BETWEEN_REPORTS)
 
         def watch(job: FileJob, each: Any) -> None:
             pace.made()
             if len(devices) == 1:  # of several at once the steps would jump
-                shown.show(each.progress, f"{job.source.name} {each.plane.describe()}")
+                shown.show(each.progress, f"{spell(job.source.name)} {each.plane.describe()}")
                 if each.result is not None:
                     shown.begin_anew()
 
@@ -117,7 +115,8 @@ def restore_many(jobs: Sequence[FileJob], report: Path, *, overwrite: bool, clie
             counts[row.status] += 1
             bar.update(files, advance=1)
             if row.error:
-                bar.console.print(f"{row.source}: {row.error}", markup=False, highlight=False, soft_wrap=True)
+                text = in_encoding(f"{row.source}: {row.error}", sys.stderr)
+                bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
     left = len(jobs) - sum(counts.values())
     say(
         f"{counts['done']} done, {counts['kept']} kept, {counts['failed']} failed"
@@ -125,11 +124,6 @@ def restore_many(jobs: Sequence[FileJob], report: Path, *, overwrite: bool, clie
         + f"; report: {report}"
     )
     return counts["failed"] == 0 and left == 0
-
-
-def say(text: str) -> None:
-    """Print a line in which there may be the name of a file, which need not be UTF-8."""
-    typer.echo(text.encode(errors="backslashreplace").decode())
 
 
 class _Steps:
@@ -161,44 +155,101 @@ def _progress_bar() -> ProgressBar:
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as ProgressBar
 
-    count = TextColumn("{task.completed:.0f} of {task.fields[of]}")
-    columns = (TextColumn("{task.description}"), BarColumn(20), count, TextColumn("{task.fields[left]}"))
+    # without markup: "[/b].tif" is a name
+    texts = ("{task.description}", "{task.completed:.0f} of {task.fields[of]}", "{task.fields[left]}")
+    doing, count, left = (TextColumn(text, markup=False) for text in texts)
+    columns = (doing, BarColumn(20), count, left)
     return ProgressBar(*columns, console=Console(stderr=True))
 
 
-def _say_device(settings: Settings) -> None:
+def say_device(settings: Settings) -> None:
+    """Say on stderr which device a run uses, and why."""
     from .device_check import choose_proven_device
 
-    typer.echo(choose_proven_device(settings.device, settings.precision).reason, err=True)
+    say(choose_proven_device(settings.device, settings.precision).reason, err=True)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print lines, in which what the terminal cannot show is escaped."""
+    lines = "\n".join(map(spell, text.split("\n")))
+    typer.echo(in_encoding(lines, sys.stderr if err else sys.stdout), err=err)
+
+
+def in_encoding(text: str, stream: Any) -> str:
+    """Return a text as a stream can take it; what it cannot is escaped."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _say_result(result: Restoration) -> None:
     if find_task(result.record.task).knows_quantisation:  # whose table was read, or estimated
-        typer.echo(f"What was compared: {result.record.compared}.", err=True)
+        say(f"What was compared: {result.record.compared}.", err=True)
     if result.note:
-        typer.echo(result.note, err=True)
-    typer.echo(
+        say(result.note, err=True)
+    say(
         f"Step {result.step} of {result.record.stop_step} was chosen: {result.stop_reason.value} "
         f"({result.record.seconds:.0f} s)."
     )
 
 
+class Stop:
+    """Whether Ctrl-C or SIGTERM asked to stop, and keep what there is."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._number = 0
+
+    def is_set(self) -> bool:
+        """Return whether to stop."""
+        return self._event.is_set()
+
+    def set(self, number: int) -> None:
+        """Stop, by a signal's number."""
+        self._number = number
+        self._event.set()
+
+    @property
+    def exit_code(self) -> int:
+        """Of a run that leaves something out: 130 after Ctrl-C, 143 after SIGTERM, as shells have it; else 1."""
+        return 128 + self._number if self.is_set() else 1
+
+
 @contextmanager
-def stop_on_interrupt() -> Iterator[threading.Event]:
-    """Set an event at the first Ctrl-C, which stops and keeps; the second ends at once."""
-    stop = threading.Event()
+def stop_on_signal() -> Iterator[Stop]:
+    """Ask to stop at the first Ctrl-C or SIGTERM, which keeps what there is; at the second, end at once.
+
+    Raises
+    ------
+    typer.Exit
+        With ``Stop.exit_code``, if the work within ended because it was stopped.
+    """
+    stop = Stop()
 
     def interrupt(number: int, frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
-        stop.set()
-        print("\nstopping, and keeping the best so far ...", file=sys.stderr)
+        stop.set(number)
+        with suppress(OSError):  # not by print: it may be at work on another line
+            os.write(2, b"\nstopping, and keeping the best so far; once more ends at once ...\n")
 
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield stop
-        return
-    before = signal.signal(signal.SIGINT, interrupt)
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # only it may handle signals
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # None: set by another language, and could not be set back. Ignored: whoever started us wants it so
+            if signal.getsignal(number) not in (None, signal.SIG_IGN):
+                before[number] = signal.signal(number, interrupt)
     try:
         yield stop
+    except InterruptedError as error:
+        if not stop.is_set():
+            raise
+        say(f"napari-dip: {error}", err=True)
+        raise typer.Exit(stop.exit_code) from error
+    except KeyboardInterrupt as error:
+        if not stop.is_set():
+            raise
+        say("napari-dip: ended at once; nothing more was written.", err=True)
+        raise typer.Exit(stop.exit_code) from error
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

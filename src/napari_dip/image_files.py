@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import errno
-import glob
 import json
 import math
-import os
-import shutil
 import stat
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,8 +17,10 @@ from numpy.typing import NDArray
 
 from .pixel_type import as_dtype
 from .tiff_files import is_tiff, open_tiff
+from .whole_files import write_whole
 
 TIFF_SUFFIXES = (".tif", ".tiff")
+PNG_KEY = "napari-dip"  # of the text chunk of a PNG that says what it is
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "F", "RGB", "RGBA")  # Pillow's names of what is restored
 _GREATEST_RATIO = 1032  # bytes that one byte of a PNG can stand for; of a JPEG it is less
@@ -326,23 +324,7 @@ def check_png(image: NDArray) -> None:
         raise ValueError("16-bit colours cannot be written as PNG here; write a .tif instead.")
 
 
-def check_folder(path: Path) -> None:
-    """Make the folder that a file is to be written to.
-
-    Raises
-    ------
-    ValueError
-        If nothing can be written there.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"the folder {path.parent} cannot be made: {error.strerror}.") from error
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"the folder {path.parent} cannot be written to; choose another.")
-
-
-def write_png(path: Path, image: NDArray, like: np.dtype) -> None:
+def write_png(path: Path, image: NDArray, like: np.dtype, record: Mapping[str, Any] | None = None) -> None:
     """Write an image as 8- or 16-bit PNG, rounded and clipped to the range of ``like``.
 
     Parameters
@@ -352,54 +334,21 @@ def write_png(path: Path, image: NDArray, like: np.dtype) -> None:
         ``(h, w)`` or ``(h, w, c)``, in the units of ``like``.
     like : dtype
         uint8 or uint16.
+    record : mapping, optional
+        Plain types; written as JSON into a text chunk called "napari-dip".
 
     Raises
     ------
     ValueError
         As ``check_png``.
     """
-    from skimage import io
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
-    whole, _ = as_dtype(image, like)
+    whole, _ = as_dtype(image, np.dtype(like).newbyteorder("="))
     check_png(whole)
     whole = whole[:, :, 0] if whole.ndim == 3 and whole.shape[2] == 1 else whole
-    write_whole(path, lambda beside: io.imsave(beside, whole, check_contrast=False))
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with a temporary path beside ``path``, then rename: the file is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=unfinished(path), suffix="".join(path.suffixes[-2:]))
-    os.close(handle)
-    beside = Path(name)
-    try:
-        write(beside)
-        beside.chmod(0o666 & ~_umask())  # mkstemp makes it private
-        beside.replace(path)
-    except OSError as error:
-        if error.errno not in (None, errno.ENOSPC, errno.EDQUOT):
-            raise
-        # numpy gives no number where not all could be written
-        raise OSError(f"{path.name} cannot be written, the disk is full or a quota reached: {error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def unfinished(path: Path) -> str:
-    """Return how the hidden names begin under which a file is written before it is renamed."""
-    return f".{path.name}.unfinished-"
-
-
-def remove_unfinished(path: Path) -> None:
-    """Remove what a run that was killed while it wrote a file has left beside it."""
-    for left in path.parent.glob(f"{glob.escape(unfinished(path))}*"):
-        if left.is_dir():
-            shutil.rmtree(left)
-        else:
-            left.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    texts = PngInfo()
+    if record is not None:
+        texts.add_text(PNG_KEY, json.dumps(record))
+    write_whole(path, lambda beside: Image.fromarray(whole).save(beside, format="PNG", pnginfo=texts))

@@ -3,10 +3,12 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,12 +18,16 @@ from typer.testing import CliRunner
 
 import napari_dip
 from napari_dip.command_line import app
+from napari_dip.image_files import write_tiff
 from napari_dip.many.file_job import FileJob
 from napari_dip.many.folder import plan_jobs, read_report, restore_files
-from napari_dip.many.stack_files import open_stack
+from napari_dip.many.image_stack import Stack
+from napari_dip.many.stack_files import open_stack, write_stack
 from napari_dip.many.stack_job import folder_of_planes
+from napari_dip.whole_files import remove_unfinished, write_whole
 
 QUICK = ["--device", "cpu", "--step-limit", "10", "--set", "width=8", "--set", "levels=2", "--set", "partner=false"]
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes, and processes that are forked")
 
 
 def run(*arguments: object):
@@ -67,7 +73,6 @@ def test_what_is_done_is_kept(folder, tmp_path) -> None:
     assert first.exit_code == 0, first.output
     assert run(folder, out).exit_code == 1  # without --resume nothing is overwritten
     before = (out / "a.tif").stat().st_mtime_ns, read_report(out / "r.json")[str(out / "a.tif")]
-    (out / ".b.tif.unfinished-xyz.tif").write_text("half")
     again = run(folder, out, "--resume", "--report", out / "r.json")
     assert "1 done, 2 kept, 0 failed" in again.output
     assert again.exit_code == 0
@@ -167,3 +172,182 @@ def test_a_full_disk_leaves_no_half_file(tmp_path, camera) -> None:
         assert tifffile.imread(disk / "out" / "a.tif").shape == (96, 120)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@on_linux
+@pytest.mark.parametrize("report", ["report.csv", "report.json"])
+@pytest.mark.parametrize(
+    "name", [b"\xff\xfe.tif", b"two\nlines\r.tif", b"[red]markup.tif", b"\x1b[31mred.tif", b"n" * 251 + b".tif"]
+)
+def test_any_name_is_restored_and_reported(tmp_path, camera, name, report) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    for each in (name, b"plain.tif"):
+        tifffile.imwrite(data / os.fsdecode(each), camera[:16, :16])
+    for _ in range(2):
+        done = run(data, out, "--report", out / report, "--resume")
+        assert done.exit_code == 0, done.output
+        assert not set(done.output) & {"\x1b", "\r"}
+    assert "2 kept" in done.output
+    assert sorted(os.listdir(os.fsencode(out))) == sorted([name, b"plain.tif", report.encode()])
+    rows = read_report(out / report).values()
+    assert [row.planes for row in rows] == [1, 1]  # known again, by its name
+    if report.endswith("csv"):
+        assert len((out / report).read_text(encoding="utf-8").splitlines()) == 3
+
+
+@on_linux
+@pytest.mark.parametrize("out", [b"\xff.ome.tif", b"\xff.zarr", b"\xff.png", b"two\nlines.ome.tif"])
+def test_any_name_is_written(tmp_path, camera, out) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", camera[:16, :16])
+    done = run(tmp_path / "in.tif", tmp_path / os.fsdecode(out))
+    assert done.exit_code == 0, done.output
+    assert sorted(os.listdir(os.fsencode(tmp_path))) == [b"in.tif", out] or out > b"in.tif"
+    assert "nothing is left" in run(tmp_path / "in.tif", tmp_path / os.fsdecode(out), "--resume").output
+
+
+def test_a_report_goes_on(folder, tmp_path) -> None:
+    """Rows of files that are not of this run stay."""
+    out = tmp_path / "out"
+    assert run(f"{folder}/a.p*", out).exit_code == 0
+    assert run(f"{folder}/b.t*", out).exit_code == 1  # the report is there
+    assert run(f"{folder}/b.t*", out, "--resume").exit_code == 0
+    assert [Path(name).name for name in read_report(out / "report.csv")] == ["a.tif", "b.tif"]
+
+
+def test_a_folder_is_listed_once_however_many_files_there_are(tmp_path, camera) -> None:
+    events: list[str] = []
+    watching = [True]
+    sys.addaudithook(lambda event, _: events.append(event) if watching[0] and event in LISTINGS else None)
+    counts = []
+    for number in (3, 12):
+        data, out = tmp_path / f"in{number}", tmp_path / f"out{number}"
+        data.mkdir()
+        for n in range(number):
+            tifffile.imwrite(data / f"{n}.tif", camera[:16, :16])
+        jobs = plan_jobs(sorted(data.iterdir()), out, FileJob(data, out, resume=True), suffix=None, mask=None)
+        out.mkdir()
+        for job in jobs:
+            write_tiff(job.out, camera[:16, :16], {"settings": {}})
+        events.clear()
+        assert [row.status for row in restore_files(jobs, out / "r.csv", devices=("cpu",))] == ["kept"] * number
+        counts.append(len(events))
+    watching[0] = False
+    assert counts[0] == counts[1] < 4
+
+
+LISTINGS = ("os.listdir", "os.scandir", "glob.glob")
+
+
+def fork(work) -> int:
+    """Do something in a process of its own; return its number."""
+    process = os.fork()
+    if process == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return process
+
+
+def kill_at(event: str, number: int, work) -> bool:
+    """Do something in a process that is killed just before its number-th event of a kind; return whether it was."""
+
+    def work_until_killed() -> None:
+        seen = [0]
+
+        def watch(name: str, _: object) -> None:
+            seen[0] += name == event
+            if name == event and seen[0] == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(watch)
+        work()
+
+    return os.waitstatus_to_exitcode(os.waitpid(fork(work_until_killed), 0)[1]) == -signal.SIGKILL
+
+
+@on_linux
+def test_what_a_killed_run_left_is_removed_by_the_next(folder, tmp_path) -> None:
+    """Of one file, of several, and of a demo; but not what another process is writing."""
+
+    def write_for_ever(path: Path) -> None:
+        path.write_text("half")
+        (tmp_path / "begun").touch()
+        time.sleep(600)
+
+    out = tmp_path / "out"
+    out.mkdir()
+    alive = fork(lambda: write_whole(out / "alive.tif", write_for_ever))
+    try:
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.005)
+        (kept,) = out.iterdir()
+        for command in ([folder / "a.png", out / "a.tif"], [f"{folder}/b.t*", out / "sub", "--report", out / "r.csv"]):
+            for name in ("a.tif", "r.csv", "plot.png"):
+                assert kill_at("os.rename", 1, lambda name=name: write_whole(out / name, lambda beside: None))
+            assert len(list(out.glob(".*"))) == 4
+            assert run(*command).exit_code == 0
+            assert list(out.glob(".*")) == [kept]
+    finally:
+        os.kill(alive, signal.SIGKILL)
+        os.waitpid(alive, 0)
+    assert run(folder / "a.png", out / "b.tif").exit_code == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.tif", "b.tif", "r.csv", "sub"]
+
+
+def is_whole(path: Path, value: int) -> bool:
+    """Return whether a zarr is all there: every pixel, its channels' names and its record."""
+    if not path.exists():
+        return False
+    stack = open_stack(path)
+    assert stack.channel_names == ("a", "b")
+    return bool((np.asarray(stack.array) == value).all())
+
+
+@on_linux
+def test_a_kill_leaves_the_old_zarr_or_the_new(tmp_path) -> None:
+    """At every renaming and at many of the files that are made and removed; the next run makes good what is left."""
+    like = Stack(None, "CYX", ("a", "b"))
+    path = tmp_path / "out.zarr"
+
+    def write(value: int) -> None:
+        planes = [np.full((8, 8), value, np.uint8)] * 2
+        write_stack(path, planes, (2, 8, 8), np.uint8, like, "CYX", {"settings": {}})
+
+    seen = set()
+    for event, numbers in (("os.rename", range(1, 40)), ("os.remove", range(1, 40, 3)), ("os.mkdir", range(1, 6)),
+                           ("os.rmdir", range(1, 20)), ("open", range(1, 60, 7))):  # fmt: skip
+        for number in numbers:
+            if path.exists():
+                shutil.rmtree(path)
+            write(1)
+            killed = kill_at(event, number, lambda: write(2))
+            at_once = (is_whole(path, 1), is_whole(path, 2))
+            seen.add(at_once)
+            assert any(at_once) or not path.exists()
+            remove_unfinished([tmp_path])
+            assert is_whole(path, 1) or is_whole(path, 2)
+            assert [each.name for each in tmp_path.iterdir()] == ["out.zarr"]
+            if not killed:
+                assert is_whole(path, 2)
+                break
+    assert seen == {(True, False), (False, True), (False, False)}  # between two renamings there is none
+
+
+def test_one_file_without_room_stops_no_other(tmp_path, camera) -> None:
+    resource = pytest.importorskip("resource")
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    for name, repeats in (("a.tif", 1), ("b.tif", 6), ("c.tif", 1)):
+        tifffile.imwrite(data / name, np.tile(camera[:16, :16], (repeats, repeats)))
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, most))
+    try:
+        done = run(data, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    assert done.exit_code == 1
+    assert "2 done, 0 kept, 1 failed" in done.output
+    assert "b.tif could not be written: the disk is full" in done.output.replace("\n", " ")
+    assert sorted(path.name for path in out.iterdir()) == ["a.tif", "c.tif", "report.csv"]

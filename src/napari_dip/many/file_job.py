@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,16 @@ from ..measurement.task import find_task
 from ..pixel_type import as_dtype
 from ..settings import Settings
 from .axes import Plane, find_axes
+from .file_plan import FileToRead, FileToWrite, is_output
 from .image_stack import Stack
 from .ome_zarr import holds_zarr
 from .stack_files import is_zarr, open_stack
 
 FURTHER_OUTPUTS = ("smoothed", "detail_enhanced", "uncertainty", "residual")  # fields of Settings and of Restoration
+_ROLES = {
+    "restored": "the restored image", "smoothed": "the smoothed image", "detail_enhanced": "the detail-enhanced image",
+    "uncertainty": "the uncertainty", "residual": "the residual",
+}  # fmt: skip
 SIGNED_OUTPUTS = ("uncertainty", "residual")  # or small: nothing for a PNG, nor for whole numbers
 
 
@@ -75,6 +81,20 @@ class FileJob:
         names += [name for name in FURTHER_OUTPUTS if getattr(self.settings, name)]
         return {name: self.out if n == 0 else self._beside(name) for n, name in enumerate(dict.fromkeys(names))}
 
+    @property
+    def files_to_read(self) -> list[FileToRead]:
+        """The image and its mask."""
+        mask = [] if self.mask is None else [FileToRead(self.mask, "the mask")]
+        return [FileToRead(self.source, "the image"), *mask]
+
+    @property
+    def files_to_write(self) -> list[FileToWrite]:
+        """The files of ``outputs``."""
+        return [
+            FileToWrite(path, f"{_ROLES[name]} of {self.source}", partial(is_output, name=name))
+            for name, path in self.outputs.items()
+        ]
+
     def _beside(self, name: str) -> Path:
         lower = self.out.name.lower()
         suffix = next((each for each in (".ome.tif", ".ome.tiff") if lower.endswith(each)), self.out.suffix)
@@ -99,6 +119,8 @@ class FileOutcome:
     seconds : float
     device : str
     warnings : tuple of str
+    left_out : tuple of str
+        Outputs that were asked for and not made, because the run was stopped before them.
     """
 
     planes: int
@@ -108,9 +130,12 @@ class FileOutcome:
     seconds: float
     device: str
     warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
-def summarise(records: list[dict[str, Any]], seconds: float, warnings: tuple[str, ...] = ()) -> FileOutcome:
+def summarise(
+    records: list[dict[str, Any]], seconds: float, warnings: tuple[str, ...] = (), left_out: tuple[str, ...] = ()
+) -> FileOutcome:
     """Return what became of a file, by the records of its planes."""
     reasons = [each["stop_reason"] for each in records]
     noise = [each["noise"] for each in records if each["noise"] is not None]
@@ -122,6 +147,7 @@ def summarise(records: list[dict[str, Any]], seconds: float, warnings: tuple[str
         seconds=seconds,
         device=records[0]["device"],
         warnings=warnings,
+        left_out=left_out,
     )
 
 
@@ -236,24 +262,27 @@ def _restore_plane_file(
         watch(PlaneProgress(Plane(plane.index, {}), 1, 1, progress))
         result = progress.result
     assert result is not None
-    if result.stop_reason is StopReason.USER and not keep_stopped:
+    left_out = tuple(name for name in job.outputs if getattr(result, name) is None)
+    if (left_out or result.stop_reason is StopReason.USER) and not keep_stopped:
         raise InterruptedError("it was stopped before its end, and not written.")
     warnings = []
+    origin = {"path": str(job.source.resolve()), "layer": job.source.name}
     for name, path in job.outputs.items():
         layer: NDArray | None = getattr(result, name)
         if layer is None:
             warnings.append(f"{name} was not made, because the run was stopped before it.")
-        elif path.suffix.lower() == ".png":
-            write_png(path, layer, picture.dtype)
+            continue
+        is_png = path.suffix.lower() == ".png"
+        pixels, clipped = as_dtype(layer, picture.dtype if is_png else output_type(job, name, picture.dtype))
+        record = result.record.of_output(name, pixels, clipped, **origin)
+        if is_png:
+            write_png(path, pixels, picture.dtype, record.as_dict())
         else:
-            pixels, clipped = as_dtype(layer, output_type(job, name, picture.dtype))
             if clipped:
                 warnings.append(f"{name}: {clipped} pixels were clipped to the range of {pixels.dtype}.")
-            origin = {"path": str(job.source.resolve()), "layer": job.source.name}
-            record = result.record.of_output(name, pixels, clipped, **origin)
             sizes, unit = _pixel_sizes(like, job.factor or 1)
             write_tiff(path, pixels, record.as_dict(), pixel_sizes=sizes, unit=unit)
-    return summarise([result.record.as_dict()], time.perf_counter() - start, tuple(warnings))
+    return summarise([result.record.as_dict()], time.perf_counter() - start, tuple(warnings), left_out)
 
 
 def output_type(job: FileJob, name: str, source_type: np.dtype) -> np.dtype:
@@ -278,4 +307,4 @@ def _check_plane_name(out: Path, picture: NDArray) -> None:
     if out.suffix.lower() == ".png":
         check_png(picture)
     elif out.suffix.lower() not in TIFF_SUFFIXES:
-        raise ValueError(f"OUT is {out.name}; end it in .tif or .png.")
+        raise ValueError(f"OUT is {str(out)!r}; end it in .tif or .png.")

@@ -7,19 +7,24 @@ import dataclasses
 import glob
 import io
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..image_files import TIFF_SUFFIXES, check_folder, remove_unfinished, write_whole
+from ..image_files import TIFF_SUFFIXES
+from ..whole_files import remove_unfinished, write_whole
 from .file_job import FileJob, FileOutcome, restore_file
+from .file_plan import FileToRead, FileToWrite, check_apart, check_files, spell
 from .ome_zarr import ZARR_SUFFIX, holds_zarr
 from .tasks import run_tasks
 
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ZARR_SUFFIX)
+_REPORT_TIME = 0.05  # at most this share of the time goes into the report: anew after every file, if files take longer
 _KEPT_SUFFIXES = (".ome.tiff", ".ome.tif", ZARR_SUFFIX)
+_OUT_SUFFIXES = (*_KEPT_SUFFIXES, *TIFF_SUFFIXES, ".png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class Row:
     Attributes
     ----------
     source, out : str
+        Names, in which what cannot be printed or is not UTF-8 is escaped, as Python does it.
     status : {"done", "kept", "failed"}
         "kept": it was there before, and a run that resumes left it.
     error : str
@@ -95,20 +101,39 @@ def plan_jobs(
     Raises
     ------
     ValueError
-        If two files would have the same output, or one would be its own.
+        If two files would have the same output, or one would be its own, or nothing is written under that suffix.
     """
-    jobs: dict[Path, FileJob] = {}
+    if suffix is not None and suffix.lower() not in _OUT_SUFFIXES:
+        raise ValueError(f"--suffix is {suffix!r}; give one of {', '.join(_OUT_SUFFIXES)}.")
+    jobs = []
     for source in files:
         kept = next((each for each in _KEPT_SUFFIXES if source.name.lower().endswith(each)), source.suffix)
         stem = source.name[: len(source.name) - len(kept)]
         out = folder / f"{stem}{suffix or (kept if kept in _KEPT_SUFFIXES else '.tif')}"
-        if out in jobs:
-            raise ValueError(f"{jobs[out].source} and {source} would both become {out}; restore them into two folders.")
-        if out.resolve() == source.resolve():
-            raise ValueError(f"{source} would be its own output; choose another folder.")
         mask_path = None if mask is None else Path(mask.replace("{stem}", stem).replace("{name}", source.name))
-        jobs[out] = dataclasses.replace(model, source=source, out=out, mask=mask_path)
-    return list(jobs.values())
+        jobs.append(dataclasses.replace(model, source=source, out=out, mask=mask_path))
+    check_apart(*_files_of(jobs))
+    return jobs
+
+
+def _files_of(jobs: Sequence[FileJob]) -> tuple[list[FileToRead], list[FileToWrite]]:
+    return [each for job in jobs for each in job.files_to_read], [each for job in jobs for each in job.files_to_write]
+
+
+def check_jobs(jobs: Sequence[FileJob], report: Path, *, overwrite: bool = False) -> None:
+    """Check the files of jobs and their report, as ``check_files`` does, after what killed runs left is cleared away.
+
+    Raises
+    ------
+    ValueError
+        If one of them would be lost, or cannot be written.
+    """
+    if report.suffix.lower() not in (".csv", ".json"):
+        raise ValueError(f"the report is {report.name!r}; end it in .csv or .json.")
+    read, written = _files_of(jobs)
+    written.append(FileToWrite(report, "the report", is_report))
+    remove_unfinished(each.path.parent for each in written)
+    check_files(read, written, overwrite=overwrite, resume=any(job.resume for job in jobs))
 
 
 def restore_files(
@@ -129,7 +154,8 @@ def restore_files(
     jobs : sequence of FileJob
         Those that resume keep the outputs that are there.
     report : Path
-        A .csv or .json, written anew after every file.
+        A .csv or .json, written anew after every file, unless that would take more than a twentieth of the time. Jobs
+        that resume continue it: the rows of other files stay.
     devices, client
         As ``run_tasks`` takes them.
     overwrite : bool
@@ -147,16 +173,12 @@ def restore_files(
     Raises
     ------
     ValueError
-        At the call, if an output is there that is neither kept nor to be replaced, or nothing can be written.
+        At the call, if an output is there that is neither kept nor to be replaced, if two files get into each other's
+        way, or if nothing can be written.
     """
-    if report.suffix.lower() not in (".csv", ".json"):
-        raise ValueError(f"the report is {report.name}; end it in .csv or .json.")
-    for path in (report, *(job.out for job in jobs)):
-        check_folder(path)
-    for job in jobs:
-        there = [path for path in job.outputs.values() if path.exists()]
-        if there and not (overwrite or job.resume):
-            raise ValueError(f"{there[0]} exists; add --resume to keep what is done, --overwrite to do it again.")
+    check_jobs(jobs, report, overwrite=overwrite)
+    for folder in {path.parent for job in jobs for path in job.outputs.values()}:
+        folder.mkdir(parents=True, exist_ok=True)
     return _run(jobs, report, devices, client, overwrite, watch, stop_requested, report_wanted)
 
 
@@ -170,18 +192,19 @@ def _run(
     stop_requested: Callable[[], bool],
     report_wanted: Callable[[], bool],
 ) -> Iterator[Row]:
-    before = read_report(report)
-    rows: dict[str, Row] = {}
+    before = read_report(report) if any(job.resume for job in jobs) else {}
+    names = [spell(job.out) for job in jobs]
+    known = set(names)
+    others = [row for name, row in before.items() if name not in known]  # of files that are not of this run
+    rows: dict[int, Row] = {}
     to_do = []
-    for job in jobs:
-        for path in job.outputs.values():
-            remove_unfinished(path)
+    for number, job in enumerate(jobs):
         if job.resume and not overwrite and all(path.exists() for path in job.outputs.values()):
-            row = before.get(str(job.out), Row(str(job.source), str(job.out), "kept"))
-            rows[str(job.out)] = dataclasses.replace(row, status="kept", error="")
-            yield rows[str(job.out)]
+            row = before.get(names[number], Row(spell(job.source), names[number], "kept"))
+            rows[number] = dataclasses.replace(row, status="kept", error="")
+            yield rows[number]
         else:
-            to_do.append(job)
+            to_do.append(number)
 
     def restore_here(job: FileJob, device: str) -> FileOutcome:
         if stop_requested():
@@ -191,17 +214,23 @@ def _run(
             report_wanted=report_wanted, keep_stopped=False,
         )  # fmt: skip
 
+    def write() -> None:
+        write_report(report, [*others, *(rows[number] for number in sorted(rows))])
+
     function: Callable[..., FileOutcome] = restore_here if client is None else _restore_there
-    for number, outcome in run_tasks(function, ((job,) for job in to_do), client=client, devices=devices):
-        job = to_do[number]
-        row = _row(job, outcome)
-        rows[str(job.out)] = row
-        with suppress(OSError):  # a full disk: the next file may find room again, and the end says so if not
-            write_report(report, [rows[str(each.out)] for each in jobs if str(each.out) in rows])
+    next_report = 0.0
+    for n, outcome in run_tasks(function, ((jobs[number],) for number in to_do), client=client, devices=devices):
+        rows[to_do[n]] = row = _row(jobs[to_do[n]], outcome)
+        began = time.perf_counter()
+        if began >= next_report:
+            with suppress(OSError):  # a full disk: the next file may find room again, and the end says so if not
+                write()
+            ended = time.perf_counter()
+            next_report = ended + (ended - began) / _REPORT_TIME
         yield row
         if client is not None and stop_requested():
-            return
-    write_report(report, [rows[str(each.out)] for each in jobs if str(each.out) in rows])
+            break
+    write()
 
 
 def _restore_there(job: FileJob, device: str) -> FileOutcome:
@@ -217,15 +246,17 @@ def _on_device(job: FileJob, device: str) -> FileJob:
 
 def _row(job: FileJob, outcome: FileOutcome | Exception) -> Row:
     settings = json.dumps(asdict(job.settings))
+    source, out = spell(job.source), spell(job.out)
     if isinstance(outcome, Exception):
-        return Row(str(job.source), str(job.out), "failed", _in_a_sentence(outcome), settings=settings)
+        return Row(source, out, "failed", _in_a_sentence(outcome), settings=settings)
     told = asdict(outcome)
     warnings = told.pop("warnings")
-    return Row(str(job.source), str(job.out), "done", " ".join(warnings), **told, settings=settings)
+    del told["left_out"]  # of a run that keeps nothing stopped: there is none
+    return Row(source, out, "done", spell(" ".join(warnings)), **told, settings=settings)
 
 
 def _in_a_sentence(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = spell(" ".join(str(error).split()))
     if "out of memory" in text.lower():
         return "the device ran out of memory; use a narrower network, another device or a smaller image."
     return text or type(error).__name__
@@ -250,12 +281,25 @@ def write_report(path: Path, rows: Sequence[Row]) -> None:
 
 def read_report(path: Path) -> dict[str, Row]:
     """Return the rows of a report by their output; none of what is no report."""
+    return {row.out: row for row in _read_rows(path) or []}
+
+
+def is_report(path: Path) -> bool:
+    """Return whether a file is a report that was written here."""
+    return _read_rows(path) is not None
+
+
+def _read_rows(path: Path) -> list[Row] | None:
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
-        values = json.loads(text) if path.suffix.lower() == ".json" else list(csv.DictReader(io.StringIO(text)))
-        return {each["out"]: _read_row(each) for each in values}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        if path.suffix.lower() == ".json":
+            return [_read_row(each) for each in json.loads(text)]
+        table = csv.DictReader(io.StringIO(text))
+        if table.fieldnames != [field.name for field in fields(Row)]:
+            return None
+        return [_read_row(each) for each in table]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error):
+        return None
 
 
 def _read_row(values: dict[str, Any]) -> Row:

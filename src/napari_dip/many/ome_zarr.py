@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-import shutil
-import tempfile
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image_files import unfinished
+from ..whole_files import write_folder_whole
 from .image_stack import LONG_UNITS, SHORT_UNITS, Stack, as_size
 
 ZARR_SUFFIX = ".zarr"
+_RECORD = "napari-dip"  # of the attributes of an image that was written here
 _METADATA = ("zarr.json", ".zgroup", ".zarray")
 
 
@@ -77,19 +78,6 @@ def open_zarr(path: Path) -> Stack:
     return Stack(_checked(array), letters if is_told else None, _read_channel_names(told), sizes, units)
 
 
-def read_zarr_record(path: Path) -> dict[str, Any] | None:
-    """Return the record among the attributes of an OME-Zarr that was written here; None if there is none."""
-    import zarr
-
-    from .zarr_store import WholeFiles
-
-    try:
-        record = zarr.open_group(WholeFiles(path, read_only=True), mode="r").attrs.get("napari-dip")
-    except Exception:  # the readers raise many kinds of their own
-        return None
-    return dict(record) if isinstance(record, Mapping) and "settings" in record else None
-
-
 def _read_ome(group: Any) -> dict[str, Any]:
     """Return what a group says of its image: since version 0.5 it stands apart from other attributes."""
     attributes = dict(group.attrs)
@@ -146,7 +134,15 @@ def write_zarr(
     axes: str,
     record: Mapping[str, Any] | None,
 ) -> None:
-    """Write an OME-Zarr as ``write_stack`` does; the record stands among its attributes, as "napari-dip"."""
+    """Write an OME-Zarr as ``write_stack`` does; the record stands among its attributes, as "napari-dip".
+
+    Raises
+    ------
+    ValueError
+        If there is something of that name that is no OME-Zarr image.
+    OSError
+        In a sentence, if it cannot be written.
+    """
     from yaozarrs import DimSpec, v05
     from yaozarrs.write.v05 import prepare_image
 
@@ -160,15 +156,13 @@ def write_zarr(
         )
         for n in order
     ]
-    name = path.stem.encode(errors="replace").decode()  # which need not be UTF-8
+    name = os.fsencode(path.stem).decode("utf-8", "backslashreplace")  # JSON takes no name that is not UTF-8
     image = v05.Image(multiscales=[v05.Multiscale.from_dims(specs, name=name, n_levels=1)])
     names = like.channel_names if "C" in axes and len(like.channel_names) == shape[axes.index("C")] else ()
     ranges = [(np.inf, -np.inf)] * len(names)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=unfinished(path), suffix=ZARR_SUFFIX))
-    try:
-        target = beside / "whole"
-        extra = None if record is None else {"napari-dip": dict(record)}
+
+    def write(target: Path) -> None:
+        extra = None if record is None else {_RECORD: dict(record)}
         _, arrays = prepare_image(
             target, image, (tuple(shape[n] for n in order), dtype), extra_attributes=extra, writer="zarr"
         )
@@ -183,11 +177,36 @@ def write_zarr(
                 ranges[index[axes.index("C")]] = min(low, float(plane.min())), max(high, float(plane.max()))
         if names:
             _name_channels(target, names, ranges)
-        if path.exists():
-            shutil.rmtree(path)
-        target.rename(path)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+
+    if os.path.lexists(path) and not is_ome_zarr(path):
+        raise ValueError(f"{path} is no OME-Zarr image, and is never replaced; choose another name.")
+    write_folder_whole(path, write)
+
+
+def is_ome_zarr(path: Path) -> bool:
+    """Return whether a folder is an image of OME-Zarr, by its metadata: of 0.5, or of 0.4 and before."""
+    told = _read_attributes(path)
+    ome = told.get("ome", told)
+    return isinstance(ome, dict) and bool(ome.get("multiscales"))
+
+
+def read_zarr_record(path: Path) -> dict[str, Any] | None:
+    """Return the record in an OME-Zarr that was written here; None if there is none."""
+    record = _read_attributes(path).get(_RECORD)
+    return record if isinstance(record, dict) and "settings" in record else None
+
+
+def _read_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of a zarr group, of format 3 or 2; none of what is no group."""
+    for name, key in (("zarr.json", "attributes"), (".zattrs", None)):
+        try:
+            told = json.loads((path / name).read_text(encoding="utf-8"))
+            told = told if key is None else told.get(key)
+        except (OSError, ValueError, AttributeError, RecursionError):
+            continue
+        if isinstance(told, dict):
+            return told
+    return {}
 
 
 def _name_channels(path: Path, names: tuple[str, ...], ranges: list[tuple[float, float]]) -> None:

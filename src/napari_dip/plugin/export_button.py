@@ -11,7 +11,7 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
-from ..image_files import write_whole
+from ..whole_files import remove_unfinished, write_whole
 from .words import begin
 from .worker import Job
 
@@ -60,6 +60,7 @@ class RunDrawing:
 
         if path.suffix.lower() not in _KINDS:
             raise ExportFailed(f'"{path.name}" is not written; end the name in {", ".join(_KINDS)}.')
+        remove_unfinished([path.parent])
         try:
             if path.suffix.lower() == ".csv":
                 write_whole(path, lambda beside: write_table(beside, self.reports))
@@ -74,9 +75,10 @@ class RunDrawing:
             else:
                 figure = draw_loss_and_ratio(self.reports, chosen_step=self.chosen_step, caption=self.caption)
             write_whole(path, lambda beside: figure.savefig(beside, dpi=_DOTS_PER_INCH))
-        except (OSError, RuntimeError, ValueError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            raise ExportFailed(f"{path} could not be written: {why}.") from error
+        except OSError as error:
+            raise ExportFailed(str(error)) from error
+        except (RuntimeError, ValueError) as error:
+            raise ExportFailed(f"{path} could not be written: {error}.") from error
         return path
 
 

@@ -365,7 +365,8 @@ class Fit:
         return (self.data_term.errors(image) * self.held_out).sum() / self._held_out_values.clamp_min(1)
 
     def _draw(self, like: torch.Tensor) -> torch.Tensor:
-        return torch.randn(like.shape, generator=self._generator, device=self._generator.device).to(like.device)
+        device = self._generator.device
+        return torch.randn(like.shape, generator=self._generator, device=device, dtype=like.dtype).to(like.device)
 
     def _hold_out(self, held_out: torch.Tensor) -> None:
         channels = self.data_term.values.shape[1]

@@ -66,3 +66,29 @@ def test_whole_numbers_hold_no_nan(dtype) -> None:
 def test_other_types_are_refused(dtype) -> None:
     with pytest.raises(TypeError, match="choose one such as"):
         as_dtype(np.zeros((2, 2)), dtype)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "other", "expected", "beyond"),
+    [
+        ([2**53 + 1, 2**63 - 1, -1], np.int64, np.uint64, [2**53 + 1, 2**63 - 1, 0], 1),
+        ([2**53 + 1, 2**63 + 1], np.uint64, np.int64, [2**53 + 1, 2**63 - 1], 1),
+        ([300, -5, 7], np.int16, np.uint8, [255, 0, 7], 2),
+        ([0, 1], bool, np.int8, [0, 1], 0),
+    ],
+)
+def test_whole_numbers_become_others_without_losing_their_low_bits(values, dtype, other, expected, beyond) -> None:
+    converted, clipped = as_dtype(np.array([values], dtype), other)
+    assert converted.dtype == other
+    assert (converted.tolist(), clipped) == ([expected], beyond)
+
+
+@pytest.mark.parametrize("dtype", ["uint17", 7, None])
+def test_what_is_no_type_is_refused(dtype) -> None:
+    with pytest.raises(TypeError, match="there is no pixel type"):
+        as_dtype(np.zeros((2, 2), np.float32), dtype)
+
+
+def test_what_is_no_image_of_numbers_is_refused() -> None:
+    with pytest.raises(TypeError, match="give real numbers"):
+        as_dtype(np.zeros((2, 2), complex), np.uint8)

@@ -268,10 +268,10 @@ def _take_steps(choice: DeviceChoice, runs: int, reference: list[_Step] | None =
 
 def _scene() -> tuple[torch.Tensor, torch.Tensor]:
     """Return waves and a disc with noise, ``(1, 1, h, w)`` in [0, 1], and which of its pixels are known."""
-    rows, columns = (torch.linspace(0, 1, side) for side in _SIZE)
+    rows, columns = (torch.linspace(0, 1, side, dtype=torch.float32) for side in _SIZE)
     distance = (rows[:, None] - 0.4).square() + (columns - 0.6).square()
     picture = 0.45 + 0.2 * torch.sin(9 * rows[:, None] + 5 * columns) + 0.2 * (distance < 0.05)
-    noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
     known = torch.ones(1, 1, *_SIZE, dtype=torch.bool)
     known[..., 8:16, 20:24] = False
     return (picture + 0.03 * noise).clamp(0, 1)[None, None], known

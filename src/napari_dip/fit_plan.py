@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import cast
@@ -12,6 +13,7 @@ import torch
 from .device import DeviceChoice, check_memory
 from .measurement.data_term import DataTerm
 from .measurement.missing_pixels import choose_held_out, widest_hole
+from .measurement.task import Task
 from .optimisation.estimate import Estimate
 from .optimisation.fit import Fit
 from .optimisation.muon import Muon
@@ -24,6 +26,11 @@ _WIDE_HOLE, _SQUARE_PER_HOLE = 10, 0.8  # pixels; of held_out_side="auto"
 _HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
 _BYTES_OF_LIBRARIES, _BYTES_PER_PIXEL_BESIDE = 200e6, 130  # beside the network; as tests/benchmark/speed.py measured
 _BYTES_PER_PIXEL_OF_PARTNER = 1750  # and channel; as tests/benchmark/partner_memory.py measured
+# Kernels, their gradients, the bounded ones, what the optimiser keeps and what it passes: as many times the kernels
+# themselves, as tests/benchmark/weights_memory.py measured; and their copies in bfloat16.
+_COPIES_OF_KERNELS = {"muon": 11, "adam": 6}
+_COPIES_FOR_BFLOAT16 = 2
+_BYTES_PER_VALUE_READ = 25  # of the image, as it is brought to [0, 1]; with outliers it is 59
 _MUON_RATE, _MUON_RATE_INDIRECT, _ADAM_RATE = 0.02, 0.01, 0.004  # of learning_rate="auto"
 _ADAM_BESIDE_MUON = 0.2  # Adam's learning rate for biases and head, of Muon's
 _FIRST_BOUND, _LAST_BOUND = 1.0, 2.2  # λ of lipschitz_bound="auto"
@@ -53,18 +60,17 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
     levels, side = cast("int", settings.levels), cast("int", settings.held_out_side)
     share = cast("float", settings.held_out)
     low, high, mean = _range_of(data_term)
-    fewest = max(2, settings.kernel_size // 2 + 1)  # pixels a side at the smallest size: reflection needs neighbours
-    height, width_of_canvas = (max(fewest, -(-side // 2**levels)) * 2**levels for side in data_term.size)
+    architecture = _architecture_of(settings, len(mean))
+    canvas = _canvas_of(settings, data_term.size)
+    check_memory(device.device, _BYTES_OF_LIBRARIES + _bytes_of_fit(settings, device, canvas, architecture))
     held_out = torch.zeros_like(data_term.judged)
     if data_term.by_pixel:
         held_out = choose_held_out(data_term.known, share, generator, side)
     kind = NETWORKS[settings.network]
-    size = kind.input_size((height, width_of_canvas), levels)
+    size = kind.input_size(canvas, levels)
     noise = fixed_input(settings.input_kind, settings.runs, settings.input_channels, size, generator)
-    network = kind(_architecture_of(settings, len(mean)), (min(0.0, low), max(1.0, high)), mean, generator)
+    network = kind(architecture, (min(0.0, low), max(1.0, high)), mean, generator)
     network.compute_dtype = getattr(torch, device.precision)
-    pixels = height * width_of_canvas
-    check_memory(device.device, _BYTES_OF_LIBRARIES + pixels * (network.bytes_per_pixel() + _BYTES_PER_PIXEL_BESIDE))
     network.to(device.device)
     return Fit(
         network,
@@ -162,13 +168,63 @@ def bytes_needed(
     width, runs = settings.width_where(helped=helped), settings.networks
     levels = settings.levels if settings.levels != "auto" else _FEWEST_LEVELS
     settings = dataclasses.replace(settings, width=width, levels=levels, runs=runs)
-    architecture = _architecture_of(settings, channels)
-    network = NETWORKS[settings.network](architecture, (0.0, 1.0), torch.full((channels,), 0.5), torch.Generator())
-    network.compute_dtype = getattr(torch, device.precision)
-    height, width_of_canvas = (-(-side // 2**levels) * 2**levels for side in size)
-    fitting = height * width_of_canvas * (network.bytes_per_pixel() + _BYTES_PER_PIXEL_BESIDE)
+    fitting = _bytes_of_fit(settings, device, _canvas_of(settings, size), _architecture_of(settings, channels))
     helping = size[0] * size[1] * channels * _BYTES_PER_PIXEL_OF_PARTNER if helped else 0.0
     return _BYTES_OF_LIBRARIES + max(fitting, helping)
+
+
+def check_run_fits(
+    settings: Settings, device: DeviceChoice, task: Task, shape: tuple[int, ...], factor: int | None, *, colours: bool
+) -> None:
+    """Refuse an image that surely does not fit the memory, before anything is made of it.
+
+    "Surely": as if nothing were missing and no partner helped. What the pixels decide is asked again when they are
+    known (``build_fit``).
+
+    Parameters
+    ----------
+    settings : Settings
+    device : DeviceChoice
+    task : Task
+    shape : tuple of int
+        ``(h, w)`` or ``(h, w, c)``.
+    factor : int or None
+        Of super-resolution.
+    colours : bool
+        Whether a fourth channel is alpha.
+
+    Raises
+    ------
+    NotEnoughMemory
+    """
+    height, width, channels = shape[0], shape[1], math.prod(shape[2:])
+    check_memory("cpu", height * width * channels * _BYTES_PER_VALUE_READ)
+    if colours and channels == 4:
+        channels = 3
+    size = (height * (factor or 1), width * (factor or 1))
+    alone = dataclasses.replace(settings, width=settings.width_where(helped=task.noise_is_independent))
+    if not task.removes_noise:
+        alone = dataclasses.replace(alone, runs=1, uncertainty=False)
+    check_memory(device.device, bytes_needed(alone, device, size, channels, helped=False))
+
+
+def _canvas_of(settings: Settings, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the sides of the canvas for an image of ``size``, by settings whose levels are resolved."""
+    unit = 2 ** cast("int", settings.levels)
+    fewest = max(2, settings.kernel_size // 2 + 1)  # pixels a side at the smallest size: reflection needs neighbours
+    rows, columns = (max(fewest, -(-side // unit)) * unit for side in size)
+    return rows, columns
+
+
+def _bytes_of_fit(
+    settings: Settings, device: DeviceChoice, canvas: tuple[int, int], architecture: Architecture
+) -> float:
+    """Return about how much memory a fit takes: that of its feature maps, and that of its weights."""
+    kind, compute_dtype = NETWORKS[settings.network], getattr(torch, device.precision)
+    per_pixel = kind.bytes_per_pixel(architecture, compute_dtype) + _BYTES_PER_PIXEL_BESIDE
+    copies = _COPIES_OF_KERNELS[settings.optimiser]
+    copies += 0 if compute_dtype == torch.float32 else _COPIES_FOR_BFLOAT16
+    return math.prod(canvas) * per_pixel + copies * kind.bytes_of_kernels(architecture)
 
 
 def resolve_settings(settings: Settings, data_term: DataTerm) -> Settings:

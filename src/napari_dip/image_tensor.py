@@ -1,16 +1,20 @@
-"""Image to tensor in [0, 1], and the exact way back."""
+"""Image to tensor in [0, 1], and the way back to the image's units, in float32."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .measurement.pixel_defects import stand_alone, typical_range
+from .pixel_type import as_dtype
 
 SMALLEST_SIDE = 16
+_LARGEST = 1e37  # that an intensity may be: results may lie beyond the image's range, and float32 ends at 3.4e38
+_FEWEST_STEPS = 256  # of float32 within the image's range; every image of 16 bits has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,70 @@ class ImageTensor:
         return image
 
     def keep_known(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the image with the known pixels as they were given."""
+        """Return the image with the known pixels as they were given, in float32."""
         known = self.known[0, 0].cpu().numpy()
         if self.original.ndim == 3:
             known = known[:, :, None]
-        with np.errstate(invalid="ignore"):  # missing pixels may be NaN
+        with np.errstate(invalid="ignore", over="ignore"):  # missing pixels may be anything
             return np.where(known, self.original.astype(np.float32), image)
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether float32 changes whole numbers among the known pixels: some that are larger than 2**24."""
+        if self.original.dtype.kind not in "ui" or self.original.dtype.itemsize < 4:
+            return False
+        known = self.original[self.known[0, 0].cpu().numpy()]
+        return bool((as_dtype(known.astype(np.float32), known.dtype)[0] != known).any())
+
+
+def read_arrays(
+    image: ArrayLike, mask: ArrayLike | None = None, *, colours: bool = True
+) -> tuple[NDArray, NDArray[np.bool_] | None]:
+    """Return an image and its mask as plain arrays; what is masked in a masked array becomes a part of the mask.
+
+    Parameters
+    ----------
+    image : array
+        ``(h, w)`` or ``(h, w, c)``. A pixel that is masked in any channel but alpha is missing.
+    mask : array, optional
+        ``(h, w)``, True where the pixel is missing.
+    colours : bool
+        As ``to_tensor`` takes it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no arrays of real numbers, or do not go together.
+    """
+    given = _as_array(image, "image")
+    if given.dtype.kind not in "buif":
+        raise TypeError(f"image has dtype {given.dtype}; give real numbers (for a complex image, its magnitude).")
+    marks = None if mask is None else _as_array(mask, "mask")
+    if marks is not None and marks.dtype.kind not in "buif":
+        raise TypeError(f"mask has dtype {marks.dtype}; give True where a pixel is missing, and else False.")
+    if marks is not None and marks.shape != given.shape[:2]:
+        raise ValueError(f"mask shape {marks.shape} does not match image {given.shape[:2]}.")
+    missing = None if marks is None else np.asarray(np.ma.filled(marks, True)) != 0  # one that is masked is not known
+    if np.ma.is_masked(given):
+        hidden = np.ma.getmaskarray(given)
+        if given.ndim == 3:
+            hidden = np.any(hidden[:, :, :3] if colours else hidden, axis=2)
+        missing = hidden if missing is None else missing | hidden
+    return np.asarray(given), missing
+
+
+def as_plain_array(given: Any, name: str) -> NDArray:
+    """Return what a caller has given as an array, or raise a TypeError that says which of the arguments is none."""
+    return np.asarray(_as_array(given, name))
+
+
+def _as_array(given: Any, name: str) -> NDArray:
+    """Return the same; of a masked array it is one, too."""
+    try:
+        return np.asanyarray(given.compute() if hasattr(given, "compute") else given)  # by itself dask forgets masks
+    except (TypeError, ValueError, RuntimeError) as error:
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise TypeError(f"{name} is no array: {first_line}.") from error
 
 
 def to_tensor(
@@ -96,7 +158,8 @@ def to_tensor(
     Parameters
     ----------
     image : array
-        ``(h, w)`` or ``(h, w, c)``, c = 1, 3 or 4 (the fourth is alpha); any real dtype. NaN and inf are missing.
+        ``(h, w)`` or ``(h, w, c)``, c = 1, 3 or 4 (the fourth is alpha); any real dtype. NaN, inf, and what is masked
+        in a masked array are missing. It is not changed.
     mask : array, optional
         ``(h, w)``, True where the pixel is missing.
     colours : bool
@@ -111,33 +174,24 @@ def to_tensor(
     ValueError, TypeError
         If the image or the mask cannot be used; the message says why.
     """
-    image = np.asarray(image)
-    if image.dtype == object or not (
-        np.issubdtype(image.dtype, np.bool_) or np.issubdtype(image.dtype, np.integer)
-        or np.issubdtype(image.dtype, np.floating)
-    ):  # fmt: skip
-        raise TypeError(f"image has dtype {image.dtype}; give real numbers (for a complex image, its magnitude).")
-    if image.ndim not in (2, 3) or (colours and image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
-        raise ValueError(f"image has shape {image.shape}; give one plane (h, w) or (h, w, c) with c = 1, 3 or 4.")
-    height, width = image.shape[:2]
-    if min(height, width) < SMALLEST_SIDE:
-        raise ValueError(f"image is {height} x {width} pixels; at least {SMALLEST_SIDE} x {SMALLEST_SIDE} are needed.")
+    image, mask = read_arrays(image, mask, colours=colours)
+    check_shape(image.shape, colours=colours)
     has_alpha = colours and image.ndim == 3 and image.shape[2] == 4
     channels = image if image.ndim == 3 else image[:, :, None]
-    channels = (channels[:, :, :3] if has_alpha else channels).astype(np.float64)
-    known = np.isfinite(channels).all(axis=2)
+    given = channels[:, :, :3] if has_alpha else channels
+    known = np.isfinite(given).all(axis=2)
     if mask is not None:
-        mask = np.asarray(mask)
-        if mask.shape != (height, width):
-            raise ValueError(f"mask shape {mask.shape} does not match image ({height}, {width}).")
-        known &= ~mask.astype(bool)
+        known &= ~mask
     if known.sum() < SMALLEST_SIDE:
         raise ValueError("the mask and the not-a-number pixels leave nothing of the image to learn from.")
+    check_size(given[known])
     if intensity_range is None:
-        intensity_range = find_intensity_range(channels[known], colours=colours)
-    low, high = np.broadcast_to(intensity_range, (2, channels.shape[2]))
+        intensity_range = find_intensity_range(given[known], colours=colours)
+    low, high = np.broadcast_to(intensity_range, (2, given.shape[2]))
+    with np.errstate(over="ignore"):  # of what is not known
+        channels = given.astype(np.float64)
     known &= ~_hot(channels, known, low, high)
-    values = np.where(known[:, :, None], (channels - low) / (high - low), 0.0)
+    values = (np.where(known[:, :, None], channels, low) - low) / (high - low)
     return ImageTensor(
         values=torch.from_numpy(values.astype(np.float32)).permute(2, 0, 1)[None].contiguous(),
         known=torch.from_numpy(known)[None, None],
@@ -148,13 +202,49 @@ def to_tensor(
     )
 
 
+def check_shape(shape: tuple[int, ...], *, colours: bool = True) -> None:
+    """Refuse with a ValueError what is not one plane of sufficient size.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    colours : bool
+        As ``to_tensor`` takes it.
+    """
+    if len(shape) not in (2, 3) or (colours and len(shape) == 3 and shape[2] not in (1, 3, 4)):
+        raise ValueError(f"image has shape {shape}; give one plane (h, w) or (h, w, c) with c = 1, 3 or 4.")
+    if 0 in shape[2:]:
+        raise ValueError(f"image has shape {shape}: it has no channels, there is nothing in it.")
+    if min(shape[:2]) < SMALLEST_SIDE:
+        raise ValueError(
+            f"image is {shape[0]} x {shape[1]} pixels; at least {SMALLEST_SIDE} x {SMALLEST_SIDE} are needed."
+        )
+
+
+def check_size(intensities: NDArray) -> None:
+    """Refuse with a ValueError intensities that float32, in which results come, does not reach.
+
+    Parameters
+    ----------
+    intensities : ndarray
+        ``(n, c)``, finite, at least one.
+    """
+    # as Python's numbers: numpy's smallest int64 has no absolute value
+    largest = max(abs(intensities.min().item()), abs(intensities.max().item()))
+    if largest > _LARGEST:
+        raise ValueError(
+            f"the image's intensities reach {largest:.3g}, too large for float32, in which results come: divide "
+            f"the image so that they stay below {_LARGEST:g}, or mark those pixels as missing."
+        )
+
+
 def find_intensity_range(intensities: NDArray, *, colours: bool = True) -> NDArray[np.float64]:
     """Return the lowest and highest intensity, without extreme outliers, that become 0 and 1.
 
     Parameters
     ----------
     intensities : ndarray
-        ``(n, c)``, finite.
+        ``(n, c)``, finite, of the image's own dtype.
     colours : bool
         Whether all channels have one scale.
 
@@ -166,14 +256,24 @@ def find_intensity_range(intensities: NDArray, *, colours: bool = True) -> NDArr
     Raises
     ------
     ValueError
-        If there is only one intensity.
+        If there is only one intensity, or float32 has too few steps between the two.
     """
     parts = [intensities] if colours else list(intensities.T)
-    ranges = np.array([typical_range(each) for each in parts]).T
+    ranges = np.array([typical_range(each.astype(np.float64)) for each in parts]).T
     for number, (low, high) in enumerate(ranges.T):
-        if not high > low:
-            of = "" if len(parts) == 1 else f" of channel {number}"
+        of = "" if len(parts) == 1 else f" in channel {number}"
+        # as they were given: float64 may not tell them apart
+        lowest, highest = parts[number].min().item(), parts[number].max().item()
+        if highest == lowest:
             raise ValueError(f"all known pixels{of} have the same intensity ({low:g}); there is nothing to restore.")
+        largest = max(abs(low), abs(high))
+        if high - low < _FEWEST_STEPS * float(np.spacing(np.float32(largest))):
+            ground = f"{low:.10g}" if intensities.dtype.kind == "f" else int(lowest)
+            advice = "multiply it" if largest < np.finfo(np.float32).tiny else f"subtract {ground} from it"
+            raise ValueError(
+                f"the intensities of the image{of} span {highest - lowest:.3g} at about {largest:.3g}, where float32, "
+                f"in which results come, tells hardly any of them apart: {advice} first."
+            )
     return ranges
 
 

@@ -28,7 +28,9 @@ def as_dtype(image: ArrayLike, dtype: DTypeLike) -> tuple[NDArray, int]:
     TypeError, ValueError
         If the type is of no real numbers, or whole numbers cannot hold what is not a number.
     """
-    image, dtype = np.asarray(image), np.dtype(dtype)
+    image, dtype = np.asarray(image), _find_dtype(dtype)
+    if image.dtype.kind not in "buif":
+        raise TypeError(f"the image has dtype {image.dtype}; give real numbers.")
     if dtype.kind not in "buif":
         raise TypeError(f"the pixel type {dtype} is not of real numbers; choose one such as uint16 or float32.")
     if dtype == image.dtype:
@@ -37,8 +39,10 @@ def as_dtype(image: ArrayLike, dtype: DTypeLike) -> tuple[NDArray, int]:
         raise ValueError(f"some pixels are not a number, which {dtype} cannot hold; keep float32.")
     if dtype.kind == "b":
         return image >= 0.5, 0
+    if dtype.kind in "ui" and image.dtype.kind in "bui":
+        return _between_whole_numbers(image, dtype)
     limits = np.iinfo(dtype) if dtype.kind in "ui" else np.finfo(dtype)
-    exact = image.astype(np.float64)
+    exact = image.astype(np.result_type(image.dtype, np.float64))  # float64, but of long double
     wanted = np.rint(exact) if dtype.kind in "ui" else exact
     # of 64 bits, float64 does not tell the largest from one more: reaching it counts as beyond, and is set to it
     low, high = wanted <= float(limits.min), wanted >= float(limits.max)
@@ -46,5 +50,27 @@ def as_dtype(image: ArrayLike, dtype: DTypeLike) -> tuple[NDArray, int]:
     converted = np.where(low | high, 0, wanted).astype(dtype)
     converted[low], converted[high] = limits.min, limits.max
     clipped = (low & (wanted < float(limits.min))) | (high & (wanted > float(limits.max)))
-    pixels = clipped.any(axis=2) if clipped.ndim == 3 else clipped
-    return converted, int(np.count_nonzero(pixels))
+    return converted, _count_pixels(clipped)
+
+
+def _find_dtype(name: DTypeLike) -> np.dtype:
+    try:
+        if name is None:  # for numpy, float64
+            raise TypeError
+        return np.dtype(name)
+    except TypeError as error:
+        raise TypeError(f"there is no pixel type {name!r}; choose one such as uint16 or float32.") from error
+
+
+def _between_whole_numbers(image: NDArray, dtype: np.dtype) -> tuple[NDArray, int]:
+    """Do so without a detour through floating point, which does not tell all whole numbers of 64 bits apart."""
+    limits = np.iinfo(dtype)
+    image = image.astype(np.uint8) if image.dtype.kind == "b" else image
+    low, high = image < limits.min, image > limits.max
+    converted = np.where(low | high, image.dtype.type(0), image).astype(dtype)
+    converted[low], converted[high] = limits.min, limits.max
+    return converted, _count_pixels(low | high)
+
+
+def _count_pixels(clipped: NDArray[np.bool_]) -> int:
+    return int(np.count_nonzero(clipped.any(axis=2) if clipped.ndim == 3 else clipped))

@@ -174,6 +174,8 @@ class Record:
         Which result the image beside this record is.
     stack : StackRecord or None
         If the image is a stack: all above is of its first plane, but for ``seconds``, of all.
+    threads : int or None
+        How many torch computed with on a CPU: with another number the last digits differ. None in older records.
     """
 
     task: str
@@ -196,6 +198,7 @@ class Record:
     noise: float | None = None
     output: Output = Output()
     stack: StackRecord | None = None
+    threads: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain types only, as a layer's metadata or a JSON file can hold them."""
@@ -284,7 +287,8 @@ class Record:
     def exactness(self) -> str:
         """How exactly the same seed and settings repeat the result, in words that follow "Repeats it"."""
         if self.used.device.partition(":")[0] == "cpu":
-            return "to the last bit with the same versions, kind of processor and number of threads"
+            threads = "number of threads" if self.threads is None else f"number of threads ({self.threads})"
+            return f"to the last bit with the same versions, kind of processor and {threads}"
         return (
             "nearly: a GPU adds up in changing order, and two runs of one seed drift apart (on an NVIDIA H100 by up to "
             "1% of the range in 120 steps)"
@@ -320,6 +324,9 @@ def digest_image(image: NDArray) -> str:
     """Return the SHA-256 of an image's type, shape and pixels, the same for either byte order."""
     native = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
     digest = hashlib.sha256(f"{native.dtype.name} {native.shape}".encode())
+    if native.dtype == np.longdouble and native.dtype.itemsize > 8:  # some of its bytes are no pixel's, and at random
+        with np.errstate(over="ignore"):
+            native = native.astype(np.float64)
     digest.update(native.view(np.uint8).data if native.ndim else native.tobytes())
     return digest.hexdigest()
 

@@ -6,7 +6,7 @@ import dataclasses
 import numbers
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Literal
 
@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .device import DeviceChoice
 from .device_check import choose_proven_device
-from .fit_plan import build_estimate, build_fit, resolve_settings
+from .fit_plan import build_estimate, build_fit, check_run_fits, resolve_settings
 from .guidance import advise_denoising, warn_of_idle_network
-from .image_tensor import ImageTensor, to_tensor
+from .image_tensor import ImageTensor, as_plain_array, check_shape, read_arrays, to_tensor
 from .measurement.data_term import data_term_of
 from .measurement.task import Task, find_task
 from .measurement.whole_image import WholeImage
@@ -30,6 +30,7 @@ from .record import Given, Record, describe_given, read_versions
 from .settings import Settings
 from .spectrum.whiteness import neighbour_correlation
 from .stage import Stage
+from .torch_modes import keep_modes, plain_modes
 
 
 def restore(
@@ -48,7 +49,7 @@ def restore(
     ----------
     image : array
         ``(h, w)``, or ``(h, w, c)`` with c = 1, 3 or 4 (the fourth is alpha, passed through); any real dtype; at least
-        16 pixels a side. NaN and inf are missing pixels.
+        16 pixels a side. NaN, inf, and what is masked in a masked array are missing pixels. It is not changed.
     mask : array, optional
         ``(h, w)``, True = missing.
     task : {"denoise", "inpaint", "deblock", "super_resolve", "enhance"}
@@ -147,31 +148,35 @@ def restore_steps(
         raise ValueError(f"factor is for super-resolution; the task {task!r} takes none.")
     if settings.chosen_step is not None and not chosen_task.removes_noise:
         raise ValueError(f"chosen_step picks a moment of a restoration; the task {task!r} has none, leave it None.")
-    tensor = to_tensor(
-        np.asarray(image), None if mask is None else np.asarray(mask), colours=colours,
-        intensity_range=None if whole is None else whole.intensity_range,
-    )  # fmt: skip
-    table = None if quantisation_table is None else _check_table(quantisation_table, chosen_task, np.asarray(image))
-    if chosen_task.needs_mask and bool(tensor.known.all()) and whole is None:  # a tile may lack nothing
-        raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
-    settings = settings.for_task(chosen_task)
-    device = choose_proven_device(settings.device, settings.precision)
-    given = describe_given(np.asarray(image), None if mask is None else np.asarray(mask), table, colours)
-    return _run(
+    with plain_modes():
+        image, mask = read_arrays(image, mask, colours=colours)
+        check_shape(image.shape, colours=colours)
+        table = None if quantisation_table is None else _check_table(quantisation_table, chosen_task, image)
+        settings = settings.for_task(chosen_task)
+        device = choose_proven_device(settings.device, settings.precision)
+        check_run_fits(settings, device, chosen_task, image.shape, factor, colours=colours)
+        tensor = to_tensor(
+            image, mask, colours=colours, intensity_range=None if whole is None else whole.intensity_range
+        )
+        if chosen_task.needs_mask and bool(tensor.known.all()) and whole is None:  # a tile may lack nothing
+            raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
+        given = describe_given(image, mask, table, colours)
+    steps = _run(
         tensor, chosen_task, settings, device, factor, table, given, stop_requested, report_wanted, quick_estimates,
         whole, start, keep_network,
     )  # fmt: skip
+    return keep_modes(steps)
 
 
 def _check_table(quantisation_table: ArrayLike, task: Task, image: NDArray) -> NDArray[np.float64]:
-    table = np.asarray(quantisation_table, dtype=float)
     if not task.knows_quantisation:
         raise ValueError(f"quantisation_table is for deblocking; the task {task.name!r} takes none.")
-    if table.shape != (8, 8) or not (table >= 1).all():
+    table = as_plain_array(quantisation_table, "quantisation_table")
+    if table.dtype.kind not in "buif" or table.shape != (8, 8) or not ((table >= 1) & (table < np.inf)).all():
         raise ValueError("quantisation_table must hold 8 x 8 steps of at least 1, vertical frequency first.")
     if image.min() < 0 or not 1 < image.max() <= 255 or (image != np.round(image)).any():
         raise ValueError("quantisation_table is in steps of 8 bits: give the JPEG's intensities, whole, from 0 to 255.")
-    return table
+    return table.astype(np.float64)
 
 
 def _run(
@@ -188,7 +193,7 @@ def _run(
     whole: WholeImage | None,
     start_from: WarmStart | None,
     keep_network: bool,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Fit, then smooth if asked; yield every report, the last one with the result."""
     start = time.perf_counter()
     values, known = tensor.values.to(device.device), tensor.known.to(device.device)
@@ -242,6 +247,8 @@ def _run(
                 report=next((each for each in reversed(reports) if each.step == step), None),
             )
             notes.append(advice)
+        if keep_known and factor is None and tensor.is_rounded:
+            notes.append("Known pixels above 16,777,216 are rounded to what float32 can tell apart.")
         note = " ".join(filter(None, (*notes, device.warning)))
         return Restoration(
             restored=as_image(restored),
@@ -277,9 +284,11 @@ def _run(
                     if data_term.noise is None
                     else data_term.noise.mean_variance**0.5 * (float(tensor.scale[0]) if given.colours else 1.0)
                 ),
+                threads=torch.get_num_threads(),
             ),
         )
 
+    @plain_modes()
     def read(snapshot: Snapshot, seconds: float) -> Restoration:
         reports = [report for report in history if report.step <= snapshot.step]
         chosen = dataclasses.replace(settings, chosen_step=snapshot.step)

@@ -1,5 +1,7 @@
 """A stack is its planes: each is what restore() makes of it alone."""
 
+import dataclasses
+
 import dask.array
 import numpy as np
 import pytest
@@ -133,3 +135,42 @@ def test_the_finest_level_of_a_multiscale_image_is_read(tmp_path, film) -> None:
     write_image(tmp_path / "m.zarr", image, levels, writer="zarr")
     back = open_stack(tmp_path / "m.zarr")
     assert (back.array.shape, back.axes, back.pixel_sizes) == ((48, 40), "YX", {"Y": 0.5, "X": 0.5})
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float16, ">f4", np.float64, bool])
+def test_out_of_another_type_is_rounded_and_clipped_as_everywhere(dtype, small_settings) -> None:
+    stack = np.random.default_rng(0).normal(220, 40, (2, 20, 20)).astype(np.float32)
+    out = np.zeros(stack.shape, dtype)
+    settings = dataclasses.replace(small_settings, step_limit=2)
+    for each in napari_dip.restore_stack(stack, "TYX", settings=settings, out=out):
+        expected, _ = napari_dip.as_dtype(each.result.restored, dtype)
+        np.testing.assert_array_equal(out[each.number - 1], expected)
+    if np.dtype(dtype).kind in "ui":
+        assert np.abs(out - np.clip(each.result.restored, 0, np.iinfo(dtype).max))[1].max() <= 0.5
+
+
+def test_what_was_not_restored_stays_as_it_was_in_whole_numbers(small_settings) -> None:
+    plane = np.random.default_rng(0).normal(220, 40, (128, 128)).astype(np.float32)
+    out, asked = np.full(plane.shape, 7, np.uint8), iter(range(10_000))
+    settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=10, partner=False)
+    (last,) = napari_dip.restore_stack(
+        plane, "YX", settings=settings, memory=6.35e8, out=out, stop_requested=lambda: next(asked) >= 15
+    )
+    restored = last.result.restored
+    done = np.isfinite(restored)
+    assert 0 < np.count_nonzero(done) < done.size
+    assert (out[~done] == 7).all()
+    np.testing.assert_array_equal(out[done], np.rint(np.clip(restored[done], 0, 255)))
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "sentence"),
+    [
+        (np.zeros((2, 20, 20), complex), TypeError, "out has dtype complex128"),
+        (np.zeros((2, 20, 20), "U3"), TypeError, "out has dtype <U3"),
+        (np.broadcast_to(np.float32(0), (2, 20, 20)), ValueError, "out cannot be written"),
+    ],
+)
+def test_an_out_that_cannot_hold_the_result_is_refused_at_the_call(out, error, sentence) -> None:
+    with pytest.raises(error, match=sentence):
+        napari_dip.restore_stack(np.random.default_rng(0).random((2, 20, 20)), "TYX", out=out)

@@ -132,13 +132,52 @@ def test_tiles_without_holes_stay_as_they_are_and_empty_ones_are_left_out(noisy,
         report_wanted=lambda: True,
     )  # fmt: skip
     restored = last.result.restored
-    np.testing.assert_allclose(restored[~mask], image[~mask], rtol=1e-5)
+    np.testing.assert_array_equal(restored[~mask], image[~mask])
     assert np.isfinite(restored[mask & (np.arange(128)[:, None] > 90)]).all()
     assert np.isnan(restored[:38, 90:]).all()
     assert "1 of 9 tiles hold no known pixel" in last.result.note
     assert {each.tile.count for each in reports} == {4}
     with pytest.raises(ValueError, match="nothing is marked"):
         next(restore_tiles(lambda *place: image[place], None, image.shape, tiling, "inpaint", settings=settings))
+
+
+@pytest.mark.parametrize(("task", "channels"), [("inpaint", None), ("enhance", None), ("denoise", 4)])
+def test_known_pixels_and_alpha_of_tiles_stay_to_the_last_bit(task, channels, noisy, small_settings) -> None:
+    """Also where tiles fade into one another, which rounds."""
+    image = noisy[1][:96, :96].copy()
+    mask = np.zeros(image.shape, bool)
+    mask[30:60:4, 30:60] = task == "inpaint"
+    image[mask] = np.nan
+    if channels:
+        image = np.stack([image] * channels, axis=2)
+    tiling = Tiling(image.shape[:2], (56, 56), 16)
+    settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=2, smoothed_steps=2, partner=False)
+    *_, last = restore_tiles(lambda *place: image[place], None, image.shape, tiling, task, settings=settings)
+    restored = last.result.restored
+    kept = np.s_[..., 3] if channels else ~mask
+    np.testing.assert_array_equal(restored[kept], image[kept])
+    assert np.isfinite(restored).all()
+
+
+def test_weights_count_in_the_budget(small_settings) -> None:
+    """A wide network on a small image is nearly nothing but weights, gradients and what the optimiser keeps."""
+    wide = dataclasses.replace(small_settings, width=512, levels=4)
+    kernels = 4 * 9 * (512 * 32 + 9 * 512 * 512)  # bytes: a stem of two convolutions, and two a level
+    for optimiser, times in (("muon", 4), ("adam", 5)):  # gradients, momentum or two moments, and those bounded
+        settings = dataclasses.replace(wide, optimiser=optimiser)
+        with pytest.raises(ValueError, match=r"budget of .* is too small"):
+            plan_tiles((1024, 1024), settings, "denoise", None, memory=6.3e8 + times * kernels)
+    assert plan_tiles((64, 64), wide, "denoise", None, memory=6.3e8 + 20 * kernels) is None
+
+
+def test_a_run_that_does_not_fit_is_refused_before_anything_is_made_of_the_image() -> None:
+    """Neither the image in floating point, of 50 TB, nor a weight."""
+    vast = np.broadcast_to(np.uint8(7), (2_500_000, 2_500_000))
+    settings = napari_dip.Settings(device="cpu", width=8, levels=2)
+    wide = dataclasses.replace(settings, width=1_000_000)
+    for image, asked in ((vast, settings), (np.eye(64), wide)):
+        with pytest.raises(ValueError, match=r"GB of memory, and CPU .* free"):
+            napari_dip.restore_steps(image, settings=asked)
 
 
 def test_tiles_of_a_jpeg_begin_with_its_blocks(small_settings, tmp_path) -> None:

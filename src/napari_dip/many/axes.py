@@ -113,10 +113,16 @@ class Axes:
         return Plane(tuple(place.get(letter, slice(None)) for letter in self.letters), place)
 
     def read(self, array: Any, plane: Plane, rows: slice = slice(None), columns: slice = slice(None)) -> NDArray:
-        """Read one plane of an array, ``(h, w)`` or ``(h, w, c)``, or a part of it, and nothing else."""
+        """Read one plane of an array, ``(h, w)`` or ``(h, w, c)``, or a part of it, and nothing else.
+
+        Of a masked array it is one, too.
+        """
         within = {"Y": rows, "X": columns}
         index = tuple(within.get(letter, at) for letter, at in zip(self.letters, plane.index, strict=True))
-        part = np.asarray(array[index])
+        part = array[index]
+        part = np.asanyarray(part.compute() if hasattr(part, "compute") else part)  # by itself dask forgets masks
+        if not np.ma.isMaskedArray(part):  # whose mask goes with it, unlike what other kinds of array have
+            part = np.asarray(part)
         kept = [letter for letter in self.letters if letter in self.whole]
         return part.transpose([kept.index(letter) for letter in self.whole])
 
@@ -153,7 +159,8 @@ class Axes:
         """
         letters = self.check_mask(mask.shape)
         within: dict[str, int | slice] = {"Y": rows, "X": columns, **plane.place}
-        part = np.asarray(mask[tuple(within.get(letter, slice(None)) for letter in letters)]) != 0
+        part = mask[tuple(within.get(letter, slice(None)) for letter in letters)]
+        part = np.asarray(np.ma.filled(np.asanyarray(part), True)) != 0  # not known whether it is missing: not known
         kept = [letter for letter in letters if letter in self.whole]
         if "C" in kept:
             part = part.any(axis=kept.index("C"))

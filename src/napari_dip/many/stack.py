@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..measurement.task import find_task
 from ..outcome import Progress, Restoration, WarmStart
+from ..pixel_type import as_dtype
 from ..restoration import restore_steps
 from ..settings import Settings
 from .axes import Axes, Plane, find_axes
@@ -79,8 +80,8 @@ def restore_stack(
     Parameters
     ----------
     stack : array or path
-        Any number of axes; a numpy, dask or zarr array, or anything that has a shape and can be indexed. Or the path of
-        a TIFF, OME-TIFF, OME-Zarr (its finest level) or PNG.
+        Any number of axes; a numpy, dask or zarr array, or anything that has a shape and can be indexed. What is masked
+        in a masked array is missing. Or the path of a TIFF, OME-TIFF, OME-Zarr (its finest level) or PNG.
     axes : str, optional
         What the axes are, one letter each, such as "TCYX": Y and X are rows and columns, S colours, C channels, all
         others (T, Z ...) are stepped through. By default what the file says; of an array, a plane, grey or RGB.
@@ -99,7 +100,8 @@ def restore_stack(
         depends on nothing but itself (docs/many_images.md has figures). Not for tiles, nor on a cluster.
     out : array, optional
         Filled with ``restored`` (of the task "enhance": ``detail_enhanced``) as planes are done. The stack's axes and
-        sizes, times the factor.
+        sizes, times the factor. If it is not of float32, values are rounded and clipped as ``as_dtype`` does; where it
+        has whole numbers, pixels that were not restored (of a tiled plane that was stopped) stay as they were.
     skip : callable
         Asked at the call of every plane: whether it is left out, for instance because it is done.
     client : distributed.Client, optional
@@ -138,6 +140,10 @@ def restore_stack(
         )
         if tuple(out.shape) != wanted:
             raise ValueError(f"out has shape {tuple(out.shape)}; what is restored has {wanted}.")
+        if np.dtype(out.dtype).kind not in "buif":
+            raise TypeError(f"out has dtype {out.dtype}; give an array of real numbers, such as float32.")
+        if isinstance(out, np.ndarray) and not out.flags.writeable:
+            raise ValueError("out cannot be written; give an array that can.")
 
     tiling = None if client is not None else plan_tiles(found.plane_shape, settings or Settings(), task, factor, memory)
 
@@ -268,8 +274,14 @@ def _restore_plane(
 
 def _fill(out: Any, axes: Axes, plane: Plane, progress: Progress, output: str) -> None:
     image = None if progress.result is None else getattr(progress.result, output)
-    if out is not None and image is not None:
-        axes.write(out, plane, image)
+    if out is None or image is None:
+        return
+    dtype, known = np.dtype(out.dtype), np.isfinite(image)
+    if dtype.kind != "f" and not known.all():
+        as_they_were = axes.read(out, plane).astype(dtype)
+        axes.write(out, plane, np.where(known, as_dtype(np.where(known, image, 0), dtype)[0], as_they_were))
+    else:
+        axes.write(out, plane, as_dtype(image, dtype)[0])
 
 
 def _of_plane(error: Exception, plane: Plane) -> Exception:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..image_tensor import SMALLEST_SIDE, find_intensity_range, to_tensor
+from ..image_tensor import SMALLEST_SIDE, check_size, find_intensity_range, read_arrays, to_tensor
 from ..measurement.noise import estimate_channel_noise, estimate_noise, is_correlated
 from ..measurement.task import Task, find_task
 from ..measurement.whole_image import WholeImage
@@ -19,6 +19,7 @@ from ..outcome import Progress, Restoration, Tile
 from ..pace import seconds_left_of_planes
 from ..restoration import restore_steps
 from ..settings import Settings
+from ..torch_modes import keep_modes
 from .file_job import FURTHER_OUTPUTS
 from .tiling import Tiling
 
@@ -66,8 +67,7 @@ def measure_whole(
     for row in rows:
         line, mask_line = [], []
         for column in columns:
-            part = np.asarray(read(row, column))
-            mask = np.zeros(part.shape[:2], bool) if read_mask is None else np.array(read_mask(row, column)) != 0
+            part, mask = _read_part(read, read_mask, (row, column), colours)
             if len(rows) * len(columns) > 1:  # across the edges of blocks nothing may be told of the noise
                 mask[[0, -1], :] = mask[:, [0, -1]] = True
             line.append(part)
@@ -78,7 +78,7 @@ def measure_whole(
     channels, known = _channels_of(image, colours), _known_of(image, mask, colours)
     if not known.any():
         raise ValueError("the mask and the not-a-number pixels leave nothing of the image to learn from.")
-    intensity_range = find_intensity_range(channels[known].astype(np.float64), colours=colours)
+    intensity_range = find_intensity_range(channels[known], colours=colours)
     tensor = to_tensor(image, mask, colours=colours, intensity_range=intensity_range)
     correlated = find_task(task).noise_is_independent and is_correlated(tensor.values, tensor.known)
     noise = None
@@ -122,8 +122,29 @@ def restore_tiles(
         Of the tiles; its estimate is the tile's, its time left that of all tiles. The last one has the result, of the
         whole image: its history is that of the last tile.
     """
+    steps = _restore_tiles(
+        read, read_mask, shape, tiling, task, factor, settings or Settings(), quantisation_table, colours,
+        stop_requested, report_wanted, quick_estimates,
+    )  # fmt: skip
+    yield from keep_modes(steps)
+
+
+def _restore_tiles(
+    read: Read,
+    read_mask: Read | None,
+    shape: tuple[int, ...],
+    tiling: Tiling,
+    task: str,
+    factor: int | None,
+    settings: Settings,
+    quantisation_table: ArrayLike | None,
+    colours: bool,
+    stop_requested: Callable[[], bool],
+    report_wanted: Callable[[], bool],
+    quick_estimates: bool,
+) -> Generator[Progress, None, None]:
     start = time.perf_counter()
-    settings = dataclasses.replace(settings or Settings(), snapshots=0)
+    settings = dataclasses.replace(settings, snapshots=0)
     whole = measure_whole(read, read_mask, shape, task, colours)
     surveys = [_survey(read, read_mask, place, colours) for place in tiling.places()]
     known = [each for each in surveys if each.known >= SMALLEST_SIDE]
@@ -153,8 +174,11 @@ def restore_tiles(
                     chosen.append(progress.result.step)
         settings = dataclasses.replace(settings, chosen_step=int(np.median(chosen)))
     sums = _Sums(tiling, shape, factor or 1)
+    # where all tiles have the image's own values: fading into one another rounds them
+    kept = np.ones(shape, bool) if _keeps_values(find_task(task), settings, shape, colours) else None
+    done = [survey.place for survey in untouched]
     for survey in untouched:
-        image = np.asarray(read(*survey.place), dtype=np.float32)
+        image = _in_float32(read(*survey.place))
         sums.add(survey.place, {"restored": image, "residual": np.zeros_like(image) if settings.residual else None})
     missing = sum(survey.missing for survey in surveys if survey.known < SMALLEST_SIDE)
     final: Progress | None = None
@@ -174,12 +198,19 @@ def restore_tiles(
         assert final.result is not None
         missing += final.result.record.missing
         sums.add(survey.place, {name: getattr(final.result, name) for name in ("restored", *FURTHER_OUTPUTS)})
+        done.append(survey.place)
+        if kept is not None:
+            kept[survey.place] &= final.result.restored == _in_float32(read(*survey.place))
         if stop_requested():
             break
     assert final is not None
     assert final.result is not None
     empty = len(surveys) - len(known)
-    result = _of_whole(final.result, sums.finish(), time.perf_counter() - start, missing, tiling, empty)
+    outputs = sums.finish()
+    if kept is not None:
+        for place in done:
+            np.copyto(outputs["restored"][place], _in_float32(read(*place)), where=kept[place])
+    result = _of_whole(final.result, outputs, time.perf_counter() - start, missing, tiling, empty)
     yield dataclasses.replace(final, estimate=result.restored, result=result)
 
 
@@ -211,9 +242,10 @@ class _Survey(NamedTuple):
 
 
 def _survey(read: Read, read_mask: Read | None, place: Place, colours: bool) -> _Survey:
-    image = np.asarray(read(*place))
-    mask = np.zeros(image.shape[:2], bool) if read_mask is None else np.asarray(read_mask(*place)) != 0
+    image, mask = _read_part(read, read_mask, place, colours)
     known = _known_of(image, mask, colours)
+    if known.any():
+        check_size(_channels_of(image, colours)[known])
     some = image[::4, ::4][known[::4, ::4]].astype(np.float64)
     return _Survey(place, float(some.std()) if some.size else 0.0, int(known.sum()), int((~known).sum()))
 
@@ -222,6 +254,19 @@ def _is_done(survey: _Survey, task: Task, settings: Settings) -> bool:
     """Return whether a tile stays as it is: nothing of it is missing, and nothing else is wanted."""
     wants_more = settings.smoothed or settings.detail_enhanced or settings.uncertainty
     return task.needs_mask and not survey.missing and settings.keep_known and not wants_more
+
+
+def _keeps_values(task: Task, settings: Settings, shape: tuple[int, ...], colours: bool) -> bool:
+    """Return whether some values of the result are the image's own: those of known pixels, or alpha."""
+    has_alpha = colours and shape[2:] == (4,)
+    return not task.needs_factor and (
+        (task.keeps_known and settings.keep_known) or not task.removes_noise or has_alpha
+    )  # fmt: skip
+
+
+def _in_float32(image: NDArray) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # what float32 does not reach was refused, or is not known
+        return np.asarray(image).astype(np.float32)
 
 
 def _samples_of(surveys: list[_Survey]) -> list[Place]:
@@ -280,6 +325,12 @@ class _Sums:
 def _enlarge(place: Place, scale: int) -> Place:
     rows, columns = (slice(each.start * scale, each.stop * scale) for each in place)
     return rows, columns
+
+
+def _read_part(read: Read, read_mask: Read | None, place: Place, colours: bool) -> tuple[NDArray, NDArray[np.bool_]]:
+    """Return a part of the image and of its mask."""
+    part, mask = read_arrays(read(*place), None if read_mask is None else read_mask(*place), colours=colours)
+    return part, np.zeros(part.shape[:2], bool) if mask is None else mask.copy()
 
 
 def _channels_of(image: NDArray, colours: bool) -> NDArray:

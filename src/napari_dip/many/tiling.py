@@ -14,6 +14,7 @@ from ..fit_plan import bytes_needed
 from ..measurement.forward_operator import BLOCK
 from ..measurement.task import find_task
 from ..settings import Settings
+from ..torch_modes import plain_modes
 
 _OVERLAP = 64  # pixels, or a quarter of a small tile
 _SMALLEST_TILE = 64
@@ -102,7 +103,8 @@ def plan_tiles(
     settings = settings.for_task(find_task(task))
     height, width = shape[:2]
     channels = shape[2] if len(shape) == 3 else 1
-    device = choose_proven_device(settings.device, settings.precision)
+    with plain_modes():  # a device proves itself by a fit, which takes gradients
+        device = choose_proven_device(settings.device, settings.precision)
     budget = _SHARE_OF_FREE * free_memory(device.device) if memory is None else float(memory)
 
     def needs(rows: int, columns: int) -> float:

@@ -56,7 +56,7 @@ class Neighbours:
         if last is None or last[0] != number - 1:
             return None
         _, before, noise, start = last
-        difference = image.astype(np.float64) - before
+        difference = _measured(image) - before
         difference = difference[np.isfinite(difference)]
         if difference.size == 0 or noise == 0:
             return None
@@ -68,10 +68,15 @@ class Neighbours:
         place, noise = self._others(plane), result.record.noise
         self._last.pop(place, None)
         if result.warm_start is not None and noise is not None:
-            self._last[place] = plane.place[self._along], image.astype(np.float64), noise, result.warm_start
+            self._last[place] = plane.place[self._along], _measured(image), noise, result.warm_start
 
     def _others(self, plane: Plane) -> tuple[tuple[str, int], ...]:
         return tuple((letter, number) for letter, number in plane.place.items() if letter != self._along)
+
+
+def _measured(image: NDArray) -> NDArray[np.float64]:
+    """Return intensities as float64, what is masked in a masked array not a number."""
+    return np.asarray(np.ma.filled(image.astype(np.float64), np.nan))
 
 
 def shorten(settings: Settings) -> Settings:

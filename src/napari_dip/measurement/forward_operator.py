@@ -109,7 +109,8 @@ def lanczos_weights(small: int, factor: int) -> torch.Tensor:
 def cosines(length: int) -> torch.Tensor:
     """Return the orthonormal DCT-II matrix, ``(n, n)``: frequency, place."""
     frequency, place = torch.arange(length)[:, None], torch.arange(length)[None, :]
-    matrix = torch.cos(math.pi * (2 * place + 1) * frequency / (2 * length)) * math.sqrt(2 / length)
+    phase = math.pi * (2 * place + 1).to(torch.float32) * frequency / (2 * length)
+    matrix = torch.cos(phase) * math.sqrt(2 / length)
     matrix[0] /= math.sqrt(2)
     return matrix
 

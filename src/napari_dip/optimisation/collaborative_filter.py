@@ -124,7 +124,7 @@ def collaborative_filter(
         total.index_add_(0, group.flatten(), (filtered.reshape(gain.shape) * share[:, None]).flatten(0, 1))
         for sums, each in ((weight, share), (left_over, share * noise * gain.mean(dim=(0, 2)))):
             sums.index_add_(0, group.flatten(), each.expand_as(group).flatten())
-    window = torch.kaiser_window(side, periodic=False, beta=_WINDOW_SHAPE).to(pilot)
+    window = torch.kaiser_window(side, periodic=False, beta=_WINDOW_SHAPE, dtype=torch.float32).to(pilot)
     window = window[:, None] * window
     total = total.reshape(-1, channels, side, side)
     summed = _lay_blocks(transform.mT @ total @ transform * window, size)
@@ -136,10 +136,10 @@ def collaborative_filter(
 def haar(length: int) -> torch.Tensor:
     """Return the orthonormal Haar wavelet transform, ``(n, n)``: coefficient, place; n a power of two."""
     if length == 1:
-        return torch.ones(1, 1)
+        return torch.ones(1, 1, dtype=torch.float32)
     half = length // 2
-    means = torch.kron(haar(half), torch.ones(1, 2))
-    differences = torch.kron(torch.eye(half), torch.tensor([[1.0, -1.0]]))
+    means = torch.kron(haar(half), torch.ones(1, 2, dtype=torch.float32))
+    differences = torch.kron(torch.eye(half, dtype=torch.float32), torch.tensor([[1.0, -1.0]], dtype=torch.float32))
     return torch.cat([means, differences]) / math.sqrt(2)
 
 

@@ -156,7 +156,8 @@ class Fit:
             self.posterior.add(self.outputs)
 
     def _draw(self, like: torch.Tensor) -> torch.Tensor:
-        return torch.randn(like.shape, generator=self._generator, device=self._generator.device).to(like.device)
+        device = self._generator.device
+        return torch.randn(like.shape, generator=self._generator, device=device, dtype=like.dtype).to(like.device)
 
 
 def _make_generator(device: torch.device) -> torch.Generator:

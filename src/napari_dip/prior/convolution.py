@@ -46,9 +46,9 @@ class ControlledConvolution(nn.Module):
         self.normalisation, self.stride = normalisation, stride
         self.workspace = Workspace()
         self.kernel = nn.Parameter(he_uniform((runs, outputs, inputs, side, side), generator))
-        self.bias = nn.Parameter(torch.zeros(runs, outputs))
+        self.bias = nn.Parameter(torch.zeros(runs, outputs, dtype=torch.float32))
         if normalisation == "batch":
-            self.gain = nn.Parameter(torch.ones(runs, outputs))
+            self.gain = nn.Parameter(torch.ones(runs, outputs, dtype=torch.float32))
 
     def forward(self, features: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
         """Map ``(s, c, h, w)`` features with the bounded ``(s, out, c, k, k)`` kernel to ``(s, out, h', w')``."""
@@ -116,4 +116,4 @@ def convolve_and_centre(
 def he_uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     """Draw kernels of ``(s, out, in, k, k)`` from He's uniform distribution."""
     fan_in = math.prod(shape[2:])
-    return (2 * torch.rand(shape, generator=generator) - 1) * math.sqrt(6 / fan_in)
+    return (2 * torch.rand(shape, generator=generator, dtype=torch.float32) - 1) * math.sqrt(6 / fan_in)

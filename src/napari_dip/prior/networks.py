@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from .upsampling import gaussian_kernel, upsample
 # As tests/benchmark/speed.py measured: feature maps of the largest layer that exist for a moment on the way back, and
 # how many copies of each layer's result batch normalisation keeps for autograd beside it.
 _PASSING_MAPS, _BATCH_COPIES = 5, 4
+_BYTES_OF_WEIGHT = 4
 _ENCODER_CONVOLUTIONS = 2  # per level; the first has stride 2 (Fig. 2)
 
 
@@ -41,6 +42,33 @@ class Architecture:
     upsampling: str
     gaussian_sigma: float
     gaussian_kernel_size: int
+
+
+class LayerPlan(NamedTuple):
+    """What a controlled convolution will be, before it takes any memory.
+
+    Attributes
+    ----------
+    inputs, outputs : int
+        Channels.
+    side : int
+        Of the kernel.
+    stride : int
+    area : float
+        Of what it takes in, as a share of the canvas.
+    """
+
+    inputs: int
+    outputs: int
+    side: int
+    stride: int
+    area: float
+
+    def build(self, architecture: Architecture, generator: torch.Generator) -> ControlledConvolution:
+        """Return the layer."""
+        return ControlledConvolution(
+            architecture.runs, self.inputs, self.outputs, architecture.normalisation, generator, self.side, self.stride
+        )
 
 
 class Network(nn.Module, ABC):
@@ -86,7 +114,7 @@ class Network(nn.Module, ABC):
         self.groups: list[list[int]] = []
         for shape in dict.fromkeys(layer.kernel.shape for layer in layers):
             group = [i for i, layer in enumerate(layers) if layer.kernel.shape == shape]
-            vectors = torch.randn(len(group) * runs, shape[1], generator=generator)
+            vectors = torch.randn(len(group) * runs, shape[1], generator=generator, dtype=torch.float32)
             _, vectors = spectral_norms(self._group_kernels(group), vectors, POWER_ITERATIONS_COLD)
             self.groups.append(group)
             self.singular_vectors.append(nn.Parameter(vectors, requires_grad=False))
@@ -100,22 +128,28 @@ class Network(nn.Module, ABC):
     def extract(self, noise: torch.Tensor, kernels: Sequence[torch.Tensor]) -> torch.Tensor:
         """Map z to the last features, ``(s, width, H, W)``, with the bounded kernels of the layers, in their order."""
 
-    @property
+    @staticmethod
     @abstractmethod
-    def areas(self) -> list[float]:
-        """The area of what each layer takes in, as a share of the canvas; in their order."""
+    def plan(architecture: Architecture) -> list[LayerPlan]:
+        """Return what its layers are, all but the head, in their order."""
 
-    def bytes_per_pixel(self) -> float:
-        """Return about how much memory a step takes for each pixel of the canvas."""
+    @classmethod
+    def bytes_per_pixel(cls, architecture: Architecture, compute_dtype: torch.dtype) -> float:
+        """Return about how much memory the feature maps of a step take for each pixel of the canvas."""
         kept, largest = 0.0, 0.0
-        copies = 1 + (_BATCH_COPIES if self.architecture.normalisation == "batch" else 0)
-        for layer, area in zip(self.convolutions, self.areas, strict=True):
-            _, outputs, inputs, _, _ = layer.kernel.shape
-            drawn = outputs * area / layer.stride**2
-            kept += inputs * area + copies * drawn
+        copies = 1 + (_BATCH_COPIES if architecture.normalisation == "batch" else 0)
+        for layer in cls.plan(architecture):
+            drawn = layer.outputs * layer.area / layer.stride**2
+            kept += layer.inputs * layer.area + copies * drawn
             largest = max(largest, drawn)
-        elements = self.architecture.runs * (kept + _PASSING_MAPS * largest)
-        return elements * torch.finfo(self.compute_dtype).bits / 8
+        elements = architecture.runs * (kept + _PASSING_MAPS * largest)
+        return elements * torch.finfo(compute_dtype).bits / 8
+
+    @classmethod
+    def bytes_of_kernels(cls, architecture: Architecture) -> int:
+        """Return how much memory the weights take, once: nearly all of them are kernels."""
+        each = (layer.outputs * layer.inputs * layer.side**2 for layer in cls.plan(architecture))
+        return _BYTES_OF_WEIGHT * architecture.runs * sum(each)
 
     def forward(self, noise: torch.Tensor, lipschitz_bound: float | None) -> torch.Tensor:
         """Map z, ``(s, input_channels, h, w)``, to images ``(s, c, H, W)``, float32, every kernel under the bound λ."""
@@ -168,7 +202,7 @@ class Decoder(Network):
         output_mean: torch.Tensor,
         generator: torch.Generator,
     ) -> None:
-        layers = _chain(architecture, _decoder_depth(architecture), generator)
+        layers = [each.build(architecture, generator) for each in self.plan(architecture)]
         super().__init__(architecture, layers, output_range, output_mean, generator)
         per_level = architecture.convolutions_per_level
         self.ends = [architecture.stem_convolutions + level * per_level for level in range(architecture.levels)]
@@ -177,12 +211,11 @@ class Decoder(Network):
     def input_size(canvas: tuple[int, int], levels: int) -> tuple[int, int]:
         return canvas[0] >> levels, canvas[1] >> levels
 
-    @property
-    def areas(self) -> list[float]:
-        architecture = self.architecture
+    @staticmethod
+    def plan(architecture: Architecture) -> list[LayerPlan]:
         levels, per_level = architecture.levels, architecture.convolutions_per_level
         stem = [0.25**levels] * architecture.stem_convolutions
-        return stem + [0.25**level for level in reversed(range(levels)) for _ in range(per_level)]
+        return _chain(architecture, stem + [0.25**level for level in reversed(range(levels)) for _ in range(per_level)])
 
     def extract(self, noise: torch.Tensor, kernels: Sequence[torch.Tensor]) -> torch.Tensor:
         features = noise
@@ -206,16 +239,17 @@ class ConvNet(Network):
         output_mean: torch.Tensor,
         generator: torch.Generator,
     ) -> None:
-        layers = _chain(architecture, _decoder_depth(architecture), generator)
+        layers = [each.build(architecture, generator) for each in self.plan(architecture)]
         super().__init__(architecture, layers, output_range, output_mean, generator)
 
     @staticmethod
     def input_size(canvas: tuple[int, int], levels: int) -> tuple[int, int]:
         return canvas
 
-    @property
-    def areas(self) -> list[float]:
-        return [1.0] * len(self.layers)
+    @staticmethod
+    def plan(architecture: Architecture) -> list[LayerPlan]:
+        depth = architecture.stem_convolutions + architecture.levels * architecture.convolutions_per_level
+        return _chain(architecture, [1.0] * depth)
 
     def extract(self, noise: torch.Tensor, kernels: Sequence[torch.Tensor]) -> torch.Tensor:
         features = noise
@@ -240,35 +274,49 @@ class EncoderDecoder(Network):
         output_mean: torch.Tensor,
         generator: torch.Generator,
     ) -> None:
-        runs, width, skipped = architecture.runs, architecture.width, architecture.skip_channels
-        normalisation, side = architecture.normalisation, architecture.kernel_size
-        down: list[ControlledConvolution] = []
-        skips: list[ControlledConvolution] = []
-        up: list[ControlledConvolution] = []
-        for level in range(architecture.levels):
-            inputs = width if level else architecture.input_channels
-            if skipped:
-                skips.append(ControlledConvolution(runs, inputs, skipped, normalisation, generator, side=1))
-            for n in range(_ENCODER_CONVOLUTIONS):
-                channels, stride = (width, 1) if n else (inputs, 2)
-                down.append(ControlledConvolution(runs, channels, width, normalisation, generator, side, stride))
-            for n in range(architecture.convolutions_per_level):
-                channels = width if n else width + skipped
-                up.append(ControlledConvolution(runs, channels, width, normalisation, generator, side))
-        super().__init__(architecture, [*down, *skips, *up], output_range, output_mean, generator)
+        plans = self.plan(architecture)
+        layers: dict[int, ControlledConvolution] = {}
+        for index in self._order_of_draws(architecture):  # a seed draws level by level
+            layers[index] = plans[index].build(architecture, generator)
+        super().__init__(
+            architecture, [layers[index] for index in range(len(plans))], output_range, output_mean, generator
+        )
 
     @staticmethod
     def input_size(canvas: tuple[int, int], levels: int) -> tuple[int, int]:
         return canvas
 
-    @property
-    def areas(self) -> list[float]:
-        architecture = self.architecture
-        levels = range(architecture.levels)
-        down = [0.25 ** (level + (n > 0)) for level in levels for n in range(_ENCODER_CONVOLUTIONS)]
-        skips = [0.25**level for level in levels] if architecture.skip_channels else []
-        up = [0.25**level for level in reversed(levels) for _ in range(architecture.convolutions_per_level)]
+    @staticmethod
+    def plan(architecture: Architecture) -> list[LayerPlan]:
+        width, skipped, side = architecture.width, architecture.skip_channels, architecture.kernel_size
+        levels, per_level = range(architecture.levels), architecture.convolutions_per_level
+        entering = [architecture.input_channels] + [width] * (architecture.levels - 1)
+        down = [
+            LayerPlan(width if n else entering[level], width, side, 1 if n else 2, 0.25 ** (level + (n > 0)))
+            for level in levels
+            for n in range(_ENCODER_CONVOLUTIONS)
+        ]
+        skips = [LayerPlan(entering[level], skipped, 1, 1, 0.25**level) for level in levels if skipped]
+        up = [
+            LayerPlan(width if n else width + skipped, width, side, 1, 0.25**level)
+            for level in reversed(levels)
+            for n in range(per_level)
+        ]
         return down + skips + up
+
+    @staticmethod
+    def _order_of_draws(architecture: Architecture) -> list[int]:
+        """Return the places in the plan of each level's skip, of its convolutions down, and of those up."""
+        levels, per_level = architecture.levels, architecture.convolutions_per_level
+        skips = levels * _ENCODER_CONVOLUTIONS
+        up = skips + (levels if architecture.skip_channels else 0)
+        order: list[int] = []
+        for level in range(levels):
+            if architecture.skip_channels:
+                order.append(skips + level)
+            order += range(level * _ENCODER_CONVOLUTIONS, (level + 1) * _ENCODER_CONVOLUTIONS)
+            order += range(up + level * per_level, up + (level + 1) * per_level)
+        return order
 
     def extract(self, noise: torch.Tensor, kernels: Sequence[torch.Tensor]) -> torch.Tensor:
         architecture = self.architecture
@@ -316,25 +364,16 @@ def fixed_input(kind: str, runs: int, channels: int, size: tuple[int, int], gene
         ``(runs, channels, height, width)`` float32 on the CPU.
     """
     if kind == "uniform":
-        return 0.1 * torch.rand(runs, channels, *size, generator=generator)
-    phase = 2 * math.pi * torch.rand(runs, channels // 2, *size, generator=generator)
+        return 0.1 * torch.rand(runs, channels, *size, generator=generator, dtype=torch.float32)
+    phase = 2 * math.pi * torch.rand(runs, channels // 2, *size, generator=generator, dtype=torch.float32)
     return torch.cat([phase.sin(), phase.cos()], dim=1)
 
 
-def _decoder_depth(architecture: Architecture) -> int:
-    return architecture.stem_convolutions + architecture.levels * architecture.convolutions_per_level
-
-
-def _chain(architecture: Architecture, depth: int, generator: torch.Generator) -> list[ControlledConvolution]:
+def _chain(architecture: Architecture, areas: Sequence[float]) -> list[LayerPlan]:
     """Convolutions one after the other, from z to the last features."""
-    width = architecture.width
-    inputs = [architecture.input_channels] + [width] * (depth - 1)
-    return [
-        ControlledConvolution(
-            architecture.runs, channels, width, architecture.normalisation, generator, architecture.kernel_size
-        )
-        for channels in inputs
-    ]
+    width, side = architecture.width, architecture.kernel_size
+    inputs = [architecture.input_channels] + [width] * (len(areas) - 1)
+    return [LayerPlan(channels, width, side, 1, area) for channels, area in zip(inputs, areas, strict=True)]
 
 
 def _of_level(

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from . import Settings
 from .command_progress import restore_many, restore_one, restore_with_progress
 from .image_files import check_folder, write_tiff, write_whole
-from .many.file_job import FURTHER_OUTPUTS, FileJob, check_names
+from .many.file_job import FURTHER_OUTPUTS, FileJob, are_outputs_there, check_names
 from .many.folder import find_files, is_many, plan_jobs
+from .many.output_lock import remove_leftovers
 from .many.tasks import connect
 from .measurement.task import TASKS
 from .settings import PRESETS
@@ -253,8 +254,9 @@ def restore(
         if report is not None or suffix is not None:
             raise ValueError("--report and --suffix are for several files: give a folder or a pattern.")
         check_names(job)
+        remove_leftovers(job.outputs.values())
         existing = [path for path in (*job.outputs.values(), *([bands] if bands else [])) if path.exists()]
-        if existing and resume and not bands and len(existing) == len(job.outputs):
+        if resume and not bands and are_outputs_there(job):
             typer.echo(f"{out} is there; nothing is left to do.")
             return
         if existing and not (overwrite or resume):

@@ -18,8 +18,8 @@ import napari_dip
 from napari_dip.command_line import app
 from napari_dip.many.file_job import FileJob
 from napari_dip.many.folder import plan_jobs, read_report, restore_files
+from napari_dip.many.kept_planes import folder_of_planes
 from napari_dip.many.stack_files import open_stack
-from napari_dip.many.stack_job import folder_of_planes
 
 QUICK = ["--device", "cpu", "--step-limit", "10", "--set", "width=8", "--set", "levels=2", "--set", "partner=false"]
 
@@ -130,12 +130,12 @@ def test_killed_and_resumed_nothing_is_lost(tmp_path, camera) -> None:
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     planes = folder_of_planes(out)
     end = time.monotonic() + 120
-    while len(list(planes.glob("record_*.json"))) < 2 and process.poll() is None and time.monotonic() < end:
+    while len(list(planes.rglob("record_*.json"))) < 2 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not out.exists()
-    kept = {path.name: path.stat().st_mtime_ns for path in planes.glob("record_*.json")}
+    kept = {path.name: path.stat().st_mtime_ns for path in planes.rglob("record_*.json")}
     assert len(kept) >= 2
     done = CliRunner().invoke(app, [*arguments, "--resume"])
     assert done.exit_code == 0, done.output

@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import glob
-import io
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..image_files import TIFF_SUFFIXES, check_folder, remove_unfinished, write_whole
-from .file_job import FileJob, FileOutcome, restore_file
+from ..image_files import TIFF_SUFFIXES, check_folder
+from .file_job import FileJob, FileOutcome, OutputsThere, are_outputs_there, restore_file
+from .folder_report import Row, append_row, read_report, write_report
 from .ome_zarr import ZARR_SUFFIX
-from .tasks import run_tasks
+from .output_lock import hold_outputs, remove_leftovers
+from .tasks import SECONDS_WITHOUT_WORKERS, run_tasks
 
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ZARR_SUFFIX)
 _KEPT_SUFFIXES = (".ome.tiff", ".ome.tif", ZARR_SUFFIX)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What the report says of one file.
-
-    Attributes
-    ----------
-    source, out : str
-    status : {"done", "kept", "failed"}
-        "kept": it was there before, and a run that resumes left it.
-    error : str
-    planes, step, stop_reason, noise, seconds, device
-        As ``FileOutcome``; empty where nothing is known.
-    settings : str
-        JSON.
-    """
-
-    source: str
-    out: str
-    status: str
-    error: str = ""
-    planes: int | None = None
-    step: int | None = None
-    stop_reason: str = ""
-    noise: float | None = None
-    seconds: float | None = None
-    device: str = ""
-    settings: str = ""
+_SECONDS_FOR_REPORT = 10.0  # until another process that writes into the same report is done with that
+_SECONDS_FOR_LOST_WORKER = 10.0  # until the one that had the file before has ended altogether
 
 
 def is_many(source: str) -> bool:
@@ -121,6 +95,7 @@ def restore_files(
     watch: Callable[[FileJob, Any], None] = lambda job, progress: None,
     stop_requested: Callable[[], bool] = lambda: False,
     report_wanted: Callable[[], bool] = lambda: False,
+    seconds_without_workers: float = SECONDS_WITHOUT_WORKERS,
 ) -> Iterator[Row]:
     """Restore files, each on its own: what goes wrong with one is told in its row and stops no other.
 
@@ -129,8 +104,8 @@ def restore_files(
     jobs : sequence of FileJob
         Those that resume keep the outputs that are there.
     report : Path
-        A .csv or .json, written anew after every file.
-    devices, client
+        A .csv or .json; a row is appended after every file.
+    devices, client, seconds_without_workers
         As ``run_tasks`` takes them.
     overwrite : bool
         Whether to replace outputs that are there.
@@ -148,16 +123,18 @@ def restore_files(
     ------
     ValueError
         At the call, if an output is there that is neither kept nor to be replaced, or nothing can be written.
+    ConnectionError
+        If the cluster has no worker or the scheduler is gone.
     """
     if report.suffix.lower() not in (".csv", ".json"):
         raise ValueError(f"the report is {report.name}; end it in .csv or .json.")
-    for path in (report, *(job.out for job in jobs)):
+    for path in {path.parent: path for path in (report, *(job.out for job in jobs))}.values():
         check_folder(path)
     for job in jobs:
         there = [path for path in job.outputs.values() if path.exists()]
         if there and not (overwrite or job.resume):
             raise ValueError(f"{there[0]} exists; add --resume to keep what is done, --overwrite to do it again.")
-    return _run(jobs, report, devices, client, overwrite, watch, stop_requested, report_wanted)
+    return _run(jobs, report, devices, client, overwrite, watch, stop_requested, report_wanted, seconds_without_workers)
 
 
 def _run(
@@ -169,44 +146,77 @@ def _run(
     watch: Callable[[FileJob, Any], None],
     stop_requested: Callable[[], bool],
     report_wanted: Callable[[], bool],
+    seconds_without_workers: float,
 ) -> Iterator[Row]:
+    outputs = [report, *(path for job in jobs for path in job.outputs.values())]
+    remove_leftovers(outputs)
     before = read_report(report)
     rows: dict[str, Row] = {}
     to_do = []
     for job in jobs:
-        for path in job.outputs.values():
-            remove_unfinished(path)
-        if job.resume and not overwrite and all(path.exists() for path in job.outputs.values()):
-            row = before.get(str(job.out), Row(str(job.source), str(job.out), "kept"))
-            rows[str(job.out)] = dataclasses.replace(row, status="kept", error="")
-            yield rows[str(job.out)]
+        if job.resume and not overwrite and are_outputs_there(job):
+            rows[str(job.out)] = _row_of_kept(job, before)
         else:
             to_do.append(job)
+    with suppress(OSError, BlockingIOError), hold_outputs([report], _SECONDS_FOR_REPORT):
+        write_report(report, list(rows.values()))
+    abandoned = threading.Event()
 
-    def restore_here(job: FileJob, device: str) -> FileOutcome:
+    def restore_here(job: FileJob, keep: bool, device: str) -> FileOutcome:
         if stop_requested():
             raise InterruptedError("it was not begun: the run was stopped.")
         return restore_file(
-            _on_device(job, device), watch=lambda progress: watch(job, progress), stop_requested=stop_requested,
-            report_wanted=report_wanted, keep_stopped=False,
+            _on_device(job, device), watch=lambda progress: watch(job, progress),
+            stop_requested=lambda: stop_requested() or abandoned.is_set(), report_wanted=report_wanted,
+            keep_stopped=False, keep_existing=keep,
         )  # fmt: skip
 
-    function: Callable[..., FileOutcome] = restore_here if client is None else _restore_there
-    for number, outcome in run_tasks(function, ((job,) for job in to_do), client=client, devices=devices):
-        job = to_do[number]
-        row = _row(job, outcome)
-        rows[str(job.out)] = row
-        with suppress(OSError):  # a full disk: the next file may find room again, and the end says so if not
-            write_report(report, [rows[str(each.out)] for each in jobs if str(each.out) in rows])
-        yield row
-        if client is not None and stop_requested():
-            return
-    write_report(report, [rows[str(each.out)] for each in jobs if str(each.out) in rows])
+    outcomes = run_tasks(
+        restore_here if client is None else _restore_there, ((job, job.resume and not overwrite) for job in to_do),
+        client=client, devices=devices, stop_requested=stop_requested, abandoned=abandoned,
+        seconds_without_workers=seconds_without_workers,
+    )  # fmt: skip
+    try:
+        yield from list(rows.values())
+        for number, outcome in outcomes:
+            job = to_do[number]
+            there_by_now = isinstance(outcome, OutputsThere)  # another process has made them
+            row = _row_of_kept(job, read_report(report)) if there_by_now else _row(job, outcome)
+            rows[str(job.out)] = row
+            # a full disk: the next file may find room again, and the end says so if not
+            with suppress(OSError), hold_outputs([report], _SECONDS_FOR_REPORT):
+                append_row(report, row)
+            yield row
+    finally:
+        outcomes.close()  # type: ignore[attr-defined]
+        remove_leftovers(outputs)
+        with hold_outputs([report], _SECONDS_FOR_REPORT):
+            write_report(report, _merge(jobs, rows, read_report(report)))
 
 
-def _restore_there(job: FileJob, device: str) -> FileOutcome:
+def _merge(jobs: Sequence[FileJob], rows: dict[str, Row], there: dict[str, Row]) -> list[Row]:
+    """Return the rows of a run in order; of what it failed at and another process has done, the other's."""
+    merged = []
+    for job in jobs:
+        own, other = rows.get(str(job.out)), there.get(str(job.out))
+        if own is None or (own.status == "failed" and other is not None and other.status != "failed"):
+            own = other
+        if own is not None:
+            merged.append(own)
+    return merged
+
+
+def _row_of_kept(job: FileJob, before: dict[str, Row]) -> Row:
+    row = before.get(str(job.out), Row(str(job.source), str(job.out), "kept"))
+    return dataclasses.replace(row, status="kept", error="")
+
+
+def _restore_there(job: FileJob, keep: bool, device: str) -> FileOutcome:
     """Restore a file on a worker; where a worker before it was lost, go on with the planes that it has left."""
-    return restore_file(dataclasses.replace(_on_device(job, device), resume=True))
+    return restore_file(
+        dataclasses.replace(_on_device(job, device), resume=True), keep_existing=keep,
+        seconds_to_wait=_SECONDS_FOR_LOST_WORKER,
+    )  # fmt: skip
 
 
 def _on_device(job: FileJob, device: str) -> FileJob:
@@ -229,43 +239,3 @@ def _in_a_sentence(error: Exception) -> str:
     if "out of memory" in text.lower():
         return "the device ran out of memory; use a narrower network, another device or a smaller image."
     return text or type(error).__name__
-
-
-def write_report(path: Path, rows: Sequence[Row]) -> None:
-    """Write the report as CSV or JSON, by the name; whole or not at all."""
-    values = [asdict(row) for row in rows]
-    if path.suffix.lower() == ".json":
-        for each in values:
-            each["settings"] = json.loads(each["settings"] or "{}")
-        text = json.dumps(values, indent=1)
-    else:
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, [field.name for field in fields(Row)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(values)
-        text = table.getvalue()
-    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
-
-
-def read_report(path: Path) -> dict[str, Row]:
-    """Return the rows of a report by their output; none of what is no report."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix.lower() == ".json" else list(csv.DictReader(io.StringIO(text)))
-        return {each["out"]: _read_row(each) for each in values}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _read_row(values: dict[str, Any]) -> Row:
-    read: dict[str, Any] = {}
-    for field in fields(Row):
-        value = values[field.name]
-        if field.name == "settings" and isinstance(value, dict):
-            value = json.dumps(value)
-        elif field.name in ("planes", "step"):
-            value = None if value in ("", None) else int(value)
-        elif field.name in ("noise", "seconds"):
-            value = None if value in ("", None) else float(value)
-        read[field.name] = value
-    return Row(**read)

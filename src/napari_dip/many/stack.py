@@ -21,7 +21,7 @@ from .axes import Axes, Plane, find_axes
 from .stack_files import open_stack
 from .tasks import run_tasks
 from .tiles import restore_tiles
-from .tiling import plan_tiles
+from .tiling import Tiling, plan_tiles
 from .warm_start import Neighbours, shorten
 
 
@@ -103,7 +103,8 @@ def restore_stack(
         Asked at the call of every plane: whether it is left out, for instance because it is done.
     client : distributed.Client, optional
         Whose workers share the planes, which then come as they are done; there are no reports before their results,
-        nor moments of them. A stop yields no more planes.
+        nor moments of them. A stop yields no more planes. It may be without a worker, or its scheduler without an
+        answer, for 30 seconds.
     memory : float, optional
         Bytes that a plane may take; one that would take more is restored in overlapping tiles, of which its reports
         are. By default most of what the device has free. (On a cluster planes are not tiled.)
@@ -119,6 +120,8 @@ def restore_stack(
     ------
     ValueError, TypeError
         As ``restore``, at the call or, for what only a plane's pixels tell, when it comes to that plane.
+    ConnectionError
+        If the cluster has no worker or the scheduler is gone.
     """
     if isinstance(stack, str | PathLike):
         opened = open_stack(Path(stack))
@@ -126,9 +129,7 @@ def restore_stack(
     stack = stack if hasattr(stack, "shape") else np.asarray(stack)
     found = find_axes(stack.shape, axes, channels)
     chosen = [plane for plane in found.planes(planes) if not skip(plane)]
-    if mask is not None:
-        mask = mask if hasattr(mask, "shape") else np.asarray(mask)
-        found.check_mask(tuple(mask.shape))
+    mask = mask if mask is None or hasattr(mask, "shape") else np.asarray(mask)
     output = "restored" if find_task(task).removes_noise else "detail_enhanced"
     if out is not None:
         wanted = tuple(
@@ -137,50 +138,89 @@ def restore_stack(
         )
         if tuple(out.shape) != wanted:
             raise ValueError(f"out has shape {tuple(out.shape)}; what is restored has {wanted}.")
-
     tiling = None if client is not None else plan_tiles(found.plane_shape, settings or Settings(), task, factor, memory)
+    steps = restore_planes(
+        stack, found, chosen, mask, task, factor, settings or Settings(), tiling=tiling, client=client,
+        neighbours=None if warm_start is None else Neighbours(found, warm_start), stop_requested=stop_requested,
+        report_wanted=report_wanted, quick_estimates=quick_estimates,
+    )  # fmt: skip
+    return steps if out is None else _filling(out, found, output, steps)
 
-    neighbours = None if warm_start is None else Neighbours(found, warm_start)
+
+def restore_planes(
+    stack: Any,
+    axes: Axes,
+    planes: list[Plane],
+    mask: Any,
+    task: str,
+    factor: int | None,
+    settings: Settings,
+    *,
+    tiling: Tiling | None,
+    neighbours: Neighbours | None,
+    client: Any,
+    stop_requested: Callable[[], bool],
+    report_wanted: Callable[[], bool],
+    quick_estimates: bool,
+) -> Iterator[PlaneProgress]:
+    """Restore some planes of a stack, as ``restore_stack`` does.
+
+    Parameters are those of ``restore_stack``, and
+
+    Parameters
+    ----------
+    axes : Axes
+    planes : list of Plane
+    tiling : Tiling, optional
+        Of every plane.
+    neighbours : Neighbours, optional
+        Who remembers where planes ended, if those after them begin there.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As ``restore_stack``.
+    """
+    if mask is not None:
+        axes.check_mask(tuple(mask.shape))
     if neighbours is not None and (client is not None or tiling is not None):
         raise ValueError("planes that begin where others ended cannot be shared out or tiled; leave warm_start None.")
+    colours = not axes.takes_channels_together
 
     def begin(plane: Plane) -> Iterator[Progress]:
         if neighbours is not None:
-            return _begin_warm(begin_at, neighbours, plane, found.read(stack, plane), settings or Settings())
+            return _begin_warm(begin_at, neighbours, plane, axes.read(stack, plane), settings)
         return begin_at(plane, settings, None)
 
-    def begin_at(plane: Plane, settings: Settings | None, start: WarmStart | None) -> Iterator[Progress]:
+    def begin_at(plane: Plane, settings: Settings, start: WarmStart | None) -> Iterator[Progress]:
         if tiling is not None:
             return restore_tiles(
-                partial(found.read, stack, plane), None if mask is None else partial(found.read_mask, mask, plane),
-                found.plane_shape, tiling, task, factor, settings, colours=not found.takes_channels_together,
+                partial(axes.read, stack, plane), None if mask is None else partial(axes.read_mask, mask, plane),
+                axes.plane_shape, tiling, task, factor, settings, colours=colours,
                 stop_requested=stop_requested, report_wanted=report_wanted, quick_estimates=quick_estimates,
             )  # fmt: skip
         return restore_steps(
-            found.read(stack, plane), None if mask is None else found.read_mask(mask, plane), task, factor, settings,
-            colours=not found.takes_channels_together, start=start, keep_network=neighbours is not None,
+            axes.read(stack, plane), None if mask is None else axes.read_mask(mask, plane), task, factor, settings,
+            colours=colours, start=start, keep_network=neighbours is not None,
             stop_requested=stop_requested, report_wanted=report_wanted, quick_estimates=quick_estimates,
         )  # fmt: skip
 
-    if not chosen:
+    if not planes:
         return iter(())
     if client is not None:
         arguments = (
-            (found.read(stack, plane), None if mask is None else found.read_mask(mask, plane), task, factor, settings,
-             not found.takes_channels_together)
-            for plane in chosen
+            (axes.read(stack, plane), None if mask is None else axes.read_mask(mask, plane), task, factor, settings,
+             colours)
+            for plane in planes
         )  # fmt: skip
-        return _run_on_cluster(found, chosen, arguments, client, out, output, stop_requested)
-    return _run(found, chosen, begin(chosen[0]), begin, out, output, stop_requested)
+        return _run_on_cluster(planes, arguments, client, stop_requested)
+    return _run(planes, begin(planes[0]), begin, stop_requested)
 
 
 def _run(
-    axes: Axes,
     planes: list[Plane],
     first: Iterator[Progress],
     begin: Callable[[Plane], Iterator[Progress]],
-    out: Any,
-    output: str,
     stop_requested: Callable[[], bool],
 ) -> Iterator[PlaneProgress]:
     for number, plane in enumerate(planes, start=1):
@@ -189,7 +229,6 @@ def _run(
         try:
             steps = first if number == 1 else begin(plane)
             for progress in steps:
-                _fill(out, axes, plane, progress, output)
                 yield PlaneProgress(plane, number, len(planes), progress)
         except (ValueError, FloatingPointError) as error:
             raise _of_plane(error, plane) from error
@@ -216,24 +255,15 @@ def _begin_warm(
 
 
 def _run_on_cluster(
-    axes: Axes,
-    planes: list[Plane],
-    arguments: Iterable[tuple[Any, ...]],
-    client: Any,
-    out: Any,
-    output: str,
-    stop_requested: Callable[[], bool],
+    planes: list[Plane], arguments: Iterable[tuple[Any, ...]], client: Any, stop_requested: Callable[[], bool]
 ) -> Iterator[PlaneProgress]:
-    outcomes = run_tasks(_restore_plane, arguments, client=client, devices=())
+    outcomes = run_tasks(_restore_plane, arguments, client=client, devices=(), stop_requested=stop_requested)
     for done, (number, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, ValueError | FloatingPointError):
             raise _of_plane(outcome, planes[number]) from outcome
         if isinstance(outcome, Exception):
             raise outcome
-        _fill(out, axes, planes[number], outcome, output)
         yield PlaneProgress(planes[number], done, len(planes), outcome)
-        if stop_requested():
-            return
 
 
 def _restore_plane(
@@ -253,10 +283,13 @@ def _restore_plane(
     return replace(last, result=replace(last.result, moments=()))
 
 
-def _fill(out: Any, axes: Axes, plane: Plane, progress: Progress, output: str) -> None:
-    image = None if progress.result is None else getattr(progress.result, output)
-    if out is not None and image is not None:
-        axes.write(out, plane, image)
+def _filling(out: Any, axes: Axes, output: str, steps: Iterator[PlaneProgress]) -> Iterator[PlaneProgress]:
+    """Write planes into an array as they are done."""
+    for each in steps:
+        image = None if each.result is None else getattr(each.result, output)
+        if image is not None:
+            axes.write(out, each.plane, image)
+        yield each
 
 
 def _of_plane(error: Exception, plane: Plane) -> Exception:

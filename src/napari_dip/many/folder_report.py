@@ -123,8 +123,9 @@ def _read_row(values: Any) -> Row:
     read: dict[str, Any] = {}
     for field in fields(Row):
         value = values[field.name]
-        if field.name == "settings" and isinstance(value, dict):
-            value = json.dumps(value)
+        if field.name == "settings":
+            value = json.dumps(value) if isinstance(value, dict) else value
+            json.loads(value or "{}")  # of a row that was broken off, it is not whole
         elif field.name in ("planes", "step"):
             value = None if value in ("", None) else int(value)
         elif field.name in ("noise", "seconds"):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image_files import write_whole
+from ..image_files import unfinished, write_whole
 from ..outcome import Restoration, WarmStart
 from ..record import Record, digest_image, read_versions, unpack_mask
 from .axes import Axes, Plane
@@ -59,7 +59,7 @@ class KeptPlanes:
     ) -> None:
         self._axes, self._array, self._mask = axes, array, mask
         self._names, self._along = tuple(job.outputs), job.warm_start and job.warm_start.upper()
-        self._all = folder_of_planes(job.out)
+        self._out, self._all = job.out, folder_of_planes(job.out)
         self.notes: list[str] = []
         told = _describe(job, axes)
         self.tiling = self._tiling_of_kept(told, tiling) if job.resume and is_free else tiling
@@ -121,8 +121,11 @@ class KeptPlanes:
                 neighbours.recall(before, self._axes.read(self._array, before), noise, _load_network(path))
 
     def drop(self) -> None:
-        """Remove them all."""
-        shutil.rmtree(self._all, ignore_errors=True)
+        """Remove them all; what a kill leaves of them is no longer taken for planes, but for what is half written."""
+        going = self._all.with_name(f"{unfinished(self._out)}planes")
+        shutil.rmtree(going, ignore_errors=True)
+        self._all.rename(going)
+        shutil.rmtree(going, ignore_errors=True)
 
     def _find(self) -> None:
         """Find the planes that are done, in order, and note what became of the others."""

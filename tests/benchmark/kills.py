@@ -5,7 +5,7 @@
 A folder, a stack (with a mask and two outputs), an OME-Zarr and a stack whose planes begin where those before them
 ended are restored without a kill first. Then each is begun anew, again and again, and killed (SIGKILL): at a random
 time; just before a random one of the times that it opens, renames or removes a file; or a few milliseconds after that.
-What is left is resumed, and may be killed again, until a run comes to its end. Its outputs must have the same pixels and
+What is left is resumed, and may be killed again, until a run ends by itself. Its outputs must have the same pixels and
 records as those of the run that nobody killed, but for the seconds in them; no hidden file may be left.
 
 Every run is a fork of this process, which has imported all that it needs. Linux and macOS only.

@@ -142,3 +142,8 @@ def test_a_trace_is_read(monkeypatch) -> None:
 def test_the_busy_machine_is_measured() -> None:
     printed = run("busy_machine.py", "--steps", 2, "--side", 32)
     assert [line.split("|")[1].strip() for line in printed.splitlines()[2:]] == ["as it comes", "GOMP_SPINCOUNT=300000"]
+
+
+@pytest.mark.full
+def test_killed_runs_are_resumed_and_equal_those_that_nobody_killed() -> None:
+    assert "3 kills hit, 3 resumes, 0 runs differ" in run("kills.py", "--kills", 3, "--kinds", "stack")

@@ -19,9 +19,10 @@ from . import Settings
 from .command_progress import restore_many, restore_one, restore_with_progress, say, say_device, stop_on_signal
 from .image_files import PNG_KEY, write_tiff
 from .many.axes import find_axes
-from .many.file_job import FURTHER_OUTPUTS, FileJob, check_names, open_if_stack
+from .many.file_job import FURTHER_OUTPUTS, FileJob, are_outputs_there, check_names, open_if_stack
 from .many.file_plan import PLOT, FileToWrite, check_files, is_plot
 from .many.folder import check_jobs, find_files, is_many, plan_jobs
+from .many.output_lock import remove_leftovers
 from .many.tasks import connect
 from .measurement.task import TASKS
 from .settings import PRESETS
@@ -314,9 +315,9 @@ def restore(
         if bands is not None and bands.suffix.lower() != ".png":
             raise ValueError(f"--bands is {bands.name!r}; end it in .png.")
         files = [*job.files_to_write, *([] if bands is None else [FileToWrite(bands, "the plot", is_plot)])]
-        remove_unfinished(file.path.parent for file in files)
+        remove_leftovers(file.path for file in files)
         check_files(job.files_to_read, files, overwrite=overwrite, resume=resume)
-        if resume and not overwrite and all(file.path.exists() for file in files):
+        if resume and not overwrite and are_outputs_there(job) and (bands is None or bands.exists()):
             say(f"{out} is there; nothing is left to do.")
             return
         check_names(job)

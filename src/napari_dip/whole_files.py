@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -15,6 +16,7 @@ from pathlib import Path
 _LEFT = re.compile(r"\.napari-dip-unfinished-(?P<host>.+)-(?P<process>\d+)-[0-9a-f]{12}(\.\w+)?")
 _FULL = (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # numpy gives no number where not all could be written
 _DAY = 86_400.0
+_LONGEST_NAME = 255  # bytes, on most file systems
 
 # in the hidden folder beside a folder that is written: the new one, the one that it replaces, and their name
 _WHOLE, _REPLACED, _NAME = "whole", "replaced", "name"
@@ -30,7 +32,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = _hidden(path)
+        beside = hide_unfinished(path)
         # made here, so that the system applies the umask
         os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
@@ -56,7 +58,7 @@ def write_folder_whole(path: Path, write: Callable[[Path], object]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = _hidden(path)
+        beside = hide_unfinished(path)
         beside.mkdir()
         try:
             (beside / _NAME).write_bytes(os.fsencode(path.name))
@@ -122,7 +124,16 @@ def _is_left(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _hidden(path: Path) -> Path:
+def hide(path: Path, kind: str) -> Path:
+    """Return the hidden path beside a file for what belongs to it, such as ".NAME.lock"; of a long name, its digest."""
+    name = f".{path.name}.{kind}"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}.{kind}"
+    return path.with_name(name)
+
+
+def hide_unfinished(path: Path) -> Path:
+    """Return a new hidden path beside a file; what lies there is removed once this process has ended."""
     # short, however long the name is: with a longer one there would be names that can be written, but not this way
     suffix = path.suffix if re.fullmatch(r"\.\w{1,9}", path.suffix, re.ASCII) else ""
     return path.with_name(f".napari-dip-unfinished-{_host()}-{os.getpid()}-{secrets.token_hex(6)}{suffix}")

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -79,3 +82,76 @@ def test_a_killed_worker_loses_nothing(client, camera, tmp_path) -> None:
         alone = napari_dip.restore(tifffile.imread(job.source), settings=settings)
         np.testing.assert_array_equal(tifffile.imread(job.out), alone.restored)
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".tif", ".csv"}
+
+
+def test_a_cluster_without_workers_is_told_in_a_sentence_and_stops() -> None:
+    with (
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        begin = time.monotonic()
+        tasks = run_tasks(double_slowly, ((n,) for n in range(8)), client=client, devices=(), seconds_without_workers=1)
+        with pytest.raises(ConnectionError, match="no worker; start some, then go on"):
+            list(tasks)
+        assert time.monotonic() - begin < 20
+        begin = time.monotonic()
+        stop = lambda: time.monotonic() > begin + 0.2  # noqa: E731
+        assert list(run_tasks(double_slowly, ((1,),), client=client, devices=(), stop_requested=stop)) == []
+        assert time.monotonic() - begin < 20
+
+
+@pytest.fixture
+def processes(tmp_path, monkeypatch):
+    """Start a scheduler and a worker as their own commands do, without anyone who starts them anew."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    told = str(tmp_path / "scheduler.json")
+    begin = (sys.executable, "-m", "dask")
+    commands = (
+        (*begin, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", told),
+        (*begin, "worker", "--scheduler-file", told, "--no-nanny", "--nthreads", "1", "--no-dashboard"),
+    )
+    started = [
+        subprocess.Popen(each, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path) for each in commands
+    ]
+    with distributed.Client(scheduler_file=told, timeout=60, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=60)
+        yield client, *started
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("loss", ["worker killed", "scheduler killed", "scheduler hangs"])
+def test_a_lost_cluster_is_told_in_a_sentence_and_loses_nothing(processes, camera, tmp_path, loss, one_thread) -> None:
+    client, scheduler, worker = processes
+    settings = napari_dip.Settings(device="cpu", width=8, levels=2, step_limit=60, partner=False, stopping="fixed")
+    data = tmp_path / "data"
+    data.mkdir()
+    for n in range(8):
+        tifffile.imwrite(data / f"{n}.tif", np.roll(camera, 3 * n, axis=1))
+    model = FileJob(data, tmp_path, settings=settings, resume=True)
+    jobs = plan_jobs(sorted(data.iterdir()), tmp_path / "out", model, suffix=None, mask=None)
+    rows, lost = [], []
+
+    def lose_it_after_the_first() -> None:
+        for row in restore_files(jobs, tmp_path / "r.csv", devices=(), client=client, seconds_without_workers=4):
+            rows.append(row)
+            if not lost:
+                process = worker if loss == "worker killed" else scheduler
+                os.kill(process.pid, signal.SIGSTOP if loss == "scheduler hangs" else signal.SIGKILL)
+                lost.append(time.monotonic())
+
+    with pytest.raises(ConnectionError, match="what is done is kept"):
+        lose_it_after_the_first()
+    assert time.monotonic() - lost[0] < 25
+    assert {row.status for row in rows} == {"done"}
+    os.kill(scheduler.pid, signal.SIGCONT)
+    worker.kill()
+    worker.wait()
+    rest = list(restore_files(jobs, tmp_path / "r.csv", devices=("cpu",)))
+    assert [row.status for row in rest if row.out == rows[0].out] == ["kept"]
+    assert {row.status for row in rest} == {"done", "kept"}
+    alone = napari_dip.restore(tifffile.imread(jobs[-1].source), settings=settings)
+    np.testing.assert_array_equal(tifffile.imread(jobs[-1].out), alone.restored)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [job.out.name for job in jobs]

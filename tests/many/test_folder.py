@@ -18,12 +18,11 @@ from typer.testing import CliRunner
 
 import napari_dip
 from napari_dip.command_line import app
-from napari_dip.image_files import write_tiff
 from napari_dip.many.file_job import FileJob
 from napari_dip.many.folder import plan_jobs, read_report, restore_files
 from napari_dip.many.image_stack import Stack
+from napari_dip.many.kept_planes import folder_of_planes
 from napari_dip.many.stack_files import open_stack, write_stack
-from napari_dip.many.stack_job import folder_of_planes
 from napari_dip.whole_files import remove_unfinished, write_whole
 
 QUICK = ["--device", "cpu", "--step-limit", "10", "--set", "width=8", "--set", "levels=2", "--set", "partner=false"]
@@ -135,12 +134,12 @@ def test_killed_and_resumed_nothing_is_lost(tmp_path, camera) -> None:
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     planes = folder_of_planes(out)
     end = time.monotonic() + 120
-    while len(list(planes.glob("record_*.json"))) < 2 and process.poll() is None and time.monotonic() < end:
+    while len(list(planes.rglob("record_*.json"))) < 2 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not out.exists()
-    kept = {path.name: path.stat().st_mtime_ns for path in planes.glob("record_*.json")}
+    kept = {path.name: path.stat().st_mtime_ns for path in planes.rglob("record_*.json")}
     assert len(kept) >= 2
     done = CliRunner().invoke(app, [*arguments, "--resume"])
     assert done.exit_code == 0, done.output
@@ -213,30 +212,6 @@ def test_a_report_goes_on(folder, tmp_path) -> None:
     assert run(f"{folder}/b.t*", out).exit_code == 1  # the report is there
     assert run(f"{folder}/b.t*", out, "--resume").exit_code == 0
     assert [Path(name).name for name in read_report(out / "report.csv")] == ["a.tif", "b.tif"]
-
-
-def test_a_folder_is_listed_once_however_many_files_there_are(tmp_path, camera) -> None:
-    events: list[str] = []
-    watching = [True]
-    sys.addaudithook(lambda event, _: events.append(event) if watching[0] and event in LISTINGS else None)
-    counts = []
-    for number in (3, 12):
-        data, out = tmp_path / f"in{number}", tmp_path / f"out{number}"
-        data.mkdir()
-        for n in range(number):
-            tifffile.imwrite(data / f"{n}.tif", camera[:16, :16])
-        jobs = plan_jobs(sorted(data.iterdir()), out, FileJob(data, out, resume=True), suffix=None, mask=None)
-        out.mkdir()
-        for job in jobs:
-            write_tiff(job.out, camera[:16, :16], {"settings": {}})
-        events.clear()
-        assert [row.status for row in restore_files(jobs, out / "r.csv", devices=("cpu",))] == ["kept"] * number
-        counts.append(len(events))
-    watching[0] = False
-    assert counts[0] == counts[1] < 4
-
-
-LISTINGS = ("os.listdir", "os.scandir", "glob.glob")
 
 
 def fork(work) -> int:

@@ -180,7 +180,7 @@ def test_a_damaged_plane_is_named_and_those_before_it_are_kept(tmp_path, film) -
     assert done.exit_code == 1
     assert done.output.splitlines()[-1].startswith("napari-dip: plane T 2, C 0: these pixels of")
     assert not (tmp_path / "b.tif").exists()
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / ".b.tif.planes").glob("record_*")}
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / ".b.tif.planes").rglob("record_*")}
     assert len(kept) == 2
     chunk.write_bytes(whole)
     done = restore(tmp_path / "a.zarr", tmp_path / "b.tif", "--resume")

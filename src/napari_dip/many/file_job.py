@@ -25,10 +25,12 @@ from ..image_files import (
 from ..measurement.task import find_task
 from ..pixel_type import as_dtype
 from ..settings import Settings
+from ..whole_files import hide
 from .axes import Plane, find_axes
 from .file_plan import FileToRead, FileToWrite, is_output
 from .image_stack import Stack
 from .ome_zarr import holds_zarr
+from .output_lock import hold_outputs
 from .stack_files import is_zarr, open_stack
 
 FURTHER_OUTPUTS = ("smoothed", "detail_enhanced", "uncertainty", "residual")  # fields of Settings and of Restoration
@@ -103,6 +105,10 @@ class FileJob:
         return self.out.with_name(f"{stem}_{name}{suffix}")
 
 
+class OutputsThere(Exception):
+    """The outputs are there, and are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileOutcome:
     """What became of one file.
@@ -158,6 +164,8 @@ def restore_file(
     stop_requested: Callable[[], bool] = lambda: False,
     report_wanted: Callable[[], bool] = lambda: False,
     keep_stopped: bool = True,
+    keep_existing: bool = False,
+    seconds_to_wait: float = 0.0,
     client: Any = None,
 ) -> FileOutcome:
     """Restore one file and write its outputs, whole or not at all.
@@ -172,6 +180,10 @@ def restore_file(
         are done for a job that resumes.
     keep_stopped : bool
         Whether a plane that was stopped is written; if not, a run that resumes will do it again.
+    keep_existing : bool
+        Whether outputs that are there are kept.
+    seconds_to_wait : float
+        For another process that is at work on the outputs.
     client : distributed.Client, optional
         Whose workers share the planes of a stack.
 
@@ -181,13 +193,36 @@ def restore_file(
         In a sentence that says what is wrong.
     InterruptedError
         If it was stopped, and what there was is not written.
+    BlockingIOError
+        If another process is at work on the outputs.
+    OutputsThere
+        If they are kept.
     """
-    opened = open_if_stack(job)
-    if opened is not None:
-        from .stack_job import restore_stack_file
+    with hold_outputs(job.outputs.values(), seconds_to_wait):
+        if keep_existing and are_outputs_there(job):
+            raise OutputsThere
+        opened = open_if_stack(job)
+        if opened is not None:
+            from .stack_job import restore_stack_file
 
-        return restore_stack_file(job, opened, watch, stop_requested, report_wanted, client)
-    return _restore_plane_file(job, watch, stop_requested, report_wanted, keep_stopped)
+            return restore_stack_file(job, opened, watch, stop_requested, report_wanted, client)
+        return _restore_plane_file(job, watch, stop_requested, report_wanted, keep_stopped)
+
+
+def are_outputs_there(job: FileJob) -> bool:
+    """Return whether all outputs are there, and no interrupted run of the same job was about to replace them."""
+    if not all(path.exists() for path in job.outputs.values()):
+        return False
+    if not folder_of_planes(job.out).is_dir():
+        return True
+    from .stack_job import is_unfinished
+
+    return not is_unfinished(job)
+
+
+def folder_of_planes(out: Path) -> Path:
+    """Return where the planes of an unfinished output are."""
+    return hide(out, "planes")
 
 
 def check_names(job: FileJob) -> None:

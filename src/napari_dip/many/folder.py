@@ -2,59 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import glob
-import io
 import json
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..image_files import TIFF_SUFFIXES
-from ..whole_files import remove_unfinished, write_whole
-from .file_job import FileJob, FileOutcome, restore_file
+from .file_job import FileJob, FileOutcome, OutputsThere, are_outputs_there, restore_file
 from .file_plan import FileToRead, FileToWrite, check_apart, check_files, spell
+from .folder_report import Row, append_row, is_report, read_report, write_report
 from .ome_zarr import ZARR_SUFFIX, holds_zarr
-from .tasks import run_tasks
+from .output_lock import hold_outputs, remove_leftovers
+from .tasks import SECONDS_WITHOUT_WORKERS, run_tasks
 
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ZARR_SUFFIX)
 _REPORT_TIME = 0.05  # at most this share of the time goes into the report: anew after every file, if files take longer
 _KEPT_SUFFIXES = (".ome.tiff", ".ome.tif", ZARR_SUFFIX)
 _OUT_SUFFIXES = (*_KEPT_SUFFIXES, *TIFF_SUFFIXES, ".png")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What the report says of one file.
-
-    Attributes
-    ----------
-    source, out : str
-        Names, in which what cannot be printed or is not UTF-8 is escaped, as Python does it.
-    status : {"done", "kept", "failed"}
-        "kept": it was there before, and a run that resumes left it.
-    error : str
-    planes, step, stop_reason, noise, seconds, device
-        As ``FileOutcome``; empty where nothing is known.
-    settings : str
-        JSON.
-    """
-
-    source: str
-    out: str
-    status: str
-    error: str = ""
-    planes: int | None = None
-    step: int | None = None
-    stop_reason: str = ""
-    noise: float | None = None
-    seconds: float | None = None
-    device: str = ""
-    settings: str = ""
+_SECONDS_FOR_REPORT = 10.0  # until another process that writes into the same report is done with that
+_SECONDS_FOR_LOST_WORKER = 10.0  # until the one that had the file before has ended altogether
 
 
 def is_many(source: str) -> bool:
@@ -132,7 +103,7 @@ def check_jobs(jobs: Sequence[FileJob], report: Path, *, overwrite: bool = False
         raise ValueError(f"the report is {report.name!r}; end it in .csv or .json.")
     read, written = _files_of(jobs)
     written.append(FileToWrite(report, "the report", is_report))
-    remove_unfinished(each.path.parent for each in written)
+    remove_leftovers(each.path for each in written)
     check_files(read, written, overwrite=overwrite, resume=any(job.resume for job in jobs))
 
 
@@ -146,6 +117,7 @@ def restore_files(
     watch: Callable[[FileJob, Any], None] = lambda job, progress: None,
     stop_requested: Callable[[], bool] = lambda: False,
     report_wanted: Callable[[], bool] = lambda: False,
+    seconds_without_workers: float = SECONDS_WITHOUT_WORKERS,
 ) -> Iterator[Row]:
     """Restore files, each on its own: what goes wrong with one is told in its row and stops no other.
 
@@ -154,9 +126,8 @@ def restore_files(
     jobs : sequence of FileJob
         Those that resume keep the outputs that are there.
     report : Path
-        A .csv or .json, written anew after every file, unless that would take more than a twentieth of the time. Jobs
-        that resume continue it: the rows of other files stay.
-    devices, client
+        A .csv or .json; a row is appended after every file. Jobs that resume continue it: the rows of other files stay.
+    devices, client, seconds_without_workers
         As ``run_tasks`` takes them.
     overwrite : bool
         Whether to replace outputs that are there.
@@ -175,11 +146,13 @@ def restore_files(
     ValueError
         At the call, if an output is there that is neither kept nor to be replaced, if two files get into each other's
         way, or if nothing can be written.
+    ConnectionError
+        If the cluster has no worker or the scheduler is gone.
     """
     check_jobs(jobs, report, overwrite=overwrite)
     for folder in {path.parent for job in jobs for path in job.outputs.values()}:
         folder.mkdir(parents=True, exist_ok=True)
-    return _run(jobs, report, devices, client, overwrite, watch, stop_requested, report_wanted)
+    return _run(jobs, report, devices, client, overwrite, watch, stop_requested, report_wanted, seconds_without_workers)
 
 
 def _run(
@@ -191,51 +164,82 @@ def _run(
     watch: Callable[[FileJob, Any], None],
     stop_requested: Callable[[], bool],
     report_wanted: Callable[[], bool],
+    seconds_without_workers: float,
 ) -> Iterator[Row]:
+    outputs = [report, *(path for job in jobs for path in job.outputs.values())]
     before = read_report(report) if any(job.resume for job in jobs) else {}
-    names = [spell(job.out) for job in jobs]
-    known = set(names)
-    others = [row for name, row in before.items() if name not in known]  # of files that are not of this run
-    rows: dict[int, Row] = {}
+    rows: dict[str, Row] = {}  # by the name of the output, as the report spells it
     to_do = []
-    for number, job in enumerate(jobs):
-        if job.resume and not overwrite and all(path.exists() for path in job.outputs.values()):
-            row = before.get(names[number], Row(spell(job.source), names[number], "kept"))
-            rows[number] = dataclasses.replace(row, status="kept", error="")
-            yield rows[number]
+    for job in jobs:
+        if job.resume and not overwrite and are_outputs_there(job):
+            rows[spell(job.out)] = _row_of_kept(job, before)
         else:
-            to_do.append(number)
+            to_do.append(job)
+            before.pop(spell(job.out), None)
+    with suppress(OSError, BlockingIOError), hold_outputs([report], _SECONDS_FOR_REPORT):
+        write_report(report, _merge(jobs, rows, before))
+    abandoned = threading.Event()
 
-    def restore_here(job: FileJob, device: str) -> FileOutcome:
+    def restore_here(job: FileJob, keep: bool, device: str) -> FileOutcome:
         if stop_requested():
             raise InterruptedError("it was not begun: the run was stopped.")
         return restore_file(
-            _on_device(job, device), watch=lambda progress: watch(job, progress), stop_requested=stop_requested,
-            report_wanted=report_wanted, keep_stopped=False,
+            _on_device(job, device), watch=lambda progress: watch(job, progress),
+            stop_requested=lambda: stop_requested() or abandoned.is_set(), report_wanted=report_wanted,
+            keep_stopped=False, keep_existing=keep,
         )  # fmt: skip
 
-    def write() -> None:
-        write_report(report, [*others, *(rows[number] for number in sorted(rows))])
+    outcomes = run_tasks(
+        restore_here if client is None else _restore_there, ((job, job.resume and not overwrite) for job in to_do),
+        client=client, devices=devices, stop_requested=stop_requested, abandoned=abandoned,
+        seconds_without_workers=seconds_without_workers,
+    )  # fmt: skip
+    try:
+        yield from list(rows.values())
+        for number, outcome in outcomes:
+            job = to_do[number]
+            there_by_now = isinstance(outcome, OutputsThere)  # another process has made them
+            row = _row_of_kept(job, read_report(report)) if there_by_now else _row(job, outcome)
+            rows[row.out] = row
+            # a full disk: the next file may find room again, and the end says so if not
+            with suppress(OSError), hold_outputs([report], _SECONDS_FOR_REPORT):
+                append_row(report, row)
+            yield row
+    finally:
+        outcomes.close()  # type: ignore[attr-defined]
+        remove_leftovers(outputs)
+        with hold_outputs([report], _SECONDS_FOR_REPORT):
+            write_report(report, _merge(jobs, rows, read_report(report)))
 
-    function: Callable[..., FileOutcome] = restore_here if client is None else _restore_there
-    next_report = 0.0
-    for n, outcome in run_tasks(function, ((jobs[number],) for number in to_do), client=client, devices=devices):
-        rows[to_do[n]] = row = _row(jobs[to_do[n]], outcome)
-        began = time.perf_counter()
-        if began >= next_report:
-            with suppress(OSError):  # a full disk: the next file may find room again, and the end says so if not
-                write()
-            ended = time.perf_counter()
-            next_report = ended + (ended - began) / _REPORT_TIME
-        yield row
-        if client is not None and stop_requested():
-            break
-    write()
+
+def _merge(jobs: Sequence[FileJob], rows: dict[str, Row], there: dict[str, Row]) -> list[Row]:
+    """Return the rows of other files, then those of a run in order.
+
+    Of a file that it failed at and another process has done meanwhile, the row is the other's.
+    """
+    names = [spell(job.out) for job in jobs]
+    known = set(names)
+    merged = [row for name, row in there.items() if name not in known]
+    for name in names:
+        own, other = rows.get(name), there.get(name)
+        if own is None or (own.status == "failed" and other is not None and other.status != "failed"):
+            own = other
+        if own is not None:
+            merged.append(own)
+    return merged
 
 
-def _restore_there(job: FileJob, device: str) -> FileOutcome:
+def _row_of_kept(job: FileJob, before: dict[str, Row]) -> Row:
+    row = before.get(spell(job.out), Row(spell(job.source), spell(job.out), "kept"))
+    return dataclasses.replace(row, status="kept", error="")
+
+
+def _restore_there(job: FileJob, keep: bool, device: str) -> FileOutcome:
     """Restore a file on a worker; where a worker before it was lost, go on with the planes that it has left."""
-    return restore_file(dataclasses.replace(_on_device(job, device), resume=True))
+    return restore_file(
+        dataclasses.replace(_on_device(job, device), resume=True), keep_existing=keep,
+        seconds_to_wait=_SECONDS_FOR_LOST_WORKER,
+    )  # fmt: skip
 
 
 def _on_device(job: FileJob, device: str) -> FileJob:
@@ -260,57 +264,3 @@ def _in_a_sentence(error: Exception) -> str:
     if "out of memory" in text.lower():
         return "the device ran out of memory; use a narrower network, another device or a smaller image."
     return text or type(error).__name__
-
-
-def write_report(path: Path, rows: Sequence[Row]) -> None:
-    """Write the report as CSV or JSON, by the name; whole or not at all."""
-    values = [asdict(row) for row in rows]
-    if path.suffix.lower() == ".json":
-        for each in values:
-            each["settings"] = json.loads(each["settings"] or "{}")
-        text = json.dumps(values, indent=1)
-    else:
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, [field.name for field in fields(Row)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(values)
-        text = table.getvalue()
-    # names of files need not be UTF-8
-    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8", errors="surrogateescape"))
-
-
-def read_report(path: Path) -> dict[str, Row]:
-    """Return the rows of a report by their output; none of what is no report."""
-    return {row.out: row for row in _read_rows(path) or []}
-
-
-def is_report(path: Path) -> bool:
-    """Return whether a file is a report that was written here."""
-    return _read_rows(path) is not None
-
-
-def _read_rows(path: Path) -> list[Row] | None:
-    try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
-        if path.suffix.lower() == ".json":
-            return [_read_row(each) for each in json.loads(text)]
-        table = csv.DictReader(io.StringIO(text))
-        if table.fieldnames != [field.name for field in fields(Row)]:
-            return None
-        return [_read_row(each) for each in table]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error):
-        return None
-
-
-def _read_row(values: dict[str, Any]) -> Row:
-    read: dict[str, Any] = {}
-    for field in fields(Row):
-        value = values[field.name]
-        if field.name == "settings" and isinstance(value, dict):
-            value = json.dumps(value)
-        elif field.name in ("planes", "step"):
-            value = None if value in ("", None) else int(value)
-        elif field.name in ("noise", "seconds"):
-            value = None if value in ("", None) else float(value)
-        read[field.name] = value
-    return Row(**read)

@@ -23,7 +23,7 @@ from .image_stack import UnreadablePixels
 from .stack_files import open_stack
 from .tasks import run_tasks
 from .tiles import restore_tiles
-from .tiling import plan_tiles
+from .tiling import Tiling, plan_tiles
 from .warm_start import Neighbours, shorten
 
 
@@ -106,7 +106,8 @@ def restore_stack(
         Asked at the call of every plane: whether it is left out, for instance because it is done.
     client : distributed.Client, optional
         Whose workers share the planes, which then come as they are done; there are no reports before their results,
-        nor moments of them. A stop yields no more planes.
+        nor moments of them. A stop yields no more planes. It may be without a worker, or its scheduler without an
+        answer, for 30 seconds.
     memory : float, optional
         Bytes that a plane may take; one that would take more is restored in overlapping tiles, of which its reports
         are. By default most of what the device has free. (On a cluster planes are not tiled.)
@@ -122,6 +123,8 @@ def restore_stack(
     ------
     ValueError, TypeError
         As ``restore``, at the call or, for what only a plane's pixels tell, when it comes to that plane.
+    ConnectionError
+        If the cluster has no worker or the scheduler is gone.
     """
     if isinstance(stack, str | PathLike):
         opened = open_stack(Path(stack))
@@ -129,9 +132,7 @@ def restore_stack(
     stack = stack if hasattr(stack, "shape") else np.asarray(stack)
     found = find_axes(stack.shape, axes, channels)
     chosen = [plane for plane in found.planes(planes) if not skip(plane)]
-    if mask is not None:
-        mask = mask if hasattr(mask, "shape") else np.asarray(mask)
-        found.check_mask(tuple(mask.shape))
+    mask = mask if mask is None or hasattr(mask, "shape") else np.asarray(mask)
     output = "restored" if find_task(task).removes_noise else "detail_enhanced"
     if out is not None:
         wanted = tuple(
@@ -144,45 +145,87 @@ def restore_stack(
             raise TypeError(f"out has dtype {out.dtype}; give an array of real numbers, such as float32.")
         if isinstance(out, np.ndarray) and not out.flags.writeable:
             raise ValueError("out cannot be written; give an array that can.")
-
     tiling = None if client is not None else plan_tiles(found.plane_shape, settings or Settings(), task, factor, memory)
+    steps = restore_planes(
+        stack, found, chosen, mask, task, factor, settings or Settings(), tiling=tiling, client=client,
+        neighbours=None if warm_start is None else Neighbours(found, warm_start), stop_requested=stop_requested,
+        report_wanted=report_wanted, quick_estimates=quick_estimates,
+    )  # fmt: skip
+    return steps if out is None else _filling(out, found, output, steps)
 
-    neighbours = None if warm_start is None else Neighbours(found, warm_start)
+
+def restore_planes(
+    stack: Any,
+    axes: Axes,
+    planes: list[Plane],
+    mask: Any,
+    task: str,
+    factor: int | None,
+    settings: Settings,
+    *,
+    tiling: Tiling | None,
+    neighbours: Neighbours | None,
+    client: Any,
+    stop_requested: Callable[[], bool],
+    report_wanted: Callable[[], bool],
+    quick_estimates: bool,
+) -> Iterator[PlaneProgress]:
+    """Restore some planes of a stack, as ``restore_stack`` does.
+
+    Parameters are those of ``restore_stack``, and
+
+    Parameters
+    ----------
+    axes : Axes
+    planes : list of Plane
+    tiling : Tiling, optional
+        Of every plane.
+    neighbours : Neighbours, optional
+        Who remembers where planes ended, if those after them begin there.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As ``restore_stack``.
+    """
+    if mask is not None:
+        axes.check_mask(tuple(mask.shape))
     if neighbours is not None and (client is not None or tiling is not None):
         raise ValueError("planes that begin where others ended cannot be shared out or tiled; leave warm_start None.")
+    colours = not axes.takes_channels_together
 
     def begin(plane: Plane) -> Iterator[Progress]:
         if neighbours is not None:
-            return _begin_warm(begin_at, neighbours, plane, found.read(stack, plane), settings or Settings())
+            return _begin_warm(begin_at, neighbours, plane, axes.read(stack, plane), settings)
         return begin_at(plane, settings, None)
 
-    def begin_at(plane: Plane, settings: Settings | None, start: WarmStart | None) -> Iterator[Progress]:
+    def begin_at(plane: Plane, settings: Settings, start: WarmStart | None) -> Iterator[Progress]:
         if tiling is not None:
             return restore_tiles(
-                partial(found.read, stack, plane), None if mask is None else partial(found.read_mask, mask, plane),
-                found.plane_shape, tiling, task, factor, settings, colours=not found.takes_channels_together,
+                partial(axes.read, stack, plane), None if mask is None else partial(axes.read_mask, mask, plane),
+                axes.plane_shape, tiling, task, factor, settings, colours=colours,
                 stop_requested=stop_requested, report_wanted=report_wanted, quick_estimates=quick_estimates,
             )  # fmt: skip
         return restore_steps(
-            found.read(stack, plane), None if mask is None else found.read_mask(mask, plane), task, factor, settings,
-            colours=not found.takes_channels_together, start=start, keep_network=neighbours is not None,
+            axes.read(stack, plane), None if mask is None else axes.read_mask(mask, plane), task, factor, settings,
+            colours=colours, start=start, keep_network=neighbours is not None,
             stop_requested=stop_requested, report_wanted=report_wanted, quick_estimates=quick_estimates,
         )  # fmt: skip
 
-    if not chosen:
+    if not planes:
         return iter(())
     if client is not None:
         arguments = (
-            (_read(found, stack, plane), None if mask is None else found.read_mask(mask, plane), task, factor, settings,
-             not found.takes_channels_together)
-            for plane in chosen
+            (_read(axes, stack, plane), None if mask is None else axes.read_mask(mask, plane), task, factor, settings,
+             colours)
+            for plane in planes
         )  # fmt: skip
-        return _run_on_cluster(found, chosen, arguments, client, out, output, stop_requested)
+        return _run_on_cluster(planes, arguments, client, stop_requested)
     try:
-        first = begin(chosen[0])
+        first = begin(planes[0])
     except UnreadablePixels as error:
-        raise _of_plane(error, chosen[0]) from error
-    return _run(found, chosen, first, begin, out, output, stop_requested)
+        raise _of_plane(error, planes[0]) from error
+    return _run(planes, first, begin, stop_requested)
 
 
 def _read(axes: Axes, stack: Any, plane: Plane) -> NDArray:
@@ -194,12 +237,9 @@ def _read(axes: Axes, stack: Any, plane: Plane) -> NDArray:
 
 
 def _run(
-    axes: Axes,
     planes: list[Plane],
     first: Iterator[Progress],
     begin: Callable[[Plane], Iterator[Progress]],
-    out: Any,
-    output: str,
     stop_requested: Callable[[], bool],
 ) -> Iterator[PlaneProgress]:
     for number, plane in enumerate(planes, start=1):
@@ -208,7 +248,6 @@ def _run(
         try:
             steps = first if number == 1 else begin(plane)
             for progress in steps:
-                _fill(out, axes, plane, progress, output)
                 yield PlaneProgress(plane, number, len(planes), progress)
         except (ValueError, FloatingPointError) as error:
             raise _of_plane(error, plane) from error
@@ -235,24 +274,15 @@ def _begin_warm(
 
 
 def _run_on_cluster(
-    axes: Axes,
-    planes: list[Plane],
-    arguments: Iterable[tuple[Any, ...]],
-    client: Any,
-    out: Any,
-    output: str,
-    stop_requested: Callable[[], bool],
+    planes: list[Plane], arguments: Iterable[tuple[Any, ...]], client: Any, stop_requested: Callable[[], bool]
 ) -> Iterator[PlaneProgress]:
-    outcomes = run_tasks(_restore_plane, arguments, client=client, devices=())
+    outcomes = run_tasks(_restore_plane, arguments, client=client, devices=(), stop_requested=stop_requested)
     for done, (number, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, ValueError | FloatingPointError):
             raise _of_plane(outcome, planes[number]) from outcome
         if isinstance(outcome, Exception):
             raise outcome
-        _fill(out, axes, planes[number], outcome, output)
         yield PlaneProgress(planes[number], done, len(planes), outcome)
-        if stop_requested():
-            return
 
 
 def _restore_plane(
@@ -272,16 +302,19 @@ def _restore_plane(
     return replace(last, result=replace(last.result, moments=()))
 
 
-def _fill(out: Any, axes: Axes, plane: Plane, progress: Progress, output: str) -> None:
-    image = None if progress.result is None else getattr(progress.result, output)
-    if out is None or image is None:
-        return
-    dtype, known = np.dtype(out.dtype), np.isfinite(image)
-    if dtype.kind != "f" and not known.all():
-        as_they_were = axes.read(out, plane).astype(dtype)
-        axes.write(out, plane, np.where(known, as_dtype(np.where(known, image, 0), dtype)[0], as_they_were))
-    else:
-        axes.write(out, plane, as_dtype(image, dtype)[0])
+def _filling(out: Any, axes: Axes, output: str, steps: Iterator[PlaneProgress]) -> Iterator[PlaneProgress]:
+    """Write planes into an array as they are done; pixels that are NaN leave whole numbers as they were."""
+    for each in steps:
+        image = None if each.result is None else getattr(each.result, output)
+        if image is not None:
+            dtype, known = np.dtype(out.dtype), np.isfinite(image)
+            if dtype.kind == "f" or known.all():
+                axes.write(out, each.plane, as_dtype(image, dtype)[0])
+            else:
+                as_they_were = axes.read(out, each.plane).astype(dtype)
+                whole = as_dtype(np.where(known, image, 0), dtype)[0]
+                axes.write(out, each.plane, np.where(known, whole, as_they_were))
+        yield each
 
 
 def _of_plane(error: Exception, plane: Plane) -> Exception:

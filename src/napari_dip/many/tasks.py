@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..device import Precision
 
+SECONDS_WITHOUT_WORKERS = 30.0  # that a cluster is given to find one, or the scheduler to answer
+_SECONDS_BETWEEN_LOOKS = 0.05  # at what a cluster has done
 _WAITING_PER_THREAD = 2  # tasks that a cluster is given ahead: no worker waits, and no more than these are in memory
 
 Outcome = tuple[int, Any]
 
 
 def run_tasks(
-    function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], *, client: Any = None, devices: tuple[str, ...]
+    function: Callable[..., Any],
+    arguments: Iterable[tuple[Any, ...]],
+    *,
+    client: Any = None,
+    devices: tuple[str, ...],
+    stop_requested: Callable[[], bool] = lambda: False,
+    abandoned: threading.Event | None = None,
+    seconds_without_workers: float = SECONDS_WITHOUT_WORKERS,
 ) -> Iterator[Outcome]:
     """Call a function for each of some arguments; yield each outcome once, as it comes.
 
@@ -32,17 +43,29 @@ def run_tasks(
     devices : tuple of str
         Of this machine. A device has one task at a time. With several, dask's threaded scheduler gives them out; with
         one, they are done one after another by the caller's own thread.
+    stop_requested : callable
+        Asked while a cluster is waited for: when it returns True, iteration ends.
+    abandoned : Event, optional
+        Set when iteration ends before all is done, if tasks of several devices are still at work: they are waited for,
+        so they should look at it and end.
+    seconds_without_workers : float
+        So long a cluster may have no worker, or its scheduler may not answer.
 
     Yields
     ------
     (int, result or Exception)
         The number of the arguments, and what became of them.
+
+    Raises
+    ------
+    ConnectionError
+        If a cluster has no worker or the scheduler is gone.
     """
     if client is not None:
-        return _run_on_cluster(function, arguments, client)
+        return _run_on_cluster(function, arguments, client, stop_requested, seconds_without_workers)
     if len(devices) == 1:
         return _run_in_turn(function, arguments, devices[0])
-    return _run_in_threads(function, arguments, devices)
+    return _run_in_threads(function, arguments, devices, threading.Event() if abandoned is None else abandoned)
 
 
 def find_devices(device: str, precision: Precision = "auto") -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -103,7 +126,10 @@ def _run_in_turn(function: Callable[..., Any], arguments: Iterable[tuple[Any, ..
 
 
 def _run_in_threads(
-    function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], devices: tuple[str, ...]
+    function: Callable[..., Any],
+    arguments: Iterable[tuple[Any, ...]],
+    devices: tuple[str, ...],
+    abandoned: threading.Event,
 ) -> Iterator[Outcome]:
     import dask
 
@@ -111,7 +137,6 @@ def _run_in_threads(
     for device in devices:
         free.put(device)
     done: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
-    abandoned = threading.Event()
 
     def run(number: int, each: tuple[Any, ...]) -> None:
         if abandoned.is_set():
@@ -127,7 +152,8 @@ def _run_in_threads(
     def run_all() -> None:
         tasks = [dask.delayed(run)(number, each) for number, each in enumerate(arguments)]
         try:
-            dask.compute(*tasks, scheduler="threads", num_workers=len(devices))
+            with ThreadPoolExecutor(len(devices)) as pool:  # dask would keep the threads of its own
+                dask.compute(*tasks, scheduler="threads", pool=pool)
         finally:
             done.put(None)
 
@@ -138,33 +164,125 @@ def _run_in_threads(
             yield outcome
     finally:
         abandoned.set()
+        thread.join()
 
 
 def _run_on_cluster(
-    function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], client: Any
+    function: Callable[..., Any],
+    arguments: Iterable[tuple[Any, ...]],
+    client: Any,
+    stop_requested: Callable[[], bool],
+    seconds_without_workers: float,
 ) -> Iterator[Outcome]:
     from distributed import as_completed
 
-    threads = sum(client.nthreads().values()) or 1
     waiting = iter(enumerate(arguments))
-    numbers: dict[str, int] = {}
-    futures = as_completed()
-    in_flight = 0
+    numbers: dict[Any, int] = {}  # of those that the cluster has
+    finished = as_completed(loop=client.loop, with_results=True, raise_errors=False)
+    workers = _Workers(client, seconds_without_workers)
+    all_given = False
+    try:
+        while not stop_requested():
+            workers.look()
+            while not all_given and len(numbers) < _WAITING_PER_THREAD * max(1, workers.threads):
+                number, each = next(waiting, (-1, ()))
+                if number < 0:
+                    all_given = True
+                    break
+                future = _submit(client, function, each)
+                numbers[future] = number
+                finished.add(future)
+            if not numbers:
+                return
+            batch = finished.next_batch(block=False)
+            if not batch:
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+            for future, outcome in batch:
+                if future.status == "cancelled":
+                    raise ConnectionError(_SCHEDULER_LOST)
+                if future.status == "error":
+                    _, outcome, _ = outcome  # its type, itself and where
+                    outcome = _explain(outcome)
+                number = numbers.pop(future)
+                future.release()
+                yield number, outcome
+    finally:
+        for future in numbers:
+            future.release()  # what is not begun is taken back
 
-    def submit() -> bool:
-        for number, each in waiting:
-            future = client.submit(function, *each, "auto", pure=False)
-            numbers[future.key] = number
-            futures.add(future)
-            return True
-        return False
 
-    while in_flight < _WAITING_PER_THREAD * threads and submit():
-        in_flight += 1
-    while in_flight:
-        future = next(futures)
-        error = future.exception()
-        outcome = future.result() if error is None else error
-        yield numbers.pop(future.key), outcome
-        future.release()
-        in_flight += submit() - 1
+_SCHEDULER_LOST = "the dask scheduler was lost; start it again, then go on: what is done is kept."
+
+
+class _Workers:
+    """Looks, now and then, whether a cluster still has workers.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    patience : float
+        Seconds.
+
+    Attributes
+    ----------
+    threads : int
+        That the workers have.
+    """
+
+    def __init__(self, client: Any, patience: float) -> None:
+        self._client, self._patience = client, patience
+        self._pause = patience / 10
+        self._without = 0.0  # seconds, of those between looks: whoever takes the outcomes may pause
+        self._last: float | None = None
+        self.threads = 0
+
+    def look(self) -> None:
+        """Count the workers, if it is time to.
+
+        Raises
+        ------
+        ConnectionError
+            If there has been none for too long.
+        """
+        if self._last is not None and time.monotonic() < self._last + self._pause:
+            return
+        since, answered = self._last, True
+        try:
+            told = self._client.sync(self._client.scheduler.ncores, callback_timeout=self._pause)
+            self.threads = sum(told.values())
+        except Exception:  # a connection that is lost shows itself in many ways
+            answered = False
+        self._last = time.monotonic()
+        if answered and self.threads:
+            self._without = 0.0
+            return
+        if self._client.status in ("closing", "closed"):
+            raise ConnectionError(_SCHEDULER_LOST)
+        self._without += 0.0 if since is None else min(self._last - since, 2 * self._pause)
+        if self._without + self._pause > self._patience:  # rather a little early than late
+            lack = "had no worker; start some" if answered else "not answered; start it again"
+            raise ConnectionError(
+                f"for {self._patience:.0f} s the dask scheduler has {lack}, then go on: what is done is kept."
+            )
+
+
+def _submit(client: Any, function: Callable[..., Any], each: tuple[Any, ...]) -> Any:
+    try:
+        return client.submit(function, *each, "auto", pure=False)
+    except Exception as error:
+        if client.status == "running":
+            raise
+        raise ConnectionError(_SCHEDULER_LOST) from error
+
+
+def _explain(error: Exception) -> Exception:
+    """Return an error of a worker; where it is the cluster's rather than the task's, in a sentence."""
+    from distributed import KilledWorker
+
+    if isinstance(error, KilledWorker):
+        return ConnectionError(
+            "every worker that was given it died; it may need more memory than a worker has, see the workers' logs."
+        )
+    if isinstance(error, ImportError):
+        return ConnectionError(f"the workers lack a package ({error}): install the same napari-dip on all of them.")
+    return error

@@ -65,10 +65,14 @@ class Neighbours:
 
     def remember(self, plane: Plane, image: NDArray, result: Restoration) -> None:
         """Remember where a plane ended."""
-        place, noise = self._others(plane), result.record.noise
-        self._last.pop(place, None)
+        noise = result.record.noise
+        self._last.pop(self._others(plane), None)
         if result.warm_start is not None and noise is not None:
-            self._last[place] = plane.place[self._along], _measured(image), noise, result.warm_start
+            self.recall(plane, image, noise, result.warm_start)
+
+    def recall(self, plane: Plane, image: NDArray, noise: float, start: WarmStart) -> None:
+        """Be told where a plane ended that was restored before, and the noise that it had."""
+        self._last[self._others(plane)] = plane.place[self._along], _measured(image), noise, start
 
     def _others(self, plane: Plane) -> tuple[tuple[str, int], ...]:
         return tuple((letter, number) for letter, number in plane.place.items() if letter != self._along)

@@ -1,0 +1,152 @@
+"""The report of many files: a row for each, appended as it is done; it outlives the run."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ..whole_files import write_whole
+
+_BEGIN_OF_JSON, _END_OF_JSON = b"[\n", b"\n]\n"
+_EMPTY_JSON = ("[\n]\n", "[\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the report says of one file.
+
+    Attributes
+    ----------
+    source, out : str
+        Names, in which what cannot be printed or is not UTF-8 is escaped, as Python does it.
+    status : {"done", "kept", "failed"}
+        "kept": it was there before, and a run that resumes left it.
+    error : str
+    planes, step, stop_reason, noise, seconds, device
+        As ``FileOutcome``; empty where nothing is known.
+    settings : str
+        JSON.
+    """
+
+    source: str
+    out: str
+    status: str
+    error: str = ""
+    planes: int | None = None
+    step: int | None = None
+    stop_reason: str = ""
+    noise: float | None = None
+    seconds: float | None = None
+    device: str = ""
+    settings: str = ""
+
+
+def write_report(path: Path, rows: Sequence[Row]) -> None:
+    """Write the report as CSV or JSON, by the name; whole or not at all."""
+    if path.suffix.lower() == ".json":
+        text = "[\n" + ",\n".join(map(_as_json, rows)) + ("\n]\n" if rows else "]\n")
+    else:
+        text = _as_csv([field.name for field in fields(Row)]) + "".join(_as_csv(asdict(row).values()) for row in rows)
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Write one more row into a report, and nothing anew of what is there; where that fails, it is as before."""
+    with path.open("r+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        if path.suffix.lower() == ".json":
+            is_first = size == len(_BEGIN_OF_JSON + _END_OF_JSON) - 1
+            place = len(_BEGIN_OF_JSON) if is_first else size - len(_END_OF_JSON)
+            added = ("" if is_first else ",\n") + _as_json(row) + "\n]\n"
+        else:
+            place, added = size, _as_csv(asdict(row).values())
+        file.seek(place)
+        replaced = file.read()
+        try:
+            file.seek(place)
+            if file.write(added.encode()) < len(added.encode()):
+                raise OSError(errno.ENOSPC, "the disk is full")
+        except OSError:
+            file.seek(place)
+            file.write(replaced)
+            file.truncate()
+            raise
+
+
+def read_report(path: Path) -> dict[str, Row]:
+    """Return the rows of a report by their output, of several the last; none of what is no report."""
+    return {row.out: row for row in _read_rows(path) or []}
+
+
+def is_report(path: Path) -> bool:
+    """Return whether a file is a report that was written here, even if its last row was broken off."""
+    return _read_rows(path) is not None
+
+
+def _read_rows(path: Path) -> list[Row] | None:
+    """Return the rows that are whole; None of what is no report."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            text = file.read()
+        if path.suffix.lower() == ".json":
+            found = _read_json(text)
+            is_ours = text in _EMPTY_JSON or bool(found)
+        else:
+            table = csv.DictReader(io.StringIO(text))
+            is_ours = table.fieldnames == [field.name for field in fields(Row)]
+            found = list(table) if is_ours else []
+    except (OSError, ValueError, RecursionError, csv.Error):
+        return None
+    rows = []
+    for values in found:
+        with suppress(ValueError, KeyError, TypeError):
+            rows.append(_read_row(values))
+    return rows if is_ours and (rows or not found) else None
+
+
+def _as_json(row: Row) -> str:
+    return json.dumps(asdict(row) | {"settings": json.loads(row.settings or "{}")})
+
+
+def _as_csv(values: Iterable[Any]) -> str:
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()
+
+
+def _read_json(text: str) -> list[Any]:
+    """Return the rows of a report in JSON; of one that was broken off, those that are whole."""
+    try:
+        values = json.loads(text)
+        return values if isinstance(values, list) else []
+    except ValueError:
+        rows = []
+        for line in text.splitlines():
+            with suppress(ValueError):
+                rows.append(json.loads(line.rstrip(",")))
+        return rows
+
+
+def _read_row(values: Any) -> Row:
+    read: dict[str, Any] = {}
+    for field in fields(Row):
+        value = values[field.name]
+        if field.name == "settings":
+            value = json.dumps(value) if isinstance(value, dict) else value
+            json.loads(value or "{}")  # of a row that was broken off, it is not whole
+        elif field.name in ("planes", "step"):
+            value = None if value in ("", None) else int(value)
+        elif field.name in ("noise", "seconds"):
+            value = None if value in ("", None) else float(value)
+        elif not isinstance(value, str):
+            raise TypeError(f"{field.name} is no text: the row was broken off.")
+        read[field.name] = value
+    return Row(**read)

@@ -1,0 +1,393 @@
+"""What an interrupted run has left is used if it is what a run would make again, and only then; one run at a time."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from typer.testing import CliRunner
+from yaozarrs import DimSpec, v05
+from yaozarrs.write.v05 import write_image
+
+import napari_dip
+from napari_dip.command_line import app
+from napari_dip.image_files import write_tiff
+from napari_dip.many.file_job import FileJob, folder_of_planes, restore_file
+from napari_dip.many.folder import plan_jobs, read_report, restore_files
+from napari_dip.whole_files import hide_unfinished
+
+SETTINGS = napari_dip.Settings(device="cpu", width=8, levels=2, step_limit=10, partner=False)
+
+
+@pytest.fixture
+def film(camera) -> np.ndarray:
+    """A (4, 24, 20) stack."""
+    noise = np.random.default_rng(0).normal(0, 10, (4, 24, 20))
+    return (camera[:24, :20] + noise).astype(np.float32)
+
+
+@pytest.fixture
+def job(film, tmp_path) -> FileJob:
+    """A film with a mask, to be restored."""
+    (tmp_path / "out").mkdir()
+    write_film(tmp_path / "film.ome.tif", film)
+    mask = np.zeros(film.shape, np.uint8)
+    mask[:, 4:8, 4:8] = 1
+    write_film(tmp_path / "mask.ome.tif", mask)
+    return FileJob(tmp_path / "film.ome.tif", tmp_path / "out" / "film.ome.tif", tmp_path / "mask.ome.tif", "inpaint",
+                   settings=SETTINGS, resume=True)  # fmt: skip
+
+
+def write_film(path, film) -> None:
+    tifffile.imwrite(path, film, metadata={"axes": "TYX"}, photometric="minisblack")
+
+
+def interrupt(job: FileJob, planes: int) -> None:
+    """Run a job until so many planes are done."""
+    done = []
+    with pytest.raises(InterruptedError, match="kept"):
+        restore_file(job, watch=lambda each: done.append(each.result), stop_requested=lambda: len(done) >= planes)
+    assert not job.out.exists()
+
+
+def go_on(job: FileJob) -> tuple[list[int], str, np.ndarray]:
+    """Run a job to its end; return which planes it did, what it said, and what it wrote."""
+    done = []
+    outcome = restore_file(job, watch=lambda each: done.append(each.plane.place["T"]))
+    assert sorted(path.name for path in job.out.parent.iterdir()) == [job.out.name]  # nothing hidden is left
+    return done, " ".join(outcome.warnings), tifffile.imread(job.out)
+
+
+def afresh(job: FileJob, tmp_path) -> np.ndarray:
+    """Return what a run writes that finds nothing."""
+    elsewhere = replace(job, out=tmp_path / "afresh" / job.out.name)
+    restore_file(elsewhere)
+    return tifffile.imread(elsewhere.out)
+
+
+def test_planes_that_are_done_are_kept(job, tmp_path) -> None:
+    interrupt(job, 2)
+    done, said, pixels = go_on(job)
+    assert (done, said) == ([2, 3], "")
+    np.testing.assert_array_equal(pixels, afresh(job, tmp_path))
+
+
+@pytest.mark.parametrize("what", ["pixels", "mask"])
+def test_a_plane_is_done_again_if_its_pixels_or_its_mask_have_changed(job, film, tmp_path, what) -> None:
+    interrupt(job, 3)
+    path = job.source if what == "pixels" else job.mask
+    before, changed = path.stat(), tifffile.imread(path)
+    changed[1] = changed[1, ::-1]
+    write_film(path, changed)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # date and size say nothing
+    assert path.stat().st_size == before.st_size
+    done, said, pixels = go_on(job)
+    assert done == [1, 3]
+    assert "1 plane" in said
+    assert "have changed" in said
+    np.testing.assert_array_equal(pixels, afresh(job, tmp_path))
+
+
+def test_chunks_of_a_zarr_may_change(film, tmp_path) -> None:
+    """They change in place, the folder's date stays."""
+    dims = [DimSpec(name="t", scale=1.0), DimSpec(name="y", scale=1.0), DimSpec(name="x", scale=1.0)]
+    source = tmp_path / "film.zarr"
+    write_image(source, v05.Image(multiscales=[v05.Multiscale.from_dims(dims, n_levels=1)]), [film], writer="zarr",
+                chunks=(1, 24, 20))  # fmt: skip
+    job = FileJob(source, tmp_path / "out" / "film.ome.tif", settings=SETTINGS, resume=True)
+    interrupt(job, 2)
+    array = next(each for _, each in zarr.open_group(str(source), mode="r+").arrays())
+    array[0] = film[0, ::-1]
+    done, said, pixels = go_on(job)
+    assert done == [0, 2, 3]
+    assert "have changed" in said
+    np.testing.assert_array_equal(pixels, afresh(job, tmp_path))
+
+
+def test_planes_of_other_settings_are_not_mixed_in_and_wait(job, tmp_path) -> None:
+    interrupt(job, 3)
+    other = replace(job, settings=replace(SETTINGS, seed=5))
+    asked = []
+    with pytest.raises(InterruptedError, match=r"3 planes .* not used: that was of another seed"):
+        restore_file(other, watch=asked.append, stop_requested=lambda: len(asked) > 0)
+    done, _, pixels = go_on(job)  # the mistake cost nothing
+    assert done == [3]
+    np.testing.assert_array_equal(pixels, afresh(job, tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["short pixels", "no pixels", "empty record", "half a record", "one other pixel"])
+def test_damaged_planes_are_done_again(job, tmp_path, damage) -> None:
+    interrupt(job, 3)
+    pixels, record = (sorted(folder_of_planes(job.out).rglob(f"{name}_*"))[1] for name in ("restored", "record"))
+    if damage == "short pixels":
+        pixels.write_bytes(pixels.read_bytes()[:-7])
+    elif damage == "no pixels":
+        pixels.unlink()
+    elif damage == "one other pixel":
+        content = bytearray(pixels.read_bytes())
+        content[-3] ^= 1
+        pixels.write_bytes(content)
+    else:
+        record.write_text("" if damage == "empty record" else record.read_text()[:100])
+    done, said, whole = go_on(job)
+    assert done == [1, 3]
+    assert "damaged" in said
+    np.testing.assert_array_equal(whole, afresh(job, tmp_path))
+
+
+def test_without_resume_all_is_done_anew_and_said(job) -> None:
+    interrupt(job, 2)
+    done, said, _ = go_on(replace(job, resume=False))
+    assert done == [0, 1, 2, 3]
+    assert "2 planes" in said
+    assert "--resume" in said
+
+
+@pytest.fixture
+def still(job, camera, tmp_path) -> FileJob:
+    """Planes that are alike, each of which begins where the one before it ended."""
+    noise = np.random.default_rng(1).normal(0, 20, (4, *camera.shape))
+    write_film(tmp_path / "still.ome.tif", (camera + noise).astype(np.float32))
+    return replace(job, source=tmp_path / "still.ome.tif", mask=None, task="denoise", warm_start="T")
+
+
+def test_a_plane_begins_where_a_kept_one_ended(still, tmp_path) -> None:
+    whole = afresh(still, tmp_path)
+    restore_file(replace(still, warm_start=None, out=tmp_path / "cold" / "still.ome.tif"))
+    assert (tifffile.imread(tmp_path / "cold" / "still.ome.tif")[2] != whole[2]).any()
+    interrupt(still, 2)
+    done, said, pixels = go_on(still)
+    assert (done, said) == ([2, 3], "")
+    np.testing.assert_array_equal(pixels, whole)
+
+
+@pytest.mark.parametrize("what", ["pixels", "network"])
+def test_what_began_where_another_ended_is_done_again_with_it(still, tmp_path, what) -> None:
+    interrupt(still, 3)
+    if what == "pixels":
+        changed = tifffile.imread(still.source)
+        changed[1] = changed[1, ::-1]
+        write_film(still.source, changed)
+    else:
+        for network in folder_of_planes(still.out).rglob("network*"):
+            network.write_bytes(network.read_bytes()[:-10])
+    done, said, pixels = go_on(still)
+    assert done == [0, 1, 2, 3]  # of the first, the network is no longer there
+    assert "depend on others" in said
+    np.testing.assert_array_equal(pixels, afresh(still, tmp_path))
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from napari_dip.many.output_lock import hold_outputs
+with hold_outputs([Path(sys.argv[1])]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def at_work():
+    """Start another process that holds an output, as a run does; it is killed in the end."""
+    started = []
+
+    def start(path):
+        process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, text=True)  # fmt: skip
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def run(*arguments: object):
+    options = [
+        "--device",
+        "cpu",
+        "--step-limit",
+        "10",
+        "--set",
+        "width=8",
+        "--set",
+        "levels=2",
+        "--set",
+        "partner=false",
+    ]
+    return CliRunner().invoke(app, ["restore", *(str(each) for each in arguments), *options])
+
+
+@pytest.mark.parametrize("name", ["film.ome.tif", "film.zarr"])
+def test_one_process_at_a_time_is_at_work_on_a_stack(job, at_work, name) -> None:
+    interrupt(job, 2)
+    out = job.out.with_name(name)
+    other = at_work(out)
+    kept = sorted(path.name for path in out.parent.rglob("*"))
+    for more in ((), ("--resume",), ("--seed", 1)):
+        second = run(job.source, out, *more)
+        assert second.exit_code == 1
+        assert "another process is at work on" in second.output
+    assert sorted(path.name for path in out.parent.rglob("*")) == kept
+    other.kill()  # the lock goes with it
+    other.wait()
+    assert run(job.source, out).exit_code == 0
+    assert not out.with_name(f".{name}.lock").exists()
+
+
+def test_a_file_that_another_process_is_at_work_on_is_left_to_it(film, tmp_path, at_work) -> None:
+    (tmp_path / "data").mkdir()
+    for number, image in enumerate(film):
+        tifffile.imwrite(tmp_path / "data" / f"{number}.tif", image)
+    out = tmp_path / "out"
+    other = at_work(out / "1.tif")
+    half = hide_unfinished(out / "1.tif")
+    half = half.with_name(half.name.replace(str(os.getpid()), str(other.pid)))
+    half.write_bytes(b"half of what the other writes")
+    first = run(tmp_path / "data", out, "--resume")
+    assert first.exit_code == 1
+    assert "3 done, 0 kept, 1 failed" in first.output
+    assert "another process is at work on" in read_report(out / "report.csv")[str(out / "1.tif")].error
+    assert half.exists()
+    other.kill()
+    other.wait()
+    again = run(tmp_path / "data", out, "--resume")
+    assert again.exit_code == 0, again.output
+    assert "1 done, 3 kept, 0 failed" in again.output
+    assert sorted(path.name for path in out.iterdir()) == ["0.tif", "1.tif", "2.tif", "3.tif", "report.csv"]
+
+
+@pytest.mark.parametrize("report", ["report.csv", "report.json"])
+def test_two_runs_share_a_folder(film, tmp_path, report) -> None:
+    (tmp_path / "data").mkdir()
+    for number, image in enumerate(film):
+        tifffile.imwrite(tmp_path / "data" / f"{number}.tif", image)
+    model = FileJob(tmp_path, tmp_path, settings=SETTINGS, resume=True)
+    jobs = plan_jobs(sorted((tmp_path / "data").iterdir()), tmp_path / "out", model, suffix=None, mask=None)
+    one = restore_files(jobs, tmp_path / report, devices=("cpu",))
+    first = next(one)
+    two = list(restore_files(jobs, tmp_path / report, devices=("cpu",)))
+    assert [row.status for row in two] == ["kept", "done", "done", "done"]
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    rest = list(one)
+    assert [row.status for row in (first, *rest)] == ["done", "kept", "kept", "kept"]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == written
+    rows = read_report(tmp_path / report)
+    assert list(rows) == [str(job.out) for job in jobs]
+    assert all(row.step == 10 for row in rows.values())
+    if report.endswith(".json"):
+        assert len(json.loads((tmp_path / report).read_text())) == 4
+
+
+@pytest.mark.parametrize("report", ["report.csv", "report.json"])
+def test_a_report_that_was_broken_off_keeps_its_rows(film, tmp_path, report) -> None:
+    (tmp_path / "data").mkdir()
+    for number, image in enumerate(film[:3]):
+        tifffile.imwrite(tmp_path / "data" / f"{number}.tif", image)
+    model = FileJob(tmp_path, tmp_path, settings=SETTINGS, resume=True)
+    jobs = plan_jobs(sorted((tmp_path / "data").iterdir()), tmp_path / "out", model, suffix=None, mask=None)
+    rows = list(restore_files(jobs, tmp_path / report, devices=("cpu",)))
+    path = tmp_path / report
+    path.write_bytes(path.read_bytes()[:-300])  # within the last row
+    assert list(read_report(path).values()) == rows[:2]
+
+
+def count_work(function) -> tuple[int, int]:
+    """Return how many bytes a call writes and how often it lists a folder."""
+    lists = 0
+    listening = True
+
+    def listen(event: str, arguments: tuple) -> None:
+        nonlocal lists
+        lists += listening and event in ("os.scandir", "os.listdir")
+
+    def written() -> int:
+        with open("/proc/self/io") as file:
+            return int(dict(line.split(": ") for line in file.read().splitlines())["wchar"])
+
+    sys.addaudithook(listen)
+    before = written()
+    function()
+    listening = False
+    return written() - before, lists
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/io"), reason="only Linux counts what a process writes")
+@pytest.mark.parametrize("report", ["report.csv", "report.json"])
+def test_work_grows_as_the_number_of_files(tmp_path, report) -> None:
+    """Of files that fail at once, and of those that are kept: twice the files, twice the writing, no more listing."""
+    costs = {}
+    for count in (40, 80):
+        data, out = tmp_path / f"data{count}", tmp_path / f"out{count}"
+        data.mkdir()
+        out.mkdir()
+        for number in range(count):
+            (data / f"{number}.tif").write_text("no image")
+            if number % 2:
+                write_tiff(out / f"{number}.tif", np.zeros((2, 2), np.float32), {"settings": {}})
+        jobs = plan_jobs(sorted(data.iterdir()), out, FileJob(data, out, settings=SETTINGS, resume=True), suffix=None,
+                         mask=None)  # fmt: skip
+        costs[count] = count_work(lambda jobs=jobs, out=out: list(restore_files(jobs, out / report, devices=("cpu",))))
+    assert costs[80][0] < 2.2 * costs[40][0]
+    assert costs[80][1] == costs[40][1]
+
+
+def test_an_interrupt_leaves_nothing_half_done(job, tmp_path) -> None:
+    """KeyboardInterrupt, as Ctrl-C raises it in a script or a notebook: planes are kept, the output is free."""
+
+    def interrupt_second(each) -> None:
+        if each.number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restore_file(job, watch=interrupt_second)
+    assert [path.name for path in job.out.parent.iterdir()] == [folder_of_planes(job.out).name]
+    done, _, pixels = go_on(job)
+    assert done == [2, 3]
+    np.testing.assert_array_equal(pixels, afresh(job, tmp_path))
+
+
+def threads_at_work() -> set[threading.Thread]:
+    """Return all threads but the one that zarr keeps for itself."""
+    return {each for each in threading.enumerate() if each.name != "zarr_io"}
+
+
+def test_a_run_that_is_given_up_ends_its_threads(film, tmp_path) -> None:
+    (tmp_path / "data").mkdir()
+    for number, image in enumerate(film):
+        tifffile.imwrite(tmp_path / "data" / f"{number}.tif", image)
+    endless = replace(SETTINGS, step_limit=100_000, stopping="fixed")
+    jobs = plan_jobs(sorted((tmp_path / "data").iterdir()), tmp_path / "out",
+                     FileJob(tmp_path, tmp_path, settings=endless), suffix=None, mask=None)  # fmt: skip
+    jobs[0] = replace(jobs[0], settings=SETTINGS)
+    before = threads_at_work()
+    rows = restore_files(jobs, tmp_path / "report.csv", devices=("cpu", "cpu"))
+    first = next(rows)
+    assert (first.status, first.source) == ("done", str(jobs[0].source))
+    rows.close()
+    assert threads_at_work() <= before
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["0.tif"]
+    assert list(read_report(tmp_path / "report.csv")) == [str(tmp_path / "out" / "0.tif")]
+
+
+def test_planes_that_are_given_up_end_their_threads(film) -> None:
+    before = threads_at_work()
+    out = np.full(film.shape, np.nan, np.float32)
+    often = replace(SETTINGS, report_every=2)
+    steps = napari_dip.restore_stack(film, "TYX", settings=often, out=out, report_wanted=lambda: True)
+    for each in steps:
+        if each.number == 2:
+            break
+    steps.close()
+    assert np.isfinite(out[0]).all()
+    assert np.isnan(out[1:]).all()
+    assert threads_at_work() <= before

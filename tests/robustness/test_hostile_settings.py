@@ -14,7 +14,8 @@ from napari_dip.settings import PRESETS
 
 NAMES = [field.name for field in dataclasses.fields(Settings)]
 NUMBERS = st.one_of(
-    st.integers(), st.integers(-5, 70), st.integers(min_value=2**53, max_value=2**70), st.just(5000).map(lambda digits: 10**digits),
+    st.integers(), st.integers(-5, 70), st.integers(min_value=2**53, max_value=2**70),
+    st.just(5000).map(lambda digits: 10**digits),
     st.floats(), st.floats(0, 2), st.sampled_from([-0.0, math.inf, -math.inf, math.nan, 5e-324]), st.booleans(),
     st.fractions(), st.just(Fraction(10) ** 400), st.complex_numbers(), st.decimals(allow_nan=False),
 )  # fmt: skip

@@ -307,7 +307,7 @@ def test_what_diverges_keeps_the_best(camera, small_settings, monkeypatch) -> No
     def diverging(fit: Fit) -> None:
         step(fit)
         if fit.step_count == 20:
-            fit._loss, fit._mean = (part * float("nan") for part in (fit._loss, fit._mean))
+            fit.loss, fit._mean = (part * float("nan") for part in (fit.loss, fit._mean))
 
     monkeypatch.setattr(Fit, "step", diverging)
     result = restore(camera, settings=small_settings)

@@ -15,7 +15,7 @@ import typer
 from numpy.typing import NDArray
 
 from . import Settings
-from .command_progress import restore_many, restore_one, restore_with_progress
+from .command_progress import restore_many, restore_one, restore_with_progress, say
 from .image_files import check_folder, write_tiff, write_whole
 from .many.file_job import FURTHER_OUTPUTS, FileJob, check_names
 from .many.folder import find_files, is_many, plan_jobs
@@ -91,7 +91,7 @@ def demo(
             peak_signal_noise_ratio(sample.truth, image, data_range=255) for image in (sample.degraded, result.restored)
         )
         typer.echo(f"PSNR before: {before:.2f} dB, after: {after:.2f} dB (higher is better)")
-        typer.echo(f"Written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+        say(f"Written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
 @app.command(name="device")
@@ -255,7 +255,7 @@ def restore(
         check_names(job)
         existing = [path for path in (*job.outputs.values(), *([bands] if bands else [])) if path.exists()]
         if existing and resume and not bands and len(existing) == len(job.outputs):
-            typer.echo(f"{out} is there; nothing is left to do.")
+            say(f"{out} is there; nothing is left to do.")
             return
         if existing and not (overwrite or resume):
             raise ValueError(f"{existing[0]} exists; choose another name or add --overwrite.")

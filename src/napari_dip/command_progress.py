@@ -85,7 +85,7 @@ def restore_one(job: FileJob, *, client: Any = None) -> Restoration | None:
         _say_result(alone)
     else:
         typer.echo(f"{outcome.planes} planes, chosen step {outcome.step} (median), {outcome.seconds:.0f} s.")
-    typer.echo(f"Written: {', '.join(str(path) for path in job.outputs.values() if path.exists())}")
+    say(f"Written: {', '.join(str(path) for path in job.outputs.values() if path.exists())}")
     return alone
 
 
@@ -119,12 +119,17 @@ def restore_many(jobs: Sequence[FileJob], report: Path, *, overwrite: bool, clie
             if row.error:
                 bar.console.print(f"{row.source}: {row.error}", markup=False, highlight=False, soft_wrap=True)
     left = len(jobs) - sum(counts.values())
-    typer.echo(
+    say(
         f"{counts['done']} done, {counts['kept']} kept, {counts['failed']} failed"
         + (f", {left} not begun" if left else "")
         + f"; report: {report}"
     )
     return counts["failed"] == 0 and left == 0
+
+
+def say(text: str) -> None:
+    """Print a line in which there may be the name of a file, which need not be UTF-8."""
+    typer.echo(text.encode(errors="backslashreplace").decode())
 
 
 class _Steps:

@@ -241,13 +241,15 @@ def _steps_on_cpu(runs: int) -> list[_Step]:
 
 def _take_steps(choice: DeviceChoice, runs: int, reference: list[_Step] | None = None) -> list[_Step]:
     """Take a few steps of a small fit on a device; each begins where that of the reference did, if there is one."""
-    from .fit_plan import build_fit  # the engine loads more than to choose a CPU takes
+    from .fit_plan import build_estimate, build_fit  # the engine loads more than to choose a CPU takes
     from .measurement.data_term import data_term_of
     from .measurement.task import find_task
 
     values, known = (each.to(choice.device) for each in _scene())
     data_term = data_term_of(find_task("denoise"), values, known)
-    fit = build_fit(dataclasses.replace(_SETTINGS, runs=runs), choice, data_term)
+    settings = dataclasses.replace(_SETTINGS, runs=runs)
+    fit = build_fit(settings, choice, data_term)
+    estimate = build_estimate(settings, fit)
     steps = []
     for number in range(_STEPS):
         if reference is not None:
@@ -257,9 +259,9 @@ def _take_steps(choice: DeviceChoice, runs: int, reference: list[_Step] | None =
         weights = {name: each for name, each in fit.network.named_parameters() if each.requires_grad}
         gradients = {name: cast("torch.Tensor", each.grad).cpu() for name, each in weights.items()}
         updates = {name: each.detach().cpu() - start[name] for name, each in weights.items()}
-        seen = fit.measure()
+        seen = estimate.measure()
         measures = (seen.blurriness, seen.sharpness, *seen.band_correspondence)
-        output = fit.averaged_output.cpu()
+        output = fit.averaged_outputs.mean(dim=0, keepdim=True).cpu()
         steps.append(_Step(start, output, seen.loss, measures, _by_layer(gradients), _by_layer(updates)))
     return steps
 

@@ -12,8 +12,10 @@ import torch
 from .device import DeviceChoice, check_memory
 from .measurement.data_term import DataTerm
 from .measurement.missing_pixels import choose_held_out, widest_hole
+from .optimisation.estimate import Estimate
 from .optimisation.fit import Fit
 from .optimisation.muon import Muon
+from .optimisation.partner import choose_partner
 from .prior.networks import NETWORKS, Architecture, Network, fixed_input
 from .settings import Settings
 
@@ -72,13 +74,27 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
         optimisers=_choose_optimisers(settings, network),
         averaging=settings.averaging,
         lipschitz_bound=_schedule_bound(settings),
-        bands=settings.bands,
         input_noise=settings.input_noise,
         weight_noise=settings.weight_noise,
         burn_in=settings.burn_in,
         seed=settings.seed,
-        partner=settings.partner,
-        uncertainty=settings.uncertainty,
+    )
+
+
+def build_estimate(settings: Settings, fit: Fit, *, keep_network: bool = False) -> Estimate:
+    """Build what judges a fit and keeps its best moment, with the partner that can help.
+
+    Parameters
+    ----------
+    settings : Settings
+    fit : Fit
+        As ``build_fit`` made it of these settings.
+    keep_network : bool
+        Whether to keep the weights of the best moment.
+    """
+    partner = choose_partner(fit.data_term, fit.held_out) if settings.partner else None
+    return Estimate(
+        fit, bands=settings.bands, partner=partner, uncertainty=settings.uncertainty, keep_network=keep_network
     )
 
 

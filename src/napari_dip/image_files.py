@@ -5,39 +5,95 @@ from __future__ import annotations
 import errno
 import glob
 import json
+import math
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from .pixel_type import as_dtype
+from .tiff_files import is_tiff, open_tiff
 
 TIFF_SUFFIXES = (".tif", ".tiff")
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "F", "RGB", "RGBA")  # Pillow's names of what is restored
+_GREATEST_RATIO = 1032  # bytes that one byte of a PNG can stand for; of a JPEG it is less
+_SEPARATED = 5  # TIFF's number of printing inks
 _CENTIMETRES = {"pm": 1e-10, "nm": 1e-7, "µm": 1e-4, "mm": 0.1, "cm": 1.0, "m": 100.0}
+
+
+def check_file(path: Path) -> None:
+    """Check that a path is that of a file with something in it; what is none (a pipe, say) might be opened for ever.
+
+    Raises
+    ------
+    ValueError
+        If not.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise ValueError(f"there is no file {path}.") from error
+        raise ValueError(f"{path} cannot be opened: {error.strerror}.") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ValueError(f"{path} is a folder; give an image file.")
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path} is a pipe, socket or device; give an image file.")
+    if status.st_size == 0:
+        raise ValueError(f"{path} is empty.")
+
+
+def check_memory(pixels: int) -> None:
+    """Check that so many pixels can be held, as float32.
+
+    Raises
+    ------
+    ValueError
+        If not, in half a sentence.
+    """
+    needed, free = 4 * pixels, psutil.virtual_memory().available
+    if needed > free:
+        raise ValueError(
+            f"a plane of {pixels:,} pixels takes {needed / 1e9:,.0f} GB of memory, and {free / 1e9:.0f} GB are free"
+        )
+
+
+def say_why(error: BaseException) -> str:
+    """Return in one line, to follow a colon, why something could not be read."""
+    if isinstance(error, MemoryError):
+        return "there is too little memory."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}."
+    text = " ".join(str(error).split())[:300] or type(error).__name__
+    if not isinstance(error, ValueError | NotImplementedError):  # a reader that did not foresee such a file
+        text = f"it is cut off or damaged: {text}"
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def read_image(path: Path) -> NDArray:
     """Read one plane, ``(h, w)`` or ``(h, w, c)``, in the file's dtype.
 
+    What a file is, TIFF, PNG, JPEG or another that Pillow reads, is told by its first bytes and not by its name.
+
     Raises
     ------
     ValueError
-        If the file cannot be read or holds more than one plane.
+        If the file cannot be read, is cut off or damaged, or holds more than one plane.
     """
-    from skimage import io
-
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}.")
+    check_file(path)
     try:
-        image = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else np.asarray(io.imread(path))
-        inks = _is_cmyk(path)
+        image, inks = _read_tiff(path) if is_tiff(path) else _read_picture(path)
     except Exception as error:  # the readers raise many kinds of their own
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+        raise ValueError(f"{path} cannot be read as an image: {say_why(error)}") from error
     if inks:
         raise ValueError(f"{path} is in printing inks (CMYK); save it as grey or RGB.")
     if image.ndim == 3 and image.shape[2] == 2:
@@ -47,27 +103,75 @@ def read_image(path: Path) -> NDArray:
     return image
 
 
-def _is_cmyk(path: Path) -> bool:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return image.mode == "CMYK"
-    except UnidentifiedImageError:  # such as a float TIFF
-        return False
-
-
-def _read_tiff(path: Path) -> NDArray:
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
+def _read_tiff(path: Path) -> tuple[NDArray, bool]:
+    """Return the image of a TIFF, and whether it is in printing inks."""
+    with open_tiff(path) as (file, series):
+        if series.dtype.kind not in "buif":
+            raise ValueError(f"its pixels are {series.dtype}, not real numbers")
+        check_memory(math.prod(series.shape))
         image = series.asarray()
         if series.axes.startswith("S") and image.ndim == 3:  # colours stored plane by plane
             image = np.moveaxis(image, 0, -1)
+        inks = file.pages.first.photometric == _SEPARATED
     is_colour = image.ndim > 2 and image.shape[-1] in (3, 4)
     leading = range(image.ndim - (3 if is_colour else 2))
-    return np.squeeze(image, axis=tuple(axis for axis in leading if image.shape[axis] == 1))
+    return np.squeeze(image, axis=tuple(axis for axis in leading if image.shape[axis] == 1)), inks
+
+
+@contextmanager
+def _open_picture(path: Path) -> Iterator[Any]:
+    """Open a file that is no TIFF with Pillow.
+
+    Of a PNG or JPEG its own class is used: ``Image.open`` takes a large picture for a bomb, and its limit is one of the
+    whole process. What such a file can hold is told by its size.
+    """
+    from PIL import Image, UnidentifiedImageError
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+
+    with path.open("rb") as file:
+        head = file.read(26)
+    try:
+        if head.startswith(_PNG):
+            if head[24:25] == b"\x10" and head[25:26] in (b"\2", b"\4", b"\6"):
+                raise ValueError("it holds 16-bit colours or alpha, of which 8 bits would be read; save it as TIFF")
+            with PngImageFile(path) as picture:
+                _check_picture(picture, path)
+                picture.verify()  # the checksums, which reading passes over
+            opened: Any = PngImageFile(path)
+        elif head.startswith(_JPEG):
+            opened = JpegImageFile(path)
+        else:
+            opened = Image.open(path)
+    except UnidentifiedImageError as error:
+        raise ValueError("it is no TIFF, PNG or JPEG, or its beginning is damaged") from error
+    with opened as picture:
+        _check_picture(picture, path)
+        yield picture
+
+
+def _check_picture(picture: Any, path: Path) -> None:
+    width, height = picture.size
+    check_memory(width * height * len(picture.getbands()))
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1:
+        raise ValueError(f"it has {frames} frames; save them as TIFF")
+    if picture.format in ("PNG", "JPEG") and width * height > 8 * _GREATEST_RATIO * path.stat().st_size:
+        raise ValueError(f"it promises {width} x {height} pixels, more than its bytes can hold")
+
+
+def _read_picture(path: Path) -> tuple[NDArray, bool]:
+    """Return the image of a file that is no TIFF, and whether it is in printing inks."""
+    with _open_picture(path) as picture:
+        if picture.mode == "CMYK":
+            return np.zeros((1, 1), np.uint8), True
+        if picture.mode == "P":
+            picture = picture.convert(picture.palette.mode)
+        elif picture.mode == "I" and picture.format == "PNG":
+            picture = picture.convert("I;16")
+        if picture.mode not in _MODES:
+            raise ValueError(f"its colours are {picture.mode}; save it as grey or RGB")
+        return np.array(picture), False
 
 
 def read_quantisation_table(path: Path) -> NDArray[np.float64] | None:
@@ -78,20 +182,18 @@ def read_quantisation_table(path: Path) -> NDArray[np.float64] | None:
     ValueError
         If the file cannot be read.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}.")
+    check_file(path)
     try:
-        with Image.open(path) as image:
-            if image.format != "JPEG" or image.mode != "L":
+        with path.open("rb") as file:
+            if not file.read(2).startswith(_JPEG):
                 return None
-            steps = image.quantization[0]  # type: ignore[attr-defined]
-    except UnidentifiedImageError:
-        return None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error
-    return np.asarray(steps, dtype=np.float64).reshape(8, 8)
+        with _open_picture(path) as picture:
+            if picture.mode != "L":
+                return None
+            steps = picture.quantization[0]
+        return np.asarray(steps, dtype=np.float64).reshape(8, 8)
+    except Exception as error:  # the readers raise many kinds of their own
+        raise ValueError(f"{path} cannot be read as an image: {say_why(error)}") from error
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
@@ -150,7 +252,7 @@ def write_tiff(
     if axes is None:
         axes = "YXS" if image.ndim == 3 and image.shape[2] in (3, 4) else ("CYX" if image.ndim == 3 else "YX")
         image = np.moveaxis(image, -1, 0) if axes == "CYX" else image
-    description = None if record is None else json.dumps(record)
+    description = None if record is None else encode_record(record)
     colours = image.shape[-1] if axes.endswith("S") else 1
     options: dict[str, Any] = {"photometric": "rgb" if colours > 1 else "minisblack", "metadata": None}
     if colours == 4:
@@ -183,18 +285,29 @@ def is_ome(path: Path) -> bool:
     return path.name.lower().endswith((".ome.tif", ".ome.tiff"))
 
 
+def encode_record(record: Mapping[str, Any]) -> str:
+    """Return a record as JSON that can stand in the description of a TIFF.
+
+    tifffile takes every description with ``"shape":`` in it for its own, and fails; a space makes the difference.
+    """
+    return json.dumps(record).replace('"shape":', '"shape" :')
+
+
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Return the record in the description of a TIFF or OME-TIFF that was written here; None if there is none."""
+    """Return the record in a TIFF, OME-TIFF or ImageJ-TIFF that was written here; None if there is none."""
     import tifffile
 
     try:
+        check_file(path)
         with tifffile.TiffFile(path) as file:
             description = file.pages.first.description
             if file.ome_metadata:
                 image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
-                description = image.get("Description", "")
+                description = (image[0] if isinstance(image, list) else image).get("Description", "")
+            elif file.is_imagej:
+                description = (file.imagej_metadata or {}).get("Info", "")
         record = json.loads(description)
-    except Exception:  # the readers raise many kinds of their own; JSON too deep in itself is a RecursionError
+    except Exception:  # the readers raise many kinds of their own
         return None
     return record if isinstance(record, dict) and "settings" in record else None
 

@@ -16,13 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from .device import DeviceChoice
 from .device_check import choose_proven_device
-from .fit_plan import build_fit, resolve_settings
+from .fit_plan import build_estimate, build_fit, resolve_settings
 from .guidance import advise_denoising, warn_of_idle_network
 from .image_tensor import ImageTensor, to_tensor
 from .measurement.data_term import data_term_of
 from .measurement.task import Task, find_task
 from .measurement.whole_image import WholeImage
-from .optimisation.fit import Fit
+from .optimisation.estimate import Estimate
 from .optimisation.snapshots import Snapshot, Snapshots
 from .optimisation.stopping import StopReason
 from .outcome import Moment, Progress, Report, Restoration, WarmStart
@@ -290,12 +290,11 @@ def _run(
     wants_smoothing = settings.smoothed or settings.detail_enhanced or not task.removes_noise
     if task.removes_noise or not bool(known.all()):
 
-        def build(settings: Settings) -> Fit:
+        def build(settings: Settings) -> Estimate:
             fit = build_fit(settings, device, data_term)
-            fit.keeps_network = keep_network
             if start_from is not None:
                 fit.start_from(start_from.network, lambda_step=start_from.lambda_step)
-            return fit
+            return build_estimate(settings, fit, keep_network=keep_network)
 
         further_steps = settings.smoothed_steps / settings.networks if wants_smoothing else 0
         step_limit = settings.chosen_step or settings.step_limit
@@ -303,17 +302,17 @@ def _run(
             "restoring", step_limit, settings, stop_requested, report_wanted, quick_estimates, further_steps, snapshots
         )
         outcome = yield from stage.run(build, lambda estimate: as_image(as_restored(estimate)), history)
-        fit, reason, last = outcome.fit, outcome.reason, outcome.last
+        estimate, reason, last = outcome.estimate, outcome.reason, outcome.last
         # a record repeats the start that lived at once
         settings, restarts, idle = outcome.settings, outcome.restarts, outcome.is_idle(history)
-        restored_values, step = as_restored(fit.estimate), fit.estimate_step
-        steps_of_all_stages += fit.step_count
-        bound = fit.lipschitz_bound(step - 1)
-        deviation = fit.deviation
+        restored_values, step = as_restored(estimate.image), estimate.step
+        steps_of_all_stages += estimate.fit.step_count
+        bound = estimate.fit.lipschitz_bound(step - 1)
+        deviation = estimate.deviation
         if keep_network:
-            kept = WarmStart(fit.network_of_estimate, fit.lambda_step_of_estimate)
+            kept = WarmStart(estimate.network, estimate.lambda_step)
         if settings.snapshots and task.removes_noise:
-            own = fit.take_snapshot_of_estimate()
+            own = estimate.take_snapshot_of_best()
             moments = sorted((own, *(each for each in snapshots.kept if each.step != step)), key=lambda each: each.step)
     if wants_smoothing and reason is not StopReason.USER:
         if last is not None:
@@ -329,19 +328,26 @@ def _run(
         smooth_history: list[Report] = []
         try:
             outcome = yield from stage.run(
-                lambda settings: build_fit(settings, device, of_restored), shown, smooth_history
+                lambda settings: build_estimate(settings, build_fit(settings, device, of_restored)),
+                shown,
+                smooth_history,
             )
         except FloatingPointError:
             if not task.removes_noise:  # else what was restored is not lost with it
                 raise
         else:
-            fit, last = outcome.fit, outcome.last
+            estimate, last = outcome.estimate, outcome.last
             steps_of_all_stages += outcome.steps  # a repetition begins again, too
             if not task.removes_noise:
-                history, reason, step, bound = smooth_history, outcome.reason, fit.step_count, gentle.lipschitz_bound
+                history, reason, step, bound = (
+                    smooth_history,
+                    outcome.reason,
+                    estimate.fit.step_count,
+                    gentle.lipschitz_bound,
+                )
                 restarts, idle = restarts + outcome.restarts, outcome.is_idle(history)
             if not task.removes_noise or outcome.reason is StopReason.STEP_LIMIT:  # half a smoothing is none
-                smoothed_values = fit.estimate
+                smoothed_values = estimate.image
     assert last is not None  # there is always a stage
     seconds = time.perf_counter() - start
     stopped_after = steps_of_all_stages if reason is StopReason.USER else None

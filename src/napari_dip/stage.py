@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .optimisation.fit import Fit, Measures
+from .optimisation.estimate import Estimate, Measures
 from .optimisation.snapshots import Snapshots
 from .optimisation.stopping import StopReason, choose_rule
 from .outcome import Progress, Report
@@ -30,7 +30,8 @@ class Outcome:
 
     Attributes
     ----------
-    fit : Fit
+    estimate : Estimate
+        With the fit that it is of.
     settings : Settings
         Of that fit: with the seed of the start that lived.
     restarts : int
@@ -42,7 +43,7 @@ class Outcome:
         The last report.
     """
 
-    fit: Fit
+    estimate: Estimate
     settings: Settings
     restarts: int
     steps: int
@@ -51,8 +52,9 @@ class Outcome:
 
     def is_idle(self, history: list[Report]) -> bool:
         """Return whether the network explains the image no better than a coarse blur of it, though it had time to."""
-        had_time = self.fit.step_count >= _STEPS_TO_START[self.settings.optimiser]
-        return had_time and min(report.loss for report in history) >= self.fit.measure_blur()
+        fit = self.estimate.fit
+        had_time = fit.step_count >= _STEPS_TO_START[self.settings.optimiser]
+        return had_time and min(report.loss for report in history) >= fit.measure_blur()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Stage:
 
     def run(
         self,
-        build: Callable[[Settings], Fit],
+        build: Callable[[Settings], Estimate],
         as_image: Callable[[torch.Tensor], NDArray[np.float32]],
         history: list[Report],
     ) -> Generator[Progress, None, Outcome]:
@@ -100,7 +102,7 @@ class Stage:
         Parameters
         ----------
         build : callable
-            Makes a fit of these settings, or of the same with another seed.
+            Makes a fit, with its estimate, of these settings or of the same with another seed.
         as_image : callable
             Makes of an estimate, ``(1, c, H, W)``, what is reported.
         history : list of Report
@@ -115,27 +117,27 @@ class Stage:
         for restarts in range(_STARTS):
             seed = (self.settings.seed + restarts * _SEEDS_APART) % _SEEDS
             settings = replace(self.settings, seed=seed)
-            fit = build(settings)
-            ended = yield from self._run_once(fit, as_image, history, may_give_up=restarts + 1 < _STARTS)
-            steps += fit.step_count
+            estimate = build(settings)
+            ended = yield from self._run_once(estimate, as_image, history, may_give_up=restarts + 1 < _STARTS)
+            steps += estimate.fit.step_count
             if ended is not None:
                 break
             history.clear()
             if self.snapshots is not None:
                 self.snapshots.clear()
         assert ended is not None  # the last start is not given up
-        return Outcome(fit, settings, restarts, steps, *ended)
+        return Outcome(estimate, settings, restarts, steps, *ended)
 
     def _run_once(
         self,
-        fit: Fit,
+        estimate: Estimate,
         as_image: Callable[[torch.Tensor], NDArray[np.float32]],
         history: list[Report],
         *,
         may_give_up: bool,
     ) -> Generator[Progress, None, tuple[StopReason, Progress] | None]:
         """Step the fit; yield its reports but the last, which is returned with the reason to stop; None: give it up."""
-        by_hand = self.settings.chosen_step is not None
+        fit, by_hand = estimate.fit, self.settings.chosen_step is not None
         rule = choose_rule(
             "fixed" if by_hand else self.settings.stopping,
             patience=self.settings.patience,
@@ -152,10 +154,10 @@ class Stage:
             at_limit = fit.step_count >= self.step_limit
             if not (stopped or at_limit or fit.step_count % self.settings.report_every == 0):
                 continue
-            measures = fit.measure()
+            measures = estimate.measure()
             if not math.isfinite(measures.loss):
-                if history and fit.keeps_best:
-                    return StopReason.DIVERGED, self._progress(history[-1], as_image(fit.estimate))
+                if history and estimate.is_kept:
+                    return StopReason.DIVERGED, self._progress(history[-1], as_image(estimate.image))
                 raise FloatingPointError(
                     f"the fit diverged at step {fit.step_count}; use a smaller learning rate or Lipschitz bound."
                 )
@@ -163,24 +165,24 @@ class Stage:
                 if measures.spread < _CONSTANT and not stopped:
                     return None
                 started = True
-            history.append(self._report(fit, measures))
+            history.append(self._report(estimate, measures))
             if self.snapshots is not None and self.snapshots.wants(fit.step_count):
-                self.snapshots.add(fit.take_snapshot())
+                self.snapshots.add(estimate.take_snapshot())
             reason = rule.update(fit.step_count, measures)
             if stopped:
                 reason = StopReason.USER
             elif at_limit and by_hand:
-                fit.choose_present()
+                estimate.choose_present()
                 reason = StopReason.CHOSEN
             elif reason is None and at_limit:
                 reason = StopReason.STEP_LIMIT
             if reason is not None:
-                return reason, self._progress(history[-1], as_image(fit.estimate))
+                return reason, self._progress(history[-1], as_image(estimate.image))
             seconds_per_step = timer.seconds_per_step(fit.step_count)
             if self.report_wanted():
                 left = self._seconds_left(fit.step_count, rule.earliest_stop, seconds_per_step)
-                estimate = fit.quick_estimate if self.quick_estimates else fit.estimate
-                progress = self._progress(history[-1], as_image(estimate), left)
+                image = estimate.quick_image if self.quick_estimates else estimate.image
+                progress = self._progress(history[-1], as_image(image), left)
                 with timer.stopped():
                     yield progress
 
@@ -193,12 +195,13 @@ class Stage:
         least = most if earliest_stop is None else min(max(0, earliest_stop - step), most)
         return (least + self.further_steps) * seconds_per_step, (most + self.further_steps) * seconds_per_step
 
-    def _report(self, fit: Fit, measures: Measures) -> Report:
+    def _report(self, estimate: Estimate, measures: Measures) -> Report:
+        fit = estimate.fit
         return Report(
             step=fit.step_count,
             loss=measures.loss,
             held_out_error=measures.held_out_error,
-            prior_error=measures.prior_error if fit.has_partner else None,
+            prior_error=measures.prior_error if estimate.has_partner else None,
             band_correspondence=measures.band_correspondence,
             ratio=measures.ratio,
             lipschitz_bound=fit.lipschitz_bound(fit.step_count - 1),

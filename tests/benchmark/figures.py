@@ -21,7 +21,7 @@ from rich.progress import track
 from skimage import data, io
 
 import napari_dip
-from napari_dip.optimisation.fit import Measures
+from napari_dip.optimisation.estimate import Measures
 from napari_dip.optimisation.stopping import RatioRule
 from napari_dip.spectrum.band_figure import band_colours, band_names
 

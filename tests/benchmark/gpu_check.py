@@ -42,8 +42,8 @@ def main() -> None:
         for fit in fits:
             fit.step()
         if step in (1, 10, 50, arguments.steps):
-            losses = [fit.measure().loss for fit in fits]
-            spreads = [float(fit.averaged_output.std()) for fit in fits]
+            losses = [float(fit.loss) for fit in fits]
+            spreads = [float(fit.averaged_outputs.std()) for fit in fits]
             figures = (*(f"{loss:.5f}" for loss in losses), *(f"{spread:.4f}" for spread in spreads))
             print(f"| {step} | {' | '.join(figures)} |", flush=True)
     if refusals:

@@ -37,7 +37,7 @@ from torch.nn import functional
 
 import napari_dip
 from napari_dip.device import choose_device
-from napari_dip.fit_plan import build_fit
+from napari_dip.fit_plan import build_estimate, build_fit
 from napari_dip.measurement.data_term import data_term_of
 from napari_dip.measurement.task import find_task
 from napari_dip.optimisation.fit import Fit
@@ -301,8 +301,9 @@ def peak_memory(size: int, settings: napari_dip.Settings) -> int:
     fit = make_fit(image, settings)
     for _ in range(_WARM_UP):
         fit.step()
-    fit.measure()
-    _ = fit.estimate
+    estimate = build_estimate(settings, fit)
+    estimate.measure()
+    _ = estimate.image
     return (torch.cuda.max_memory_allocated(settings.device) if cuda else memory_in_use("VmHWM")) - before
 
 

@@ -1,7 +1,7 @@
 """A step of a fit keeps the device busy and the host free, and computes there what it computes on a CPU.
 
-Stated of ``build_fit``, ``step`` and ``measure`` alone, so that they hold for any optimiser. What a GPU would do in
-silence, or slowly, the pretend device refuses; meta tensors, which have no values, refuse to tell any.
+Stated of what ``build_fit`` and ``build_estimate`` return alone, so that they hold for any optimiser. What a GPU would
+do in silence, or slowly, the pretend device refuses; meta tensors, which have no values, refuse to tell any.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_dip import Settings
 from napari_dip.device import DeviceChoice
-from napari_dip.fit_plan import build_fit
+from napari_dip.fit_plan import build_estimate, build_fit
 from napari_dip.image_tensor import to_tensor
 from napari_dip.measurement.data_term import data_term_of
 from napari_dip.measurement.task import find_task
@@ -89,9 +89,10 @@ def test_nor_does_noise_make_it_wait(noise: dict, camera) -> None:
 @needs_pretend_device
 def test_a_report_reads_the_device_once(camera) -> None:
     fit = build(camera, NAME)
+    estimate = build_estimate(SMALL, fit)
     fit.step()
     with pretend_device.count_operations() as tally:
-        fit.measure()
+        estimate.measure()
     assert tally.synchronisations.total() == 1
 
 
@@ -103,7 +104,7 @@ def test_the_first_steps_are_the_cpus(kind: str, layout: str, accelerator: str, 
         fit = build(camera, device, layout, **KINDS[kind])
         for _ in range(3):
             fit.step()
-        outputs.append(fit.averaged_output)
+        outputs.append(fit.averaged_outputs)
     assert_same(outputs[1], outputs[0], times=30)
 
 
@@ -117,7 +118,7 @@ def test_a_device_that_scrambles_outputs_learns_all_the_same(layout: str, camera
         with fault:
             for _ in range(3):
                 fit.step()
-        outputs.append(fit.averaged_output)
+        outputs.append(fit.averaged_outputs)
     assert_same(outputs[1], outputs[0], times=30)
 
 

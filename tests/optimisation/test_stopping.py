@@ -1,6 +1,6 @@
 import pytest
 
-from napari_dip.optimisation.fit import Measures
+from napari_dip.optimisation.estimate import Measures
 from napari_dip.optimisation.stopping import DiscrepancyRule, FixedRule, HeldOutRule, RatioRule, StopReason, choose_rule
 
 

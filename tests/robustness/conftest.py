@@ -1,4 +1,4 @@
-"""How long to look for input that breaks something: a few seconds a test, or with --hypothesis-profile=full for longer."""
+"""How long to look for input that breaks something: seconds a test, or longer with --hypothesis-profile=full."""
 
 from hypothesis import HealthCheck, settings
 

@@ -26,6 +26,7 @@ from ..pixel_type import as_dtype
 from ..settings import Settings
 from .axes import Plane, find_axes
 from .image_stack import Stack
+from .ome_zarr import holds_zarr
 from .stack_files import is_zarr, open_stack
 
 FURTHER_OUTPUTS = ("smoothed", "detail_enhanced", "uncertainty", "residual")  # fields of Settings and of Restoration
@@ -184,11 +185,12 @@ def open_if_stack(job: FileJob) -> Stack | None:
     ValueError
         If it cannot be read.
     """
-    if job.source.suffix.lower() not in TIFF_SUFFIXES and not is_zarr(job.source):
+    of_zarr = is_zarr(job.source) or holds_zarr(job.source)
+    if job.source.suffix.lower() not in TIFF_SUFFIXES and not of_zarr:
         return None
     opened = open_stack(job.source)
     shape = opened.array.shape
-    if not is_zarr(job.source) and not is_zarr(job.out) and job.axes is None:
+    if not of_zarr and not is_zarr(job.out) and job.axes is None:
         squeezed = [length for length in shape if length > 1]
         if len(squeezed) == 2 or (len(squeezed) == 3 and (opened.axes or "")[-1:] == "S"):
             return None
@@ -213,6 +215,7 @@ def _restore_plane_file(
     start = time.perf_counter()
     picture = read_image(job.source)
     _check_plane_name(job.out, picture)
+    like = open_stack(job.source) if job.source.suffix.lower() in TIFF_SUFFIXES else None
     mask = None if job.mask is None else read_mask(job.mask)
     table = read_quantisation_table(job.source) if find_task(job.task).knows_quantisation else None
     plane = next(find_axes(picture.shape[:2]).planes())
@@ -236,7 +239,6 @@ def _restore_plane_file(
     if result.stop_reason is StopReason.USER and not keep_stopped:
         raise InterruptedError("it was stopped before its end, and not written.")
     warnings = []
-    like = open_stack(job.source) if job.source.suffix.lower() in TIFF_SUFFIXES else None
     for name, path in job.outputs.items():
         layer: NDArray | None = getattr(result, name)
         if layer is None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..image_files import TIFF_SUFFIXES, check_folder, remove_unfinished, write_whole
 from .file_job import FileJob, FileOutcome, restore_file
-from .ome_zarr import ZARR_SUFFIX
+from .ome_zarr import ZARR_SUFFIX, holds_zarr
 from .tasks import run_tasks
 
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ZARR_SUFFIX)
@@ -55,7 +55,7 @@ def is_many(source: str) -> bool:
     """Return whether IN means several files: a pattern, or a folder that is no OME-Zarr."""
     path = Path(source)
     if path.exists():
-        return path.is_dir() and not source.rstrip("/").lower().endswith(ZARR_SUFFIX)
+        return path.is_dir() and not source.rstrip("/").lower().endswith(ZARR_SUFFIX) and not holds_zarr(path)
     return glob.has_magic(source)
 
 
@@ -244,13 +244,14 @@ def write_report(path: Path, rows: Sequence[Row]) -> None:
         writer.writeheader()
         writer.writerows(values)
         text = table.getvalue()
-    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    # names of files need not be UTF-8
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8", errors="surrogateescape"))
 
 
 def read_report(path: Path) -> dict[str, Row]:
     """Return the rows of a report by their output; none of what is no report."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
         values = json.loads(text) if path.suffix.lower() == ".json" else list(csv.DictReader(io.StringIO(text)))
         return {each["out"]: _read_row(each) for each in values}
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,7 +1,8 @@
-"""OME-Zarr: the finest level of a multiscale image is read, one level is written."""
+"""OME-Zarr: of an image of any version to 0.5 the finest level is read; one level is written, as 0.5."""
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -12,35 +13,128 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..image_files import unfinished
-from .image_stack import LONG_UNITS, SHORT_UNITS, Stack
+from .image_stack import LONG_UNITS, SHORT_UNITS, Stack, as_size
 
 ZARR_SUFFIX = ".zarr"
+_METADATA = ("zarr.json", ".zgroup", ".zarray")
+
+
+def holds_zarr(path: Path) -> bool:
+    """Return whether a path is that of a folder with the metadata of a zarr group or array, whatever its name."""
+    return path.is_dir() and any((path / name).is_file() for name in _METADATA)
 
 
 def open_zarr(path: Path) -> Stack:
-    """Open the finest level of an OME-Zarr; what is wrong with it is a ValueError, or an error of its readers."""
-    import yaozarrs
+    """Open the finest level of an OME-Zarr of any version up to 0.5; of a zarr without OME metadata its one array.
+
+    Raises
+    ------
+    ValueError
+        If it holds no image, or several, in half a sentence; its readers have errors of their own.
+    """
     import zarr
 
-    told: Any = yaozarrs.open_group(str(path)).ome_metadata()
-    scales = getattr(told, "multiscales", None)
-    if not scales:
-        raise ValueError("it holds no multiscale image; give the folder of one image within it")
-    scale = scales[0]
-    finest = scale.datasets[0]
-    group = zarr.open_group(str(path), mode="r")
-    letters = "".join(axis.name[:1].upper() for axis in scale.axes)
+    from .zarr_store import WholeFiles
+
+    if not path.is_dir():
+        raise ValueError("there is no such folder" if not path.exists() else "an OME-Zarr is a folder, this is a file")
+    if not holds_zarr(path):
+        raise ValueError("it holds no metadata of a zarr")
+    node: Any = zarr.open(WholeFiles(path, read_only=True), mode="r")
+    if isinstance(node, zarr.Array):
+        return Stack(_checked(node), None)
+    told = _read_ome(node)
+    if not told.get("multiscales") and "bioformats2raw.layout" in told:
+        images = sorted((name for name in node.group_keys() if name.isdecimal()), key=int)
+        if len(images) == 1:  # what bioformats2raw makes of a file with one image
+            node = node[images[0]]
+            told = _read_ome(node)
+        elif images:
+            raise ValueError(f"it holds {len(images)} images; give the folder of one, such as {path / images[0]}")
+    if not told.get("multiscales"):
+        raise ValueError(_say_what_else(told))
+    scale = _first(told["multiscales"])
+    finest = _first(scale.get("datasets"))
+    array = node[str(finest.get("path"))]
+    if not isinstance(array, zarr.Array):
+        raise ValueError(f"there is no array at {finest.get('path')}")
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in scale.get("axes") or ()]
+    letters = "".join(str(axis.get("name"))[:1].upper() for axis in axes)
+    if not axes and array.ndim == 5:  # versions 0.1 and 0.2 have always these
+        letters = "TCZYX"
+    if len(letters) != array.ndim:
+        raise ValueError(f"its metadata name {len(letters)} axes, and its array has {array.ndim}")
+    scales = [_read_scale(each, array.ndim) for each in (finest, scale)]
     sizes, units = {}, {}
-    for axis, size in zip(scale.axes, finest.scale_transform.scale, strict=True):
-        if axis.name.lower() != "c":
-            sizes[axis.name[:1].upper()] = float(size)
-            unit = getattr(axis, "unit", None)
+    for n, letter in enumerate(letters):
+        size = as_size(math.prod(each[n] for each in scales if each is not None))
+        if letter != "C" and size is not None and any(each is not None for each in scales):
+            sizes[letter] = size
+            unit = axes[n].get("unit") if axes else None
             if unit:
-                units[axis.name[:1].upper()] = SHORT_UNITS.get(str(unit), str(unit))
-    omero = getattr(told, "omero", None)
-    labels = [each.label for each in omero.channels] if omero is not None else []
-    names = tuple(str(each) for each in labels) if labels and all(labels) else ()
-    return Stack(group[finest.path], letters, names, sizes, units)
+                units[letter] = SHORT_UNITS.get(str(unit), str(unit))
+    is_told = len(set(letters)) == len(letters) and {"Y", "X"} <= set(letters)
+    return Stack(_checked(array), letters if is_told else None, _read_channel_names(told), sizes, units)
+
+
+def read_zarr_record(path: Path) -> dict[str, Any] | None:
+    """Return the record among the attributes of an OME-Zarr that was written here; None if there is none."""
+    import zarr
+
+    from .zarr_store import WholeFiles
+
+    try:
+        record = zarr.open_group(WholeFiles(path, read_only=True), mode="r").attrs.get("napari-dip")
+    except Exception:  # the readers raise many kinds of their own
+        return None
+    return dict(record) if isinstance(record, Mapping) and "settings" in record else None
+
+
+def _read_ome(group: Any) -> dict[str, Any]:
+    """Return what a group says of its image: since version 0.5 it stands apart from other attributes."""
+    attributes = dict(group.attrs)
+    told = attributes.get("ome", attributes)
+    return told if isinstance(told, dict) else {}
+
+
+def _checked(array: Any) -> Any:
+    """Return an array whose store has been told what its chunks are."""
+    packed = array.compressors
+    array.store.holds_blosc = array.shards is None and bool(packed) and type(packed[-1]).__name__.startswith("Blosc")
+    return array
+
+
+def _first(values: Any) -> dict[str, Any]:
+    if not isinstance(values, list) or not values or not isinstance(values[0], dict):
+        raise ValueError("its metadata name no array")
+    return values[0]
+
+
+def _say_what_else(told: Mapping[str, Any]) -> str:
+    """Return what a group without an image is."""
+    if "plate" in told or "well" in told:
+        name = "plate" if "plate" in told else "well"
+        return f"it is a {name}, which holds many images; give the folder of one of them, such as A/1/0 of a plate"
+    if "labels" in told:
+        return "it is a group of labels; give the folder of one of them"
+    return "it holds no multiscale image; give the folder of one image within it"
+
+
+def _read_scale(level: Mapping[str, Any], count: int) -> list[float] | None:
+    """Return the scale of each axis in a list of transformations; None if there is none."""
+    for each in level.get("coordinateTransformations") or ():
+        scale = each.get("scale") if isinstance(each, dict) and each.get("type") == "scale" else None
+        if isinstance(scale, list) and len(scale) == count:
+            return [as_size(size) or math.nan for size in scale]
+    return None
+
+
+def _read_channel_names(told: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        labels = [each["label"] for each in told["omero"]["channels"]]
+    except (KeyError, TypeError):
+        return ()
+    return tuple(map(str, labels)) if labels and all(labels) else ()
 
 
 def write_zarr(
@@ -66,7 +160,8 @@ def write_zarr(
         )
         for n in order
     ]
-    image = v05.Image(multiscales=[v05.Multiscale.from_dims(specs, name=path.stem, n_levels=1)])
+    name = path.stem.encode(errors="replace").decode()  # which need not be UTF-8
+    image = v05.Image(multiscales=[v05.Multiscale.from_dims(specs, name=name, n_levels=1)])
     names = like.channel_names if "C" in axes and len(like.channel_names) == shape[axes.index("C")] else ()
     ranges = [(np.inf, -np.inf)] * len(names)
     path.parent.mkdir(parents=True, exist_ok=True)

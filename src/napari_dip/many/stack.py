@@ -18,6 +18,7 @@ from ..outcome import Progress, Restoration, WarmStart
 from ..restoration import restore_steps
 from ..settings import Settings
 from .axes import Axes, Plane, find_axes
+from .image_stack import UnreadablePixels
 from .stack_files import open_stack
 from .tasks import run_tasks
 from .tiles import restore_tiles
@@ -166,12 +167,24 @@ def restore_stack(
         return iter(())
     if client is not None:
         arguments = (
-            (found.read(stack, plane), None if mask is None else found.read_mask(mask, plane), task, factor, settings,
+            (_read(found, stack, plane), None if mask is None else found.read_mask(mask, plane), task, factor, settings,
              not found.takes_channels_together)
             for plane in chosen
         )  # fmt: skip
         return _run_on_cluster(found, chosen, arguments, client, out, output, stop_requested)
-    return _run(found, chosen, begin(chosen[0]), begin, out, output, stop_requested)
+    try:
+        first = begin(chosen[0])
+    except UnreadablePixels as error:
+        raise _of_plane(error, chosen[0]) from error
+    return _run(found, chosen, first, begin, out, output, stop_requested)
+
+
+def _read(axes: Axes, stack: Any, plane: Plane) -> NDArray:
+    """Read a plane, and say which it is if that fails."""
+    try:
+        return axes.read(stack, plane)
+    except UnreadablePixels as error:
+        raise _of_plane(error, plane) from error
 
 
 def _run(

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..image_files import TIFF_SUFFIXES, is_ome, read_image, write_whole
-from .image_stack import SHORT_UNITS, Stack
-from .ome_zarr import ZARR_SUFFIX, open_zarr, write_zarr
+from ..image_files import (
+    TIFF_SUFFIXES,
+    check_file,
+    encode_record,
+    is_ome,
+    read_image,
+    read_record,
+    say_why,
+    write_whole,
+)
+from ..tiff_files import is_tiff, open_tiff
+from .image_stack import SHORT_UNITS, FilePixels, Stack, as_size, check_pixels
+from .ome_zarr import ZARR_SUFFIX, holds_zarr, open_zarr, read_zarr_record, write_zarr
 
 _IMAGEJ_LETTERS, _IMAGEJ_TYPES = "TZCYXS", ("uint8", "uint16", "float32")
 _OME_LETTERS = "TZCYXS"
@@ -29,19 +39,27 @@ def open_stack(path: Path) -> Stack:
     Raises
     ------
     ValueError
-        If the file cannot be read.
+        If the file cannot be read; the array raises it, too, where a part of the file is damaged.
     """
-    if not path.exists():
-        raise ValueError(f"there is no file {path}.")
+    if is_zarr(path) or holds_zarr(path):
+        kind = open_zarr
+    else:
+        check_file(path)
+        kind = _open_tiff
     try:
-        if is_zarr(path):
-            return open_zarr(path)
-        if path.suffix.lower() in TIFF_SUFFIXES:
-            return _open_tiff(path)
+        if kind is open_zarr or is_tiff(path):
+            opened = kind(path)
+            check_pixels(opened.array, opened.axes)
+            return replace(opened, array=FilePixels(opened.array, path))
     except Exception as error:  # the readers raise many kinds of their own
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+        raise ValueError(f"{path} cannot be read as an image: {say_why(error)}") from error
     image = read_image(path)
     return Stack(image, "YXS" if image.ndim == 3 else "YX")
+
+
+def read_stack_record(path: Path) -> dict[str, Any] | None:
+    """Return the record in a TIFF, OME-TIFF, ImageJ-TIFF or OME-Zarr that was written here; None if there is none."""
+    return read_zarr_record(path) if is_zarr(path) or holds_zarr(path) else read_record(path)
 
 
 def check_stack_name(path: Path, axes: str, dtype: DTypeLike) -> None:
@@ -119,7 +137,7 @@ def write_stack(
         if like.channel_names and "C" in axes:
             metadata["Channel"] = {"Name": list(like.channel_names)}
         if record is not None:
-            metadata["Description"] = json.dumps(record)
+            metadata["Description"] = encode_record(record)
         for letter, size in like.pixel_sizes.items():
             name = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
             if letter in "XYZT" and letter in axes:
@@ -128,7 +146,7 @@ def write_stack(
         options["imagej"] = True
         metadata = {"axes": axes}
         if record is not None:
-            metadata["Info"] = json.dumps(record)
+            metadata["Info"] = encode_record(record)
         if like.channel_names and "C" in axes:
             metadata["Labels"] = list(like.channel_names)
         sizes = like.pixel_sizes
@@ -151,18 +169,19 @@ def _open_tiff(path: Path) -> Stack:
     import tifffile
     import zarr
 
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
+    with open_tiff(path) as (file, series):
         axes, shape = series.axes, series.shape
         names: tuple[str, ...] = ()
         sizes: dict[str, float] = {}
         units: dict[str, str] = {}
-        if file.ome_metadata:
-            names, sizes, units = _read_ome(tifffile.xml2dict(file.ome_metadata))
-        elif file.imagej_metadata:
-            names, sizes, units = _read_imagej(file)
-        level = series.levels[0]
-        store = level.aszarr()
+        try:
+            if file.ome_metadata:
+                names, sizes, units = _read_ome(tifffile.xml2dict(file.ome_metadata))
+            elif file.imagej_metadata:
+                names, sizes, units = _read_imagej(file)
+        except (SyntaxError, KeyError, ValueError, TypeError, AttributeError):
+            pass  # the pixels do not depend on it
+        store = series.aszarr(level=0)
     array: Any = zarr.open_array(store, mode="r")  # reads a page when it is asked for
     for letter in set(axes) - set("YXSC"):
         if axes.count(letter) > 1:  # of a file that does not say
@@ -188,8 +207,8 @@ def _read_ome(metadata: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, floa
         ("Z", "PhysicalSizeZ"),
         ("T", "TimeIncrement"),
     ):
-        if name in pixels:
-            sizes[letter] = float(pixels[name])
+        if (size := as_size(pixels.get(name))) is not None:
+            sizes[letter] = size
             units[letter] = str(pixels.get(f"{name}Unit", "s" if letter == "T" else "µm"))
     return (names if len(names) == len(channels) else ()), sizes, units
 
@@ -203,11 +222,11 @@ def _read_imagej(file: Any) -> tuple[tuple[str, ...], dict[str, float], dict[str
         for letter, resolution in zip("XY", file.pages.first.resolution, strict=True):
             if resolution:
                 sizes[letter] = 1 / resolution
-        if "spacing" in told:
-            sizes["Z"] = float(told["spacing"])
+        if (spacing := as_size(told.get("spacing"))) is not None:
+            sizes["Z"] = spacing
     units = dict.fromkeys(sizes, unit)
-    if told.get("finterval"):
-        sizes["T"], units["T"] = float(told["finterval"]), "s"
+    if (interval := as_size(told.get("finterval"))) is not None:
+        sizes["T"], units["T"] = interval, "s"
     labels = told.get("Labels") or ()
     names = tuple(str(each) for each in labels) if len(labels) == int(told.get("channels", 0)) else ()
     return names, sizes, units

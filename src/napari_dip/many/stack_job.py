@@ -122,6 +122,7 @@ def restore_stack_file(
     shape, letters = _shape_of_file(axes, job.factor or 1)
     for name, path in job.outputs.items():
         check_stack_name(path, letters, output_type(job, name, dtype))
+    _check_room(job.out, math.prod(shape) * sum(output_type(job, name, dtype).itemsize for name in job.outputs))
     mask = None if job.mask is None else _open_mask(job.mask)
     kept = KeptPlanes(job, axes)
     stopped = False
@@ -162,6 +163,14 @@ def restore_stack_file(
             warnings.append(f"{name}: {clipped} pixels were clipped to the range of {pixel_type}.")
     kept.drop()
     return summarise(records, time.perf_counter() - start, tuple(warnings))
+
+
+def _check_room(out: Path, size: int) -> None:
+    """Check that outputs of so many bytes have room on their disk, before a file that promises too much is begun."""
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    free = shutil.disk_usage(there).free
+    if size > free:
+        raise ValueError(f"the outputs take {size / 1e9:,.0f} GB; {free / 1e9:,.1f} GB are free where {out} is to be.")
 
 
 def _shape_of_file(axes: Axes, factor: int) -> tuple[tuple[int, ...], str]:

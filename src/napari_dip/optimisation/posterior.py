@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 
@@ -44,12 +42,3 @@ class PosteriorSamples:
     def variance(self) -> torch.Tensor:
         """Of the samples of each run, ``(s, c, H, W)``; there must be two at least."""
         return self._squares / (self.count - 1)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the whole state, for ``torch.save``."""
-        return {"count": self.count, "mean": self.mean, "squares": self._squares}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the state that ``state_dict`` returned."""
-        self.count = state["count"]
-        self.mean, self._squares = (state[name].to(self.mean.device) for name in ("mean", "squares"))

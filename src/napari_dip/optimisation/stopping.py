@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from .fit import Measures
+    from .estimate import Measures
 
 _QUANTISATION_SHARE = 0.7  # 1 would be Morozov's; on seven JPEGs 0.7 came nearest to the best step (docs/benchmarks.md)
 

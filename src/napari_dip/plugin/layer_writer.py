@@ -10,7 +10,8 @@ import numpy as np
 import pint
 from napari.layers import Layer
 
-from ..image_files import TIFF_SUFFIXES, read_record, write_tiff
+from ..image_files import TIFF_SUFFIXES, write_tiff
+from ..many.stack_files import is_zarr, read_stack_record
 from ..record import Record
 from .layers import RECORD_KEY
 
@@ -77,7 +78,7 @@ def save_layer(path: Path, layer: Layer, record: Record) -> Path:
 
 
 def find_layer_record(layer: Layer) -> Record | None:
-    """Return the record in a layer's metadata, or else in the TIFF that it was opened from; None if there is none.
+    """Return the record in a layer's metadata, or else in the file that it was opened from; None if there is none.
 
     Raises
     ------
@@ -85,15 +86,15 @@ def find_layer_record(layer: Layer) -> Record | None:
         If there is one that this version does not understand.
     """
     values = layer.metadata.get(RECORD_KEY)
-    if values is None and is_from_tiff(layer):
-        values = read_record(Path(layer.source.path))
+    if values is None and may_have_record_in_file(layer):
+        values = read_stack_record(Path(layer.source.path))
     return None if values is None else Record.from_dict(values)
 
 
-def is_from_tiff(layer: Layer) -> bool:
-    """Return whether a layer was opened from a TIFF, whose description may be a record."""
+def may_have_record_in_file(layer: Layer) -> bool:
+    """Return whether a layer was opened from a TIFF or OME-Zarr, which may hold a record."""
     path = layer.source.path
-    return path is not None and Path(path).suffix.lower() in TIFF_SUFFIXES
+    return path is not None and (Path(path).suffix.lower() in TIFF_SUFFIXES or is_zarr(Path(path)))
 
 
 def _axes(labels: Any, planes: int, record: Mapping[str, Any] | None = None) -> str:

@@ -16,7 +16,7 @@ from ..image_files import read_image
 from ..many.axes import find_axes
 from ..many.stack_files import open_stack
 from ..record import Record, StackRecord, digest_image
-from .layer_writer import find_layer_record, is_from_tiff, save_layer
+from .layer_writer import find_layer_record, may_have_record_in_file, save_layer
 from .layers import RECORD_KEY
 
 _FILTERS = "OME-TIFF (*.ome.tif);;TIFF (*.tif)"
@@ -130,7 +130,7 @@ class RecordTools(Container):
         """Yield layers that have, or may have, a record: the selected one, then from the top."""
         layers = self._viewer.layers
         active = layers.selection.active
-        if isinstance(active, Image) and (RECORD_KEY in active.metadata or is_from_tiff(active)):
+        if isinstance(active, Image) and (RECORD_KEY in active.metadata or may_have_record_in_file(active)):
             yield active
         yield from (each for each in reversed(layers) if isinstance(each, Image) and RECORD_KEY in each.metadata)
 

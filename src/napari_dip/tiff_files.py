@@ -1,0 +1,189 @@
+"""TIFF files as they are found: opened only if they hold what they promise."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two are BigTIFF's
+# How many bytes one byte can stand for: stored, LZW, Deflate (two numbers) and PackBits
+_GREATEST_RATIO = {1: 1, 5: 1400, 8: 1032, 32946: 1032, 32773: 64}
+_MOST_PLANES = 10**7
+_CHAINED_OTHERWISE = ("is_lsm", "is_ndpi")  # beyond 4 GB their offsets run over
+
+
+def is_tiff(path: Path) -> bool:
+    """Return whether a file begins as a TIFF does, whatever its name."""
+    with path.open("rb") as file:
+        return file.read(4) in _SIGNATURES
+
+
+@contextmanager
+def open_tiff(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Open a TIFF, and yield the ``TiffFile`` and its first series, of which all pixels are there.
+
+    Raises
+    ------
+    ValueError
+        If the file is cut off, damaged or one of several that are not there, in half a sentence; its readers have
+        errors of their own.
+    """
+    import tifffile
+
+    try:
+        opened: Any = tifffile.TiffFile(path)
+    except (tifffile.TiffFileError, struct.error) as error:
+        raise ValueError(f"it is cut off or damaged: {error}") from error
+    with opened as file:
+        try:
+            file.pages.first  # noqa: B018
+        except IndexError as error:
+            raise ValueError("it is cut off or damaged: no image is found in it") from error
+        if not any(getattr(file, name) for name in _CHAINED_OTHERWISE):
+            _check_chain(file)
+        if _is_shaped_by_mistake(file):
+            file.is_shaped = False
+        if file.ome_metadata:
+            _check_ome(file, path)
+        series = file.series[0]
+        _check_compression(series.keyframe)
+        _check_promise(file, series)
+        _check_segments(series)
+        yield file, series
+
+
+def _is_shaped_by_mistake(file: Any) -> bool:
+    """Return whether tifffile takes a description for its own that is another's, such as a record with a "shape"."""
+    description = file.pages.first.shaped_description
+    if description is None or description.startswith("shape="):
+        return False
+    try:
+        shape = json.loads(description).get("shape")
+    except (ValueError, AttributeError):
+        return True
+    return not (isinstance(shape, list) and all(isinstance(length, int) and length >= 0 for length in shape))
+
+
+def _check_chain(file: Any) -> None:
+    """Check that every page leads to the next, and the last to none."""
+    layout, handle = file.tiff, file.filehandle
+    offset, seen = file.pages.first.offset, set[int]()
+    while offset:
+        if offset in seen:
+            raise ValueError("it is damaged: its pages lead back to each other")
+        seen.add(offset)
+        try:
+            handle.seek(offset)
+            (tags,) = struct.unpack(layout.tagnoformat, handle.read(layout.tagnosize))
+            handle.seek(offset + layout.tagnosize + tags * layout.tagsize)
+            (offset,) = struct.unpack(layout.offsetformat, handle.read(layout.offsetsize))
+        except (struct.error, OSError, OverflowError) as error:
+            raise ValueError(f"it is cut off or damaged after {_count(len(seen) - 1)}") from error
+
+
+def _check_ome(file: Any, path: Path) -> None:
+    """Check what OME-XML promises before room is made for it, and that the files it names are files."""
+    text = file.ome_metadata
+    page = max(1, math.prod(file.pages.first.shape))
+    for sizes in _ome_sizes(text):
+        if math.prod(sizes) // page > _MOST_PLANES:
+            raise ValueError(f"its OME-XML promises {math.prod(sizes):.3g} pixels; it is damaged")
+    if any(int(number) > _MOST_PLANES for number in re.findall(r'\b(?:PlaneCount|NumPlanes|IFD)="(\d+)"', text)):
+        raise ValueError("its OME-XML promises more planes than any file has; it is damaged")
+    for name in sorted(set(re.findall(r'\bFileName="([^"]*)"', text))):
+        other = path.parent / name
+        try:
+            is_there = stat.S_ISREG(other.stat().st_mode)
+        except (OSError, ValueError):
+            is_there = False
+        if not is_there and name.lower() != path.name.lower():
+            raise ValueError(f"a part of it is in the file {name}, which is not beside it")
+
+
+def _ome_sizes(text: str) -> list[tuple[int, ...]]:
+    """Return the five sizes of each image in OME-XML."""
+    found = []
+    for tag in re.findall(r"<(?:\w+:)?Pixels\b[^>]*>", text):
+        told = dict(re.findall(r'\bSize([XYZCT])="(\d+)"', tag))
+        found.append(tuple(int(told.get(letter, 1)) for letter in "XYZCT"))
+    return found
+
+
+def _check_compression(page: Any) -> None:
+    import tifffile
+
+    try:
+        if page.compression != 1:
+            tifffile.TIFF.DECOMPRESSORS[page.compression]
+        if page.predictor != 1:
+            tifffile.TIFF.UNPREDICTORS[page.predictor]
+    except KeyError as error:
+        name = getattr(page.compression, "name", page.compression)
+        raise ValueError(
+            f"its compression ({name}) needs the package imagecodecs; install that, or save the image uncompressed"
+        ) from error
+
+
+def _check_promise(file: Any, series: Any) -> None:
+    """Check that what was found is no less than what the metadata promise."""
+    if 0 in series.shape or series.dtype is None:
+        raise ValueError("no pixels of a known kind are in it")
+    promised = 0
+    if file.is_ome and series.kind != "ome" and "BinaryOnly" not in file.ome_metadata:
+        promised = max((math.prod(sizes) for sizes in _ome_sizes(file.ome_metadata)), default=0)
+    elif file.is_imagej and series.kind not in ("imagej", "ome"):
+        told = file.imagej_metadata or {}
+        planes = math.prod(max(1, int(told.get(name, 1))) for name in ("frames", "slices", "channels"))
+        promised = planes * math.prod(series.keyframe.shape[:2])
+    if promised > math.prod(series.shape):
+        page = math.prod(series.keyframe.shape)
+        found = math.prod(series.shape) // page
+        raise ValueError(f"it is cut off: it promises {_count(promised // page)}, of which {found} can be found")
+
+
+def _check_segments(series: Any) -> None:
+    """Check that all pixels of a series lie within its files."""
+    keyframe = series.keyframe
+    if math.prod(keyframe.shape) * max(1, len(series)) < math.prod(series.shape) and series.dataoffset is None:
+        count = math.prod(series.shape) // math.prod(keyframe.shape)
+        raise ValueError(f"it is cut off: it promises {_count(count)}, of which {len(series)} can be found")
+    if series.dataoffset is not None:
+        missing = series.dataoffset + series.nbytes - keyframe.parent.filehandle.size
+        if missing > 0:
+            raise ValueError(f"it is cut off: {missing:,} bytes of its pixels are missing")
+        return
+    segments = math.prod(keyframe.chunked)
+    least = _least_bytes(keyframe)
+    number = 0
+    try:
+        for number, page in enumerate(series):
+            if page is None:
+                raise ValueError(f"plane {number} of {len(series)} is missing")
+            offsets, counts = page.dataoffsets, page.databytecounts
+            ends = [offset + count for offset, count in zip(offsets, counts, strict=False)]
+            is_whole = len(offsets) == len(counts) == segments and 0 not in counts
+            if not is_whole or max(ends) > page.parent.filehandle.size:
+                raise ValueError(f"parts of plane {number} of {len(series)} are missing")
+            if max(counts) < least:
+                raise ValueError(f"plane {number} promises more pixels than its bytes can hold")
+    except IndexError as error:
+        raise ValueError(f"plane {number + 1} of {len(series)} is missing") from error
+    except ValueError as error:
+        raise ValueError(f"it is cut off or damaged: {error}") from error
+
+
+def _least_bytes(page: Any) -> int:
+    """Return how many bytes the largest of a page's segments, which is whole, has at least."""
+    bits = page.bitspersample if isinstance(page.bitspersample, int) else 1
+    return math.prod(page.chunks) * bits // 8 // _GREATEST_RATIO.get(int(page.compression), 1 << 62)
+
+
+def _count(planes: int) -> str:
+    return f"{planes:,} plane{'' if planes == 1 else 's'}"

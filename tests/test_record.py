@@ -1,37 +1,75 @@
 """A record survives JSON, and the script that it writes repeats the result to the bit."""
 
+import ast
+import base64
 import dataclasses
 import itertools
 import json
 import subprocess
 import sys
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
 
 import napari_dip
 from napari_dip.image_files import write_tiff
-from napari_dip.record import digest_image, pack_mask, unpack_mask
+from napari_dip.record import Output, digest_image, pack_mask, unpack_mask
 from napari_dip.samples import jpeg_photograph
 
 REGION = ((3, 35), (5, 37))
+OF_0_1_0 = """{
+ "task": "denoise", "factor": null,
+ "settings": {
+  "seed": 7, "device": "auto", "precision": "auto", "network": "decoder", "width": 64, "levels": "auto",
+  "convolutions_per_level": 2, "stem_convolutions": 2, "skip_channels": 0, "kernel_size": 3, "input_kind": "fourier",
+  "input_channels": 32, "runs": 1, "normalisation": "lipschitz", "lipschitz_bound": "auto", "upsampling": "bilinear",
+  "gaussian_sigma": 0.5, "gaussian_kernel_size": 5, "learning_rate": 0.004, "second_moment_decay": 0.99,
+  "input_noise": 0.0, "weight_noise": 0.0, "weight_decay": 0.0, "burn_in": 0, "averaging": 0.98, "held_out": 0.05,
+  "stopping": "auto", "patience": 200, "ratio_window": 100, "ratio_threshold": 0.01, "step_limit": 3000,
+  "report_every": 10, "bands": 5, "keep_known": true, "smoothed": false, "detail_enhanced": false,
+  "smoothed_lipschitz_bound": 1, "smoothed_steps": 300, "detail_amount": 1.0
+ },
+ "used": {
+  "seed": 7, "device": "cuda:0", "precision": "bfloat16", "width": 64, "levels": 5, "lipschitz_bound": 1.84,
+  "learning_rate": 0.004, "held_out": 0.05, "step_limit": 3000
+ },
+ "compared": "mean squared error, on 95% of the known pixels",
+ "missing": 3, "device": "GPU (NVIDIA A100) in bfloat16: the best there is", "step": 610, "stop_step": 820,
+ "stop_reason": "the error on the held-out pixels no longer fell", "residual_correlation": -0.0021,
+ "note": "", "seconds": 21, "versions": {"python": "3.11.9", "napari-dip": "0.1.0", "torch": "2.4.1+cu124"}
+}"""
+DEEP: list = []
+for _ in range(10_000):
+    DEEP = [DEEP]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings() -> napari_dip.Settings:
     return napari_dip.Settings(width=8, levels=2, step_limit=20, device="cpu", patience=10, snapshots=2)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def mask(camera) -> np.ndarray:
     mask = np.zeros(camera.shape, bool)
     mask[10:13, 8:30] = True
     return mask
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def result(camera, mask, settings) -> napari_dip.Restoration:
     return napari_dip.restore(camera, mask, settings=settings)
+
+
+@pytest.fixture(scope="module")
+def record(camera) -> napari_dip.Record:
+    """An honest one, with all that a plane's may have but a JPEG's table."""
+    mask = np.zeros(camera.shape, bool)
+    mask[10:13, 8:30] = True
+    settings = napari_dip.Settings(width=8, levels=2, step_limit=10, device="cpu", partner=False)
+    result = napari_dip.restore(camera, mask, settings=settings)
+    return result.record.of_output("restored", result.restored, path="a.tif", layer="cells", region=REGION)
 
 
 def run_script(record: napari_dip.Record, folder) -> np.ndarray:
@@ -63,6 +101,15 @@ def test_a_record_from_before_muon_is_adams(result) -> None:
     read = napari_dip.Record.from_dict(written)
     assert (read.settings.optimiser, read.settings.learning_rate) == ("adam", 0.004)
     assert read.settings.momentum == napari_dip.Settings().momentum
+
+
+def test_a_record_of_version_0_1_0_can_be_read() -> None:
+    old = napari_dip.Record.from_dict(json.loads(OF_0_1_0))
+    assert (old.settings.optimiser, old.settings.learning_rate, old.settings.seed) == ("adam", 0.004, 7)
+    assert (old.used.device, old.seconds, old.restarts, old.given, old.stack) == ("cuda:0", 21.0, 0, None, None)
+    assert napari_dip.Record.from_dict(json.loads(old.as_json())) == old
+    with pytest.raises(ValueError, match="older version"):
+        old.as_python()
 
 
 @pytest.mark.parametrize(("name", "promise"), [("cpu", "to the last bit"), ("cuda:1", "nearly"), ("mps", "nearly")])
@@ -98,6 +145,43 @@ def test_what_is_no_record_is_refused(result, spoil) -> None:
         napari_dip.Record.from_dict(values)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("factor", "None if __import__('os').system('true') else None"), ("factor", 2), ("factor", True),
+        ("stopped_after", "1 or print()"), ("stopped_after", -1), ("step", 10**30), ("seconds", float("nan")),
+        ("noise", float("inf")), ("residual_correlation", float("-inf")), ("versions", {"torch": "1\nimport os"}),
+        ("versions", {"a b": "1"}), ("versions", ["2.13"]), ("task", "x\u2028"), ("task", ["denoise"]), ("note", 3),
+        ("given", []), ("given", DEEP), ("settings", DEEP), ("output", None),
+        ("given.region", [["0", 5], [0, 5]]), ("given.region", [[5, 0], [0, 5]]), ("given.region", "abcd"),
+        ("given.region", [[0, 5]]), ("given.region", [[0, 5.0], [0, 5]]), ("given.region", [[-3, 5], [0, 5]]),
+        ("given.dtype", "object"), ("given.dtype", "O8"), ("given.digest", "0" * 63), ("given.digest", "g" * 64),
+        ("given.image_shape", [0, 5]), ("given.image_shape", "48"), ("given.image_shape", [4, 4, 4, 4]),
+        ("given.mask", "no mask"), ("given.mask", ""), ("given.path", "a\0b"), ("given.path", 5), ("given.colours", 1),
+        ("given.quantisation_table", [[1] * 8] * 7), ("given.quantisation_table", [[0] * 8] * 8),
+        ("output.name", "__import__('os')"), ("output.name", "step"), ("output.dtype", "U4"), ("output.clipped", 0.5),
+        ("used.lipschitz_bound", float("inf")), ("settings.width", 10**9), ("settings.device", "cpu', x=print('"),
+    ],
+)  # fmt: skip
+def test_what_no_field_of_a_record_holds_is_refused_in_a_line(record, field, value) -> None:
+    values = json.loads(record.as_json())
+    of = values
+    *way, last = field.split(".")
+    for name in way:
+        of = of[name]
+    of[last] = value
+    with pytest.raises(ValueError, match=f"^this is not a record of napari-dip.*{last}") as refused:
+        napari_dip.Record.from_dict(values)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("values", [None, [], 3, "{}", {1: 2}, DEEP, {}])
+def test_what_is_no_mapping_is_no_record(values) -> None:
+    with pytest.raises(ValueError, match=r"^this is not a record of napari-dip.*\.$"):
+        napari_dip.Record.from_dict(values)
+
+
 def test_records_before_this_version_can_be_read_but_give_no_script(result) -> None:
     values = result.record.as_dict()
     for name in ("given", "stopped_after", "output"):
@@ -118,6 +202,17 @@ def test_a_mask_survives_as_text(shape) -> None:
 def test_what_is_no_mask_is_refused(text) -> None:
     with pytest.raises(ValueError, match="no mask of 20 x 20"):
         unpack_mask(text, (20, 20))
+
+
+def test_a_mask_of_few_bytes_does_not_become_gigabytes() -> None:
+    bomb = base64.b64encode(zlib.compress(bytes(60_000_000), 9)).decode()
+    assert len(bomb) < 100_000
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="no mask of 20 x 20"):
+        unpack_mask(bomb, (20, 20))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
 
 
 def test_a_digest_knows_pixels_type_and_shape_but_not_the_byte_order(camera) -> None:
@@ -170,6 +265,48 @@ def test_a_layers_name_is_never_code(result, name) -> None:
     assert not any(line.startswith(("break", "import os")) for line in script.splitlines())
     (line,) = (line for line in script.splitlines() if line.startswith("image = read_image"))
     assert "/" not in line
+
+
+HOSTILE = [
+    "a\n'), __import__('os').system('x'), ('", "x\r\x0b\x0c\x1c\x85\u2028\u2029import os", "\u202etxt.tif", "с\u200b",
+    "\\", '"', "\ud800", "~/a.tif", "file:///a.tif", "\\\\?\\C:\\a.tif", "\tprint()", "'''", "x" * 5000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_texts_of_a_record_are_shown_escaped_and_never_code(record, text) -> None:
+    values = record.as_dict()
+    expected = ast.dump(ast.parse(record.as_python()))
+    for field in ("device", "compared", "stop_reason", "note"):
+        values[field] = text
+    values["given"]["layer"] = text
+    script = napari_dip.Record.from_dict(values).as_python()
+    assert ast.dump(ast.parse(script)) == expected
+    assert script.isascii()
+    assert script.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+def test_a_script_reads_the_path_that_it_shows(record, path) -> None:
+    values = json.loads(record.as_json())
+    values["given"]["path"] = path
+    script = napari_dip.Record.from_dict(values).as_python()
+    (line,) = (line for line in script.splitlines() if line.startswith("image = read_image("))
+    assert line == f"image = read_image(Path({path!a}))"
+    calls = [node for node in ast.walk(ast.parse(script)) if isinstance(node, ast.Call)]
+    assert [node.args[0].value for node in calls if getattr(node.func, "id", "") == "Path"] == [path]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"factor": "None if print() else None"}, {"stopped_after": "1 or print()"}, {"task": "denoise', x=print('"},
+        {"output": Output("print()", "float32")}, {"seconds": "1"},
+    ],
+)  # fmt: skip
+def test_a_record_that_was_made_wrong_writes_no_script(record, change) -> None:
+    with pytest.raises(ValueError, match="not a record"):
+        dataclasses.replace(record, **change).as_python()
 
 
 def test_the_script_names_only_settings_that_matter(result) -> None:

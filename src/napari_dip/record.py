@@ -1,4 +1,8 @@
-"""What was done: enough to repeat a restoration, as JSON, and as a script."""
+"""What was done: enough to repeat a restoration, as JSON, and as a script.
+
+A record that is read is a stranger's: pydantic checks it against the types below, which say what each field may hold.
+One that a run has made is trusted.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,101 @@ import base64
 import hashlib
 import json
 import platform
+import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 
-from .settings import Settings
+from .measurement.task import find_task
+from .settings import Settings, show
+
+_LONGEST_TEXT = 100_000
+_PIXEL_TYPES = (  # numpy's names; the long ones exist on some machines only
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "float16", "float32", "float64", "float80", "float96", "float128", "longdouble",
+)  # fmt: skip
+_NO_RECORD = "this is not a record of napari-dip, or one of another version"
+
+
+def _check_text(text: Any) -> str:
+    if not isinstance(text, str):
+        raise ValueError("should be a text")
+    if len(text) > _LONGEST_TEXT:
+        raise ValueError(f"should be no longer than {_LONGEST_TEXT:,} characters")
+    return str.__str__(text)
+
+
+def _check_path(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("should be a path")
+    return path
+
+
+def _check_packed(mask: str) -> str:
+    try:
+        packed = base64.b64decode(mask, validate=True)
+    except ValueError:
+        packed = b""
+    if not packed:
+        raise ValueError("should be a mask in base 64")
+    return mask
+
+
+def _written_as(pattern: str, words: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"should be {words}")
+        return text
+
+    return AfterValidator(check)
+
+
+def _one_of(*words: str) -> AfterValidator:
+    def check(word: str) -> str:
+        if word not in words:
+            raise ValueError(f"should be one of {', '.join(words)}")
+        return word
+
+    return AfterValidator(check)
+
+
+def _check_range(ends: tuple[int, int]) -> tuple[int, int]:
+    if not ends[0] < ends[1]:
+        raise ValueError("should end after it begins")
+    return ends
+
+
+def _read_settings(values: Any) -> Settings:
+    if not isinstance(values, Mapping):
+        raise ValueError("should hold the name and the value of each setting")
+    # settings that do not name the optimiser are of a time when there was only Adam
+    return Settings.from_dict({"optimiser": "adam"} | dict(values))
+
+
+_Text = Annotated[str, PlainValidator(_check_text)]  # not pydantic's, which refuses file names that are not UTF-8
+_Path = Annotated[_Text, AfterValidator(_check_path)]
+_PackedMask = Annotated[str, Field(strict=True), AfterValidator(_check_packed)]
+_PixelType = Annotated[_Text, _one_of(*_PIXEL_TYPES)]
+_Digest = Annotated[_Text, _written_as("[0-9a-f]{64}", "a SHA-256, 64 hexadecimal digits")]
+_Version = Annotated[_Text, _written_as("[A-Za-z0-9.+!_-]{1,64}", "the name or the number of a version")]
+_Flag = Annotated[bool, Field(strict=True)]
+_Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
+_Length = Annotated[int, Field(strict=True, ge=1, le=2**53)]
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Amount = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
+_Seconds = Annotated[float, Field(strict=True, ge=0, le=1e12)]
+_Range = Annotated[tuple[_Count, _Count], AfterValidator(_check_range)]
+_Steps = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=1)]  # of a JPEG
+_Row = Annotated[tuple[_Steps, ...], Field(min_length=8, max_length=8)]
+_Settings = Annotated[Settings, PlainValidator(_read_settings)]
+_ALONE = ConfigDict(extra="forbid")  # a field that is not known is refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +133,17 @@ class Given:
         Whether channels were taken for colours of one light.
     """
 
-    image_shape: tuple[int, ...]
-    dtype: str
-    digest: str
-    mask: str | None = None
-    quantisation_table: tuple[tuple[float, ...], ...] | None = None
-    path: str | None = None
-    layer: str | None = None
-    region: tuple[tuple[int, int], tuple[int, int]] | None = None
-    colours: bool = True
+    __pydantic_config__ = _ALONE
+
+    image_shape: Annotated[tuple[_Length, ...], Field(min_length=2, max_length=3)]
+    dtype: _PixelType
+    digest: _Digest
+    mask: _PackedMask | None = None
+    quantisation_table: Annotated[tuple[_Row, ...], Field(min_length=8, max_length=8)] | None = None
+    path: _Path | None = None
+    layer: _Text | None = None
+    region: tuple[_Range, _Range] | None = None
+    colours: _Flag = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +160,11 @@ class Output:
         Pixels that were.
     """
 
-    name: str = "restored"
-    dtype: str = "float32"
-    clipped: int = 0
+    __pydantic_config__ = _ALONE
+
+    name: Annotated[_Text, _one_of("restored", "smoothed", "detail_enhanced", "uncertainty", "residual")] = "restored"
+    dtype: _PixelType = "float32"
+    clipped: _Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +183,16 @@ class PlaneRecord:
         The same of its mask, if it had one.
     """
 
-    place: dict[str, int]
-    step: int
-    stop_step: int
-    stop_reason: str
-    noise: float | None
-    seconds: float
-    digest: str | None = None
-    mask: str | None = None
+    __pydantic_config__ = _ALONE
+
+    place: dict[str, _Count]
+    step: _Count
+    stop_step: _Count
+    stop_reason: _Text
+    noise: _Amount | None
+    seconds: _Seconds
+    digest: _Digest | None = None
+    mask: _Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +215,33 @@ class StackRecord:
         ``(begin, end)`` along each axis, if the image beside this record is only a part of the stack.
     """
 
+    __pydantic_config__ = _ALONE
+
     axes: str
-    shape: tuple[int, ...]
-    planes: tuple[PlaneRecord, ...]
-    channels: str = "apart"
+    shape: tuple[_Length, ...]
+    planes: Annotated[tuple[PlaneRecord, ...], Field(min_length=1)]
+    channels: Annotated[_Text, _one_of("apart", "together")] = "apart"
     warm_start: str | None = None
-    part: tuple[tuple[int, int], ...] | None = None
+    part: tuple[_Range, ...] | None = None
+
+
+def _check_stack(stack: StackRecord) -> StackRecord:
+    """Check that the axes are some, and that all else goes with them."""
+    letters = stack.axes
+    if not letters.isalpha() or len(set(letters)) != len(letters) or not {"Y", "X"} <= set(letters):
+        raise ValueError("axes should be a letter for each axis, among them Y and X")
+    if len(stack.shape) != len(letters) or (stack.part is not None and len(stack.part) != len(letters)):
+        raise ValueError(f"shape and part should go with the axes {letters!a}")
+    if stack.warm_start is not None and stack.warm_start not in tuple(letters):
+        raise ValueError(f"warm_start should be one of the axes {letters!a}")
+    sizes = dict(zip(letters, stack.shape, strict=True))
+    stepped = list(stack.planes[0].place)
+    if [letter for letter in letters if letter in stepped] != stepped or {"Y", "X"} & set(stepped):
+        raise ValueError(f"the place of a plane should name some of the axes {letters!a}")
+    for plane in stack.planes:
+        if list(plane.place) != stepped or any(number >= sizes[letter] for letter, number in plane.place.items()):
+            raise ValueError("the place of a plane should lie in the stack")
+    return stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,27 +294,27 @@ class Record:
         How many torch computed with on a CPU: with another number the last digits differ. None in older records.
     """
 
-    task: str
-    factor: int | None
-    settings: Settings
-    used: Settings
-    compared: str
-    missing: int
-    device: str
-    step: int
-    stop_step: int
-    stop_reason: str
-    residual_correlation: float
-    note: str
-    seconds: float
-    versions: dict[str, str]
+    task: _Text
+    factor: Annotated[int, Field(strict=True, ge=2, le=1024)] | None
+    settings: _Settings
+    used: _Settings
+    compared: _Text
+    missing: _Count
+    device: _Text
+    step: _Count
+    stop_step: _Count
+    stop_reason: _Text
+    residual_correlation: _Number
+    note: _Text
+    seconds: _Seconds
+    versions: Annotated[dict[_Version, _Version], Field(max_length=100)]
     given: Given | None = None
-    stopped_after: int | None = None
-    restarts: int = 0
-    noise: float | None = None
+    stopped_after: _Count | None = None
+    restarts: _Count = 0
+    noise: _Amount | None = None
     output: Output = Output()
-    stack: StackRecord | None = None
-    threads: int | None = None
+    stack: Annotated[StackRecord, AfterValidator(_check_stack)] | None = None
+    threads: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain types only, as a layer's metadata or a JSON file can hold them."""
@@ -210,31 +326,24 @@ class Record:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Record:
-        """Return the record that ``as_dict`` or its JSON describes.
+        """Return the record that ``as_dict`` or its JSON describes, whoever wrote it.
 
         Raises
         ------
         ValueError
             If that is no record, or one of a version that this one does not understand.
         """
-        values = dict(values)
-        names = {field.name for field in fields(cls)}
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{_NO_RECORD}.")
         try:
-            for name in ("settings", "used"):
-                # a record that does not name the optimiser is of a time when there was only Adam
-                values[name] = Settings.from_dict({"optimiser": "adam"} | values[name])
-            if values.get("given") is not None:
-                given = {name: _tuples(value) for name, value in values["given"].items()}
-                values["given"] = Given(**given)
-            values["output"] = Output(**values.get("output", {}))
-            if values.get("stack") is not None:
-                stack = values["stack"]
-                planes = tuple(PlaneRecord(**each) for each in stack["planes"])
-                told = {name: _tuples(value) for name, value in stack.items()}
-                values["stack"] = StackRecord(**told | {"planes": planes})
-            return cls(**{name: value for name, value in values.items() if name in names})
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError("this is not a record of napari-dip, or one of another version.") from error
+            record = _reader().validate_python(dict(values))
+            if (record.factor is not None) != find_task(record.task).needs_factor:
+                raise ValueError(f"the task {record.task!a} does not go with the factor {record.factor}.")
+        except ValidationError as error:
+            raise ValueError(f"{_NO_RECORD}: {_describe_fault(error)}.") from None
+        except ValueError as error:
+            raise ValueError(f"{_NO_RECORD}: {error}") from None
+        return record
 
     def of_output(self, name: str, image: NDArray, clipped: int = 0, **origin: Any) -> Record:
         """Return the record as it belongs beside one of the results.
@@ -301,6 +410,24 @@ class Record:
         return write_script(self)
 
 
+@cache
+def _reader() -> TypeAdapter[Record]:
+    return TypeAdapter(Record)
+
+
+def _describe_fault(error: ValidationError) -> str:
+    """Return what is wrong first with a record that was read, on one line and without a full stop."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(show(part, quoted=False) for part in fault["loc"]) or "it"
+    if fault["type"] == "missing":
+        return f"{where} is missing"
+    if fault["type"] == "unexpected_keyword_argument":
+        return f"{where} is unknown"
+    said = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
+    said = said.removeprefix("Input ").partition(" or an instance of ")[0].removesuffix(".")
+    return f"{where} {said}" if said.startswith("should ") else f"{where}: {said}"
+
+
 def read_versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
     return {"python": platform.python_version()} | {name: version(name) for name in ("napari-dip", "torch", "numpy")}
@@ -350,9 +477,12 @@ def unpack_mask(text: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
         If the text is no mask of that shape.
     """
     try:
-        packed = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
-        if packed.size != -(-shape[0] * shape[1] // 8):
-            raise ValueError(f"it has {packed.size} bytes.")
+        size = -(-shape[0] * shape[1] // 8)
+        opened = zlib.decompressobj()
+        # a few bytes can stand for gigabytes: no more are unpacked than one beyond what belongs there
+        packed = np.frombuffer(opened.decompress(base64.b64decode(text, validate=True), size + 1), dtype=np.uint8)
+        if packed.size != size or not opened.eof or opened.unused_data:
+            raise ValueError("it is of another size.")
     except (ValueError, zlib.error) as error:
         raise ValueError(f"the text is no mask of {shape[0]} x {shape[1]} pixels.") from error
     return np.unpackbits(packed, count=shape[0] * shape[1]).astype(bool).reshape(shape)

@@ -1,8 +1,11 @@
-"""A record as a script that repeats the result."""
+"""A record as a script that repeats the result.
+
+A record may be a stranger's. Its texts and numbers come into a script as literals only, by ``!a``: pure ASCII, in which
+nothing is invisible, reads from right to left or ends a comment. So the path that is shown is the path that is read.
+"""
 
 from __future__ import annotations
 
-import re
 import textwrap
 from dataclasses import fields
 from typing import TYPE_CHECKING
@@ -14,7 +17,9 @@ if TYPE_CHECKING:
 
 _BESIDE = ("smoothed", "detail_enhanced", "residual", "snapshots")  # settings that change no other output
 _LINE = 100  # characters of a packed mask
-_NOT_IN_NAMES = re.compile(r'[\x00-\x1f<>:"/\\|?*]')  # of files, on any system
+_NOT_IN_NAMES = frozenset('<>:"/\\|?*')  # of files, on any system
+_LONGEST_NAME = 100
+_LONGEST_COMMENT = 1000
 
 
 def write_script(record: Record) -> str:
@@ -26,8 +31,9 @@ def write_script(record: Record) -> str:
     Raises
     ------
     ValueError
-        If the record does not say what was restored.
+        If the record does not say what was restored, or holds what no record does.
     """
+    record = type(record).from_dict(record.as_dict())  # whoever made it
     given, output = record.given, record.output
     if given is None:
         raise ValueError(
@@ -60,12 +66,12 @@ def write_script(record: Record) -> str:
         lines += _mask_lines(given.mask, "image.shape[:2]")
         arguments.append("mask")
     if given.quantisation_table is not None:
-        rows = "\n".join(f"    {list(row)}," for row in given.quantisation_table)
+        rows = "\n".join(f"    {list(row)!a}," for row in given.quantisation_table)
         lines += [f"quantisation_table = [  # of the JPEG\n{rows}\n]", ""]
     lines += _settings_lines(record)
-    arguments.append(f"task={record.task!r}")
+    arguments.append(f"task={record.task!a}")
     if record.factor is not None:
-        arguments.append(f"factor={record.factor}")
+        arguments.append(f"factor={record.factor!a}")
     arguments.append("settings=settings")
     if not given.colours:
         arguments.append("colours=False")
@@ -73,10 +79,10 @@ def write_script(record: Record) -> str:
         arguments.append("quantisation_table=quantisation_table")
     if user_stopped:
         lines += [
-            f"steps = itertools.count(1)  # the user stopped it after {record.stopped_after}",
+            f"steps = itertools.count(1)  # the user stopped it after {record.stopped_after!a}",
             "*_, last = napari_dip.restore_steps(",
             f"    {', '.join(arguments)},",
-            f"    stop_requested=lambda: next(steps) >= {record.stopped_after},",
+            f"    stop_requested=lambda: next(steps) >= {record.stopped_after!a},",
             "    report_wanted=lambda: False,",
             ")",
             "result = last.result",
@@ -86,7 +92,7 @@ def write_script(record: Record) -> str:
     if output.dtype == "float32":
         lines.append(f"{output.name} = result.{output.name}")
     else:
-        lines.append(f"{output.name}, clipped = napari_dip.as_dtype(result.{output.name}, {output.dtype!r})")
+        lines.append(f"{output.name}, clipped = napari_dip.as_dtype(result.{output.name}, {output.dtype!a})")
     lines.append(f'print({output.name}.shape, "step", result.step, result.stop_reason.value)')
     return "\n".join(lines) + "\n"
 
@@ -99,7 +105,7 @@ def _write_stack_script(record: Record, given: Given, stack: StackRecord) -> str
         raise ValueError("some of its planes were restored in tiles, and a script does not repeat those.")
     output, name = record.output, record.output.name
     letters = "".join(stack.planes[0].place)
-    digests = [f"    {tuple(each.place.values())}: {each.digest!r}," for each in stack.planes]
+    digests = [f"    {tuple(each.place.values())!a}: {each.digest!a}," for each in stack.planes]
     path = given.path
     lines = [
         _comment(f"Repeats what napari-dip made of {given.layer or 'the stack'}, {record.exactness}."),
@@ -117,14 +123,14 @@ def _write_stack_script(record: Record, given: Given, stack: StackRecord) -> str
         "",
     ]
     if path is None:
-        path = _NOT_IN_NAMES.sub("_", given.layer or "stack") + ".tif"
-        lines.append(f"# Save the stack beside this script as {path!r}: it was not read from a file, or has changed.")
+        path = _name_file(given.layer or "stack")
+        lines.append(f"# Save the stack beside this script as {path!a}: it was not read from a file, or has changed.")
     lines += [
-        f"stack = open_stack(Path({path!r})).array",
-        f"if stack.shape != {stack.shape}:",
+        f"stack = open_stack(Path({path!a})).array",
+        f"if stack.shape != {stack.shape!a}:",
         '    raise SystemExit("This is not the stack that was restored: its result would be another.")',
-        f"axes = find_axes(stack.shape, {stack.axes!r}, {stack.channels!r})",
-        f"wanted = {{  # the places of the planes along {', '.join(letters)}, and what tells their pixels",
+        f"axes = find_axes(stack.shape, {stack.axes!a}, {stack.channels!a})",
+        f"wanted = {{  # the places of the planes along {letters!a}, and what tells their pixels",
         *digests,
         "}",
         "",
@@ -140,26 +146,26 @@ def _write_stack_script(record: Record, given: Given, stack: StackRecord) -> str
     ]
     arguments = ["stack", "axes.letters"]
     if given.mask is not None:
-        lines += _mask_lines(given.mask, str(tuple(given.image_shape[:2])))
+        lines += _mask_lines(given.mask, "axes.plane_shape[:2]")
         arguments.append("mask")
     lines += _settings_lines(record)
-    arguments.append(f"task={record.task!r}")
+    arguments.append(f"task={record.task!a}")
     if record.factor is not None:
-        arguments.append(f"factor={record.factor}")
-    arguments += ["settings=settings", f"channels={stack.channels!r}"]
+        arguments.append(f"factor={record.factor!a}")
+    arguments += ["settings=settings", f"channels={stack.channels!a}"]
     if stack.warm_start is not None:
-        arguments.append(f"warm_start={stack.warm_start!r}")
+        arguments.append(f"warm_start={stack.warm_start!a}")
     skip = "skip=lambda plane: place_of(plane) not in wanted"
     factor = 1 if record.factor is None or name == "residual" else record.factor
     shape = tuple(
         size * (factor if letter in "YX" else 1) for letter, size in zip(stack.axes, stack.shape, strict=True)
     )
-    empty = (
-        f"np.full({shape}, np.nan, np.float32)" if output.dtype == "float32" else f"np.zeros({shape}, {output.dtype!r})"
-    )
+    empty = f"np.zeros({shape!a}, {output.dtype!a})"
+    if output.dtype == "float32":
+        empty = f"np.full({shape!a}, np.nan, np.float32)"
     image = f"each.result.{name}"
     if output.dtype != "float32":
-        image = f"napari_dip.as_dtype({image}, {output.dtype!r})[0]"
+        image = f"napari_dip.as_dtype({image}, {output.dtype!a})[0]"
     lines += [
         f"{name} = {empty}",
         f"for each in napari_dip.restore_stack(\n    {', '.join(arguments)},\n    {skip},\n):",
@@ -169,7 +175,7 @@ def _write_stack_script(record: Record, given: Given, stack: StackRecord) -> str
     ]
     if stack.part is not None:
         within = (
-            f"{begin}:{end}" if letter in letters else ":"
+            f"{begin:d}:{end:d}" if letter in letters else ":"
             for letter, (begin, end) in zip(stack.axes, stack.part, strict=True)
         )
         lines.append(f"{name} = {name}[{', '.join(within)}]")
@@ -177,7 +183,7 @@ def _write_stack_script(record: Record, given: Given, stack: StackRecord) -> str
 
 
 def _mask_lines(mask: str, shape: str) -> list[str]:
-    packed = "\n".join(f"    {part!r}" for part in textwrap.wrap(mask, _LINE))
+    packed = "\n".join(f"    {part!a}" for part in textwrap.wrap(mask, _LINE))
     return [f"mask = unpack_mask(  # True = missing\n{packed},\n    {shape},\n)", ""]
 
 
@@ -187,14 +193,14 @@ def _read_image_lines(record: Record) -> list[str]:
     lines = []
     path = given.path
     if path is None:
-        path = _NOT_IN_NAMES.sub("_", given.layer or "image") + ".tif"
-        lines.append(f"# Save the image beside this script as {path!r}: it was not read from a file, or has changed.")
-    lines.append(f"image = read_image(Path({path!r}))")
+        path = _name_file(given.layer or "image")
+        lines.append(f"# Save the image beside this script as {path!a}: it was not read from a file, or has changed.")
+    lines.append(f"image = read_image(Path({path!a}))")
     if given.region is not None:
         (top, bottom), (left, right) = given.region
-        lines.append(f"image = image[{top}:{bottom}, {left}:{right}]")
+        lines.append(f"image = image[{top:d}:{bottom:d}, {left:d}:{right:d}]")
     lines += [
-        f"if digest_image(image) != {given.digest!r}:",
+        f"if digest_image(image) != {given.digest!a}:",
         '    raise SystemExit("This is not the image that was restored: its result would be another.")',
     ]
     return lines
@@ -207,14 +213,22 @@ def _settings_lines(record: Record) -> list[str]:
     for field in fields(Settings):
         name = field.name
         if name in ("device", "precision"):
-            lines.append(f"    {name}={getattr(record.used, name)!r},")
+            lines.append(f"    {name}={getattr(record.used, name)!a},")
             continue
         value = getattr(record.settings, name)
         wanted = name == record.output.name or name not in _BESIDE
         if wanted and value != getattr(defaults, name):
-            lines.append(f"    {name}={value!r},")
+            lines.append(f"    {name}={value!a},")
     return ["settings = napari_dip.Settings(", *lines, ")"]
 
 
+def _name_file(layer: str) -> str:
+    """Return the name of a file for an image that was a layer of that name."""
+    kept = (each if each.isprintable() and each not in _NOT_IN_NAMES else "_" for each in layer[:_LONGEST_NAME])
+    return "".join(kept) + ".tif"
+
+
 def _comment(text: str) -> str:
-    return "# " + " ".join(text.split())  # a layer's name may have several lines
+    """Return a text as comments, whatever is in it: what is not ASCII is escaped, what is long is cut."""
+    written = ascii(" ".join(text.split()))[1:-1][:_LONGEST_COMMENT]  # a layer's name may have several lines
+    return "\n".join(f"# {line}" for line in textwrap.wrap(written, _LINE))

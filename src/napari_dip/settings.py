@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 if TYPE_CHECKING:
     from .measurement.task import Task
@@ -16,25 +19,42 @@ PRESETS = ("default", "fast", "best", "published", "paper", "deep_image_prior", 
 _STEPS_FOR_TWO_SAMPLES = 100
 _RUNS_FOR_UNCERTAINTY = 4
 _WIDTH, _WIDTH_WITH_PARTNER = 64, 32  # of width="auto"
-_WORDS = {
-    "precision": ("auto", "bfloat16", "float32"),
-    "network": ("decoder", "encoder_decoder", "conv_net"),
-    "input_kind": ("fourier", "uniform"),
-    "normalisation": ("lipschitz", "batch"),
-    "upsampling": ("bilinear", "gaussian", "nearest"),
-    "optimiser": ("muon", "adam"),
-    "stopping": ("auto", "ratio", "fixed"),
-}
-_WHOLE_NUMBERS = {  # and the least that each may be
-    "seed": 0, "stem_convolutions": 0, "skip_channels": 0, "burn_in": 0, "snapshots": 0,
-    "input_channels": 2,
-} | dict.fromkeys(
-    (
-        "convolutions_per_level", "runs", "step_limit", "report_every", "bands", "smoothed_steps", "patience",
-        "ratio_window", "kernel_size", "gaussian_kernel_size",
-    ),
-    1,
-)  # fmt: skip
+_DEVICE = re.compile(r"[a-z][a-z0-9_]{0,39}(:[0-9]{1,4})?")  # as torch names them
+_SHOWN = 80  # characters of a value in an error
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The numbers that a field of ``Settings`` takes.
+
+    Attributes
+    ----------
+    least, most : float
+        Both are allowed.
+    step : int
+        Of whole numbers ``least`` and every step-th after it.
+    """
+
+    least: float
+    most: float
+    step: int = 1
+
+    def hold(self, number: float) -> bool:
+        """Return whether a number is one of them."""
+        in_step = isinstance(number, float) or (number - self.least) % self.step == 0
+        return self.least <= number <= self.most and in_step
+
+    def describe(self, *, whole: bool) -> str:
+        """Return them in words, such as "an odd whole number from 1 to 15"."""
+        kind = "a number"
+        if whole:
+            kind = "a whole number" if self.step == 1 else "an odd whole number" if self.least % 2 else "an even number"
+        return f"{kind} from {_write_number(self.least)} to {_write_number(self.most)}"
+
+
+_Count = Annotated[int, Bounds(1, 1_000_000)]  # of steps
+_Lambda = Bounds(0.01, 100)
+_Decay = Bounds(0, 0.9999)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,106 +175,58 @@ class Settings:
         How much of (restored - smoothed) is added to make the detail-enhanced image.
     """
 
-    seed: int = 0
+    seed: Annotated[int, Bounds(0, 2**64 - 1)] = 0  # what torch's generators take
     device: str = "auto"
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     network: Literal["decoder", "encoder_decoder", "conv_net"] = "decoder"
-    width: int | Literal["auto"] = "auto"
-    levels: int | Literal["auto"] = "auto"
-    convolutions_per_level: int = 2
-    stem_convolutions: int = 2
-    skip_channels: int = 0
-    kernel_size: int = 3
+    width: Annotated[int | Literal["auto"], Bounds(1, 1024)] = "auto"
+    levels: Annotated[int | Literal["auto"], Bounds(1, 10)] = "auto"
+    convolutions_per_level: Annotated[int, Bounds(1, 16)] = 2
+    stem_convolutions: Annotated[int, Bounds(0, 16)] = 2
+    skip_channels: Annotated[int, Bounds(0, 1024)] = 0
+    kernel_size: Annotated[int, Bounds(1, 15, step=2)] = 3
     input_kind: Literal["fourier", "uniform"] = "fourier"
-    input_channels: int = 32
-    runs: int = 1
+    input_channels: Annotated[int, Bounds(2, 1024, step=2)] = 32
+    runs: Annotated[int, Bounds(1, 64)] = 1
     normalisation: Literal["lipschitz", "batch"] = "lipschitz"
-    lipschitz_bound: float | Literal["auto"] | None = "auto"
+    lipschitz_bound: Annotated[float | Literal["auto"] | None, _Lambda] = "auto"
     upsampling: Literal["bilinear", "gaussian", "nearest"] = "bilinear"
-    gaussian_sigma: float = 0.5
-    gaussian_kernel_size: int = 5
+    gaussian_sigma: Annotated[float, Bounds(0, 10)] = 0.5
+    gaussian_kernel_size: Annotated[int, Bounds(1, 41, step=2)] = 5
     optimiser: Literal["muon", "adam"] = "muon"
-    learning_rate: float | Literal["auto"] = "auto"
-    momentum: float = 0.95
-    second_moment_decay: float = 0.99
-    input_noise: float = 0.0
-    weight_noise: float = 0.0
-    weight_decay: float = 0.0
-    burn_in: int = 0
-    averaging: float = 0.98
+    learning_rate: Annotated[float | Literal["auto"], Bounds(1e-7, 10)] = "auto"
+    momentum: Annotated[float, _Decay] = 0.95
+    second_moment_decay: Annotated[float, Bounds(0.001, 0.9999)] = 0.99
+    input_noise: Annotated[float, Bounds(0, 10)] = 0.0
+    weight_noise: Annotated[float, Bounds(0, 100)] = 0.0
+    weight_decay: Annotated[float, Bounds(0, 1)] = 0.0
+    burn_in: Annotated[int, Bounds(0, 1_000_000)] = 0
+    averaging: Annotated[float, _Decay] = 0.98
     partner: bool = True
-    held_out: float | Literal["auto"] = "auto"
-    held_out_side: int | Literal["auto"] = "auto"
+    held_out: Annotated[float | Literal["auto"], Bounds(0, 0.5)] = "auto"
+    held_out_side: Annotated[int | Literal["auto"], Bounds(1, 1_000_000)] = "auto"
     stopping: Literal["auto", "ratio", "fixed"] = "auto"
-    patience: int = 100
+    patience: _Count = 100
     wait_for_prior: bool = True
-    ratio_window: int = 100
-    ratio_threshold: float = 0.01
-    step_limit: int = 1000
-    chosen_step: int | None = None
-    snapshots: int = 0
-    report_every: int = 10
-    bands: int = 5
+    ratio_window: _Count = 100
+    ratio_threshold: Annotated[float, Bounds(1e-9, 100)] = 0.01
+    step_limit: _Count = 1000
+    chosen_step: Annotated[int | None, Bounds(1, 1_000_000)] = None
+    snapshots: Annotated[int, Bounds(0, 1000)] = 0
+    report_every: _Count = 10
+    bands: Annotated[int, Bounds(1, 50)] = 5
     keep_known: bool = True
     smoothed: bool = False
     detail_enhanced: bool = False
     uncertainty: bool = False
     residual: bool = False
-    smoothed_lipschitz_bound: float = 1.0
-    smoothed_steps: int = 150
-    detail_amount: float = 1.0
+    smoothed_lipschitz_bound: Annotated[float, _Lambda] = 1.0
+    smoothed_steps: _Count = 150
+    detail_amount: Annotated[float, Bounds(0, 100)] = 1.0
 
     def __post_init__(self) -> None:
-        for name, words in _WORDS.items():
-            if getattr(self, name) not in words:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(words)}.")
-        for name in (
-            "keep_known",
-            "smoothed",
-            "detail_enhanced",
-            "partner",
-            "wait_for_prior",
-            "uncertainty",
-            "residual",
-        ):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; give True or False.")
-        for name, least in _WHOLE_NUMBERS.items():
-            if not _is_whole(getattr(self, name), least):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; give a whole number of at least {least}.")
-        for name in ("kernel_size", "gaussian_kernel_size"):
-            if getattr(self, name) % 2 == 0:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; give an odd whole number.")
-        if self.input_channels % 2:
-            raise ValueError(f"input_channels is {self.input_channels!r}; give an even number of at least 2.")
-        if self.levels != "auto" and not (_is_whole(self.levels, 1) and self.levels <= 10):
-            raise ValueError(f'levels is {self.levels!r}; give a whole number from 1 to 10, or "auto".')
-        if self.width != "auto" and not _is_whole(self.width, 1):
-            raise ValueError(f'width is {self.width!r}; give a whole number of at least 1, or "auto".')
-        if self.held_out_side != "auto" and not _is_whole(self.held_out_side, 1):
-            raise ValueError(f'held_out_side is {self.held_out_side!r}; give a whole number of at least 1, or "auto".')
-        for name in ("gaussian_sigma", "input_noise", "weight_noise", "weight_decay", "detail_amount"):
-            if not (_is_number(getattr(self, name)) and 0 <= getattr(self, name) < math.inf):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; give 0 or more.")
-        for name in ("smoothed_lipschitz_bound", "ratio_threshold"):
-            if not (_is_number(getattr(self, name)) and 0 < getattr(self, name) < math.inf):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; give a number above 0.")
-        rate = self.learning_rate
-        if not (rate == "auto" or (_is_number(rate) and 0 < rate < math.inf)):
-            raise ValueError(f'learning_rate is {rate!r}; give a number above 0, or "auto".')
-        if not (_is_number(self.averaging) and 0 <= self.averaging < 1):
-            raise ValueError(f"averaging is {self.averaging!r}; give a number from 0 up to, but below, 1.")
-        if not (_is_number(self.momentum) and 0 <= self.momentum < 1):
-            raise ValueError(f"momentum is {self.momentum!r}; give a number from 0 up to, but below, 1.")
-        if not (_is_number(self.second_moment_decay) and 0 < self.second_moment_decay < 1):
-            raise ValueError(f"second_moment_decay is {self.second_moment_decay!r}; give a number between 0 and 1.")
-        if self.held_out != "auto" and not (_is_number(self.held_out) and 0 <= self.held_out <= 0.5):
-            raise ValueError(f'held_out is {self.held_out!r}; give a share from 0 to 0.5, or "auto".')
-        bound = self.lipschitz_bound
-        if not (bound is None or bound == "auto" or (_is_number(bound) and bound > 0)):
-            raise ValueError(f'lipschitz_bound is {bound!r}; give a number above 0, "auto" or None.')
-        if self.chosen_step is not None and not _is_whole(self.chosen_step, 1):
-            raise ValueError(f"chosen_step is {self.chosen_step!r}; give a whole number of at least 1, or None.")
+        for name, rule in _RULES.items():
+            object.__setattr__(self, name, rule.check(name, getattr(self, name)))
         if self.chosen_step is not None and self.chosen_step > self.step_limit:
             raise ValueError(
                 f"chosen_step is {self.chosen_step}, beyond the step_limit of {self.step_limit}; give a smaller step."
@@ -296,9 +268,11 @@ class Settings:
         ValueError
             If it holds a setting that this version does not know, or a value that cannot be used.
         """
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{show(values)} are no settings; give the name and the value of each.")
+        unknown = [name for name in values if name not in _RULES]
         if unknown:
-            raise ValueError(f"there is no setting {', '.join(unknown)} in this version of napari-dip.")
+            raise ValueError(f"there is no setting {show(unknown[0], quoted=False)} in this version of napari-dip.")
         return cls(**values)
 
     @classmethod
@@ -375,9 +349,91 @@ class Settings:
         raise ValueError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What a field takes, as its type in ``Settings`` says it."""
+
+    kind: type
+    words: tuple[str, ...]
+    none: bool
+    bounds: Bounds | None
+
+    def check(self, name: str, value: Any) -> Any:
+        """Return a value as a plain Python one (NumPy's numbers are welcome); refuse what the field does not take."""
+        if value is None and self.none:
+            return None
+        if isinstance(value, str):
+            if value in self.words or (self.kind is str and not self.words and _DEVICE.fullmatch(value)):
+                return str.__str__(value)
+        elif self.kind is bool and isinstance(value, bool | np.bool_):
+            return bool(value)
+        elif self.bounds is not None and isinstance(value, Real) and not isinstance(value, bool):
+            number = _as_python(value, self.kind)
+            if number is not None and self.bounds.hold(number):
+                return number
+        raise ValueError(f"{name} is {show(value)}; {self.describe()}.")
+
+    def describe(self) -> str:
+        """Return what to give instead."""
+        if self.kind is bool:
+            return "give True or False"
+        if self.bounds is not None:
+            others = [*(f'"{word}"' for word in self.words), *(["None"] if self.none else [])]
+            return " or ".join(["give " + ", ".join([self.bounds.describe(whole=self.kind is int), *others[:-1]]),
+                                *others[-1:]])  # fmt: skip
+        if self.words:
+            return f"choose one of {', '.join(self.words)}"
+        return 'give "auto" or the name of a torch device, such as "cpu" or "cuda:1"'
 
 
-def _is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+def find_bounds(name: str) -> Bounds:
+    """Return the numbers that a field of ``Settings`` takes.
+
+    Raises
+    ------
+    KeyError
+        If it takes no numbers.
+    """
+    bounds = _RULES[name].bounds
+    if bounds is None:
+        raise KeyError(f"{name} takes no numbers")
+    return bounds
+
+
+def show(value: object, *, quoted: bool = True) -> str:
+    """Return any value as an error can show it: on one line, with nothing invisible, and not long."""
+    try:
+        text = repr(value) if quoted or not isinstance(value, str) else repr(value)[1:-1]
+    except Exception:  # a whole number of too many digits, lists too deep in one another
+        return f"a value of type {type(value).__name__}"
+    text = " ".join(text.split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _write_number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else f"{value:g}"
+
+
+def _as_python(value: Real, kind: type) -> Any:
+    """Return a number as Python's int or float; None if it is none."""
+    try:
+        if kind is int:
+            return int(value) if isinstance(value, Integral) else None
+        return float(value)
+    except (OverflowError, ValueError):
+        return None
+
+
+def _read_rules() -> dict[str, _Rule]:
+    """Read what each field of ``Settings`` takes off its type."""
+    rules = {}
+    for name, hint in get_type_hints(Settings, include_extras=True).items():
+        told, *extra = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        kinds = get_args(told) if get_origin(told) in (Union, UnionType) else (told,)
+        words = tuple(word for each in kinds if get_origin(each) is Literal for word in get_args(each))
+        kind = next((each for each in kinds if each in (bool, int, float, str)), str)
+        rules[name] = _Rule(kind, words, type(None) in kinds, next(iter(extra), None))
+    return rules
+
+
+_RULES = _read_rules()

@@ -15,12 +15,13 @@ from .optimisation.snapshots import Snapshots
 from .optimisation.stopping import StopReason, choose_rule
 from .outcome import Progress, Report
 from .pace import StepTimer
-from .settings import Settings
+from .settings import Settings, find_bounds
 
 _STARTS = 4  # that a network gets at most
 _STEPS_TO_START = {"muon": 60, "adam": 300}  # Muon's networks take 10 to 40, Adam's up to 150 (docs/benchmarks.md)
 _CONSTANT = 0.01  # spread of the output, beside the image's, below which it is one
 _SEEDS_APART = 1_000_000  # of two starts
+_SEEDS = int(find_bounds("seed").most) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,8 @@ class Stage:
         """
         steps = 0
         for restarts in range(_STARTS):
-            settings = replace(self.settings, seed=self.settings.seed + restarts * _SEEDS_APART)
+            seed = (self.settings.seed + restarts * _SEEDS_APART) % _SEEDS
+            settings = replace(self.settings, seed=seed)
             estimate = build(settings)
             ended = yield from self._run_once(estimate, as_image, history, may_give_up=restarts + 1 < _STARTS)
             steps += estimate.fit.step_count

@@ -1,5 +1,6 @@
 """What the record of a layer is good for, with real clicks: a script, the form filled, a file that keeps it."""
 
+import contextlib
 import dataclasses
 import subprocess
 import sys
@@ -7,12 +8,15 @@ import sys
 import numpy as np
 import pytest
 import tifffile
+from magicgui.widgets import FloatSpinBox, SpinBox
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 import napari_dip
 from napari_dip.image_files import read_image, write_tiff
+from napari_dip.plugin.advanced_settings import CHOICES
 from napari_dip.plugin.form import QUALITIES
+from napari_dip.settings import find_bounds
 
 CHANGES = {
     "lipschitz_bound": 1.7, "step_limit": 20, "width": 8, "levels": 2, "seed": 5, "device": "cpu", "bands": 4,
@@ -165,3 +169,89 @@ def test_napari_saves_with_the_record(viewer, widget, qtbot, tmp_path, restored)
     viewer.open(tmp_path / "large.ome.tif", plugin="napari")
     click(qtbot, widget.record_tools.load_button)
     assert widget.form.factor.value == 2
+
+
+STRANGERS = {
+    "deep": '{"settings": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    "deeper": '{"a":' * 100_000 + "1" + "}" * 100_000,
+    "nan": '{"settings": {"width": NaN}, "task": "denoise"}',
+    "digits": '{"settings": {"width": ' + "9" * 5000 + '}, "task": "denoise"}',
+    "infinity": '{"settings": {"width": 8}, "task": "denoise", "factor": Infinity}',
+    "bytes": b'{"settings": {"device": "\xff\xfe"}}',
+    "lists": '{"settings": [], "given": 3}',
+}
+
+
+def test_a_strangers_description_gets_a_sentence(viewer, widget, qtbot, tmp_path, camera) -> None:
+    QApplication.clipboard().setText("mine")
+    before = widget.form.settings()
+    for name, text in STRANGERS.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", camera, description=text, metadata=None)
+        viewer.open(tmp_path / f"{name}.tif", plugin="napari")
+        for button in (widget.record_tools.load_button, widget.record_tools.copy_button):
+            widget.controls.say("")
+            click(qtbot, button)
+            said = widget.controls.status.value
+            assert said.startswith("No record found") or "cannot be" in said, name
+            assert said.endswith(".")
+            assert said.isprintable()
+            assert len(said) < 500
+    assert QApplication.clipboard().text() == "mine"
+    assert widget.form.settings() == before
+
+
+def copy_with_path(viewer, widget, qtbot, restored: dict, path: str) -> str:
+    """Copy the script of a record that names another path; return the script."""
+    record = restored["metadata"]["napari-dip"]
+    told = {**record, "given": {**record["given"], "path": path}}
+    viewer.add_image(restored["data"], name="large", metadata={"napari-dip": told})
+    click(qtbot, widget.record_tools.copy_button)
+    return QApplication.clipboard().text()
+
+
+def test_a_path_that_leads_nowhere_is_left_out_of_the_script(viewer, widget, qtbot, restored) -> None:
+    for path in ("a" * 5000 + ".tif", "/no/such\x1b[31m.tif", "\u202efit.txt"):
+        script = copy_with_path(viewer, widget, qtbot, restored, path)
+        assert "or has changed" in widget.controls.status.value
+        assert f"{path!a}" not in script
+
+
+def test_no_other_machine_is_asked_because_a_record_names_it(viewer, widget, qtbot, restored) -> None:
+    """Windows would greet it with the user's name; the script, which shows the path, is the user's to run."""
+    for path in ("\\\\server\\share\\a.tif", "//server/share/a.tif", "\\\\?\\UNC\\server\\a.tif"):
+        script = copy_with_path(viewer, widget, qtbot, restored, path)
+        assert "on another machine" in widget.controls.status.value
+        assert f"read_image(Path({path!a}))" in script
+
+
+def test_what_the_form_cannot_show_leaves_it_as_it_is(viewer, widget, qtbot, restored) -> None:
+    record = restored["metadata"]["napari-dip"]
+    viewer.add_image(restored["data"], name="large", metadata={"napari-dip": {**record, "factor": 20}})
+    before = widget.form.settings(), widget.form.task.value
+    click(qtbot, widget.record_tools.load_button)
+    assert "enlarges 20 times" in widget.controls.status.value
+    assert (widget.form.settings(), widget.form.task.value) == before
+
+
+def test_whatever_settings_can_be_the_form_can_show(widget) -> None:
+    others = {"stopping": "fixed", "step_limit": 10**6, "burn_in": 0, "device": "cpu"}
+    for edge in ("least", "most"):
+        ends = {}
+        for field in dataclasses.fields(napari_dip.Settings):
+            with contextlib.suppress(KeyError):
+                ends[field.name] = getattr(find_bounds(field.name), edge)
+        settings = napari_dip.Settings(**ends | others)
+        widget.form.advanced.show_settings(settings)
+        shown = widget.form.advanced.settings()
+        for name in CHOICES:
+            assert getattr(shown, name) == getattr(settings, name), name
+
+
+def test_the_form_takes_no_more_than_settings_do(widget) -> None:
+    fields = [*widget.form.advanced, widget.form.smoothed_lipschitz_bound, widget.form.detail_amount]
+    ranged = [field for field in fields if isinstance(field, SpinBox | FloatSpinBox)]
+    assert len(ranged) > 10
+    for field in ranged:
+        bounds = find_bounds(field.name)
+        assert (field.min, field.max) == (bounds.least, pytest.approx(bounds.most, rel=1e-15))
+        assert field.native.maximum() == field.max

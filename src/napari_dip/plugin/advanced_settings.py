@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
 
-from ..settings import Settings
+from ..settings import Settings, find_bounds
 
 
 class Choice(NamedTuple):
-    """One field of ``Settings`` as the form shows it."""
+    """One field of ``Settings`` as the form shows it; the numbers that it takes are those of ``Settings``."""
 
     label: str
     meaning: str
@@ -32,8 +32,7 @@ CHOICES = {
         "(2.2). auto: starts small and grows while the held-out pixels gain; none: no control.",
         LineEdit, {},
     ),
-    "step_limit": Choice("Steps at most", "Usually it stops by itself much earlier.", SpinBox,
-                         {"min": 1, "max": 1_000_000}),
+    "step_limit": Choice("Steps at most", "Usually it stops by itself much earlier.", SpinBox, {}),
     "stopping": Choice(
         "Stop by", "Pixels that the fit never sees and that judge it; or the paper's ratio of blurriness to sharpness; "
         "or at the step limit only.", ComboBox,
@@ -46,7 +45,7 @@ CHOICES = {
         "gain. Off: the network alone, as in the paper.", CheckBox, {"text": ""},
     ),
     "runs": Choice("Networks averaged", "Several networks, trained side by side and averaged: less of each one's "
-                   "invention, more time.", SpinBox, {"min": 1, "max": 64}),
+                   "invention, more time.", SpinBox, {}),
     "network": Choice(
         "Network", "The Decoder is smooth and fast; the Encoder-Decoder is that of the original deep image prior; the "
         "ConvNet has no upsampling and takes up fine detail, and noise, sooner.", ComboBox,
@@ -63,16 +62,14 @@ CHOICES = {
     ),
     "gaussian_sigma": Choice(
         "Gaussian σ", "Of the Gaussian upsampling, in pixels of the smaller image: larger is smoother and slower, 0 "
-        "shows a grid.", FloatSpinBox, {"min": 0, "max": 5, "step": 0.1},
+        "shows a grid.", FloatSpinBox, {"step": 0.1},
     ),
-    "gaussian_kernel_size": Choice("Gaussian kernel", "Its side in pixels, odd; at least 4σ + 1.", SpinBox,
-                                   {"min": 1, "max": 41, "step": 2}),
+    "gaussian_kernel_size": Choice("Gaussian kernel", "Its side in pixels, odd; at least 4σ + 1.", SpinBox, {}),
     "width": Choice("Channels", "Of every layer. More draw finer detail and take longer. auto: 64, and 32 where noise "
                     "is removed.", LineEdit, {}),
     "levels": Choice("Levels", "Number of enlargements by two. More levels bridge wider holes. auto: 5, or as many as "
                      "the widest hole needs.", LineEdit, {}),
-    "convolutions_per_level": Choice("Convolutions a level", "More draw finer detail and take longer.", SpinBox,
-                                     {"min": 1, "max": 8}),
+    "convolutions_per_level": Choice("Convolutions a level", "More draw finer detail and take longer.", SpinBox, {}),
     "optimiser": Choice(
         "Optimiser", "Muon needs a third of the steps, and its networks always start; Adam is that of the published "
         "code.", ComboBox, _words(("Muon", "muon"), ("Adam", "adam")),
@@ -80,17 +77,16 @@ CHOICES = {
     "learning_rate": Choice("Learning rate", "Size of the steps: larger is faster, until it fails. auto: 0.02, half "
                             "of it for a JPEG and to enlarge; 0.004 for Adam.", LineEdit, {}),
     "averaging": Choice("Output averaging", "Weight of the past in the running mean of the pictures: 0.98 averages "
-                        "about 50 steps, 0 shows each as it is.", FloatSpinBox, {"min": 0, "max": 0.999, "step": 0.01}),
+                        "about 50 steps, 0 shows each as it is.", FloatSpinBox, {"step": 0.01}),
     "input_noise": Choice("Input noise", "Shakes the network's input at every step: slower, and less noise is fitted "
                           "without control (0.03 in the original deep image prior).", FloatSpinBox,
-                          {"min": 0, "max": 1, "step": 0.01}),
+                          {"step": 0.01}),
     "weight_noise": Choice("Weight noise", "Langevin dynamics (2 in its authors' code): the picture is the mean of "
                            "many samples and comes with an uncertainty; takes thousands of steps.", FloatSpinBox,
-                           {"min": 0, "max": 10, "step": 0.5}),
-    "burn_in": Choice("Burn-in", "Steps before the first of these samples.", SpinBox, {"min": 0, "max": 1_000_000}),
-    "bands": Choice("Frequency bands", "Curves in the plot; the picture stays the same.", SpinBox,
-                    {"min": 1, "max": 20}),
-    "seed": Choice("Seed", "The same seed repeats the picture.", SpinBox, {"min": 0, "max": 2**31 - 1}),
+                           {"step": 0.5}),
+    "burn_in": Choice("Burn-in", "Steps before the first of these samples.", SpinBox, {}),
+    "bands": Choice("Frequency bands", "Curves in the plot; the picture stays the same.", SpinBox, {}),
+    "seed": Choice("Seed", "The same seed repeats the picture.", SpinBox, {}),
     "device": Choice("Device", "auto, cpu, cuda, cuda:1, mps … The picture stays the same up to rounding.", LineEdit,
                      {}),
 }  # fmt: skip
@@ -108,8 +104,8 @@ class AdvancedSettings(Container):
         super().__init__(name="advanced")
         for name, choice in CHOICES.items():
             field = choice.widget(name=name, label=choice.label, **choice.options)
-            if isinstance(field, FloatSpinBox):
-                field.native.setDecimals(_DECIMALS)
+            if isinstance(field, FloatSpinBox | SpinBox):
+                set_bounds(field)
             self.append(field)
             field.changed.connect(self.explain)
         self._preset, self._preset_label = Settings(), ""
@@ -157,6 +153,17 @@ class AdvancedSettings(Container):
 
     def _fields(self) -> list[Any]:
         return list(self)
+
+
+def set_bounds(field: FloatSpinBox | SpinBox) -> None:
+    """Let a field named after one of ``Settings`` take the numbers that this one does."""
+    bounds = find_bounds(field.name)
+    if isinstance(field, FloatSpinBox):
+        field.native.setDecimals(_DECIMALS)  # first, since Qt rounds the bounds to them
+    else:
+        field.step = bounds.step
+    # magicgui compares floats: the largest seed, as one, is the number after it
+    field.min, field.max = bounds.least, type(field.value)(float(bounds.most))
 
 
 def _as_shown(value: Any, field: Any) -> Any:

@@ -13,7 +13,7 @@ from napari.viewer import Viewer
 from ..measurement.task import TASKS, find_task
 from ..record import Record
 from ..settings import Settings
-from .advanced_settings import CHOICES, AdvancedSettings
+from .advanced_settings import CHOICES, AdvancedSettings, set_bounds
 from .layers import Source, read_source
 from .mask_finder import MaskFinder
 from .narrow_form import LabelAligner, let_shrink, pair
@@ -102,13 +102,15 @@ class RestoreForm(Container):
         )  # fmt: skip
         self.smoothed_lipschitz_bound = FloatSpinBox(
             name="smoothed_lipschitz_bound", label="Smoothed λ", value=defaults.smoothed_lipschitz_bound,
-            min=0.1, max=5, step=0.1,
+            step=0.1,
             tooltip="The bound of the smoothed image: smaller is smoother, and more counts as detail.",
         )  # fmt: skip
         self.detail_amount = FloatSpinBox(
-            name="detail_amount", label="Detail amount", value=defaults.detail_amount, min=0, max=10, step=0.25,
+            name="detail_amount", label="Detail amount", value=defaults.detail_amount, step=0.25,
             tooltip="How strongly details are enhanced; 0 = not at all.",
         )  # fmt: skip
+        for field in (self.smoothed_lipschitz_bound, self.detail_amount):
+            set_bounds(field)
         self.advanced = AdvancedSettings()
         self.advanced.margins = (0, 0, 0, 0)
         self.advanced_shown = PushButton(name="advanced_shown", text=_FOLDED, tooltip="Every further setting.")
@@ -175,6 +177,8 @@ class RestoreForm(Container):
         of their own.
         """
         settings, task = record.settings, find_task(record.task)
+        if record.factor is not None and record.factor > self.factor.max:
+            raise ValueError(f"it enlarges {record.factor} times, and the form up to {self.factor.max} times.")
         self.task.value = task.name
         if record.factor is not None:
             self.factor.value = record.factor

@@ -86,8 +86,11 @@ class RecordTools(Container):
             return
         QApplication.clipboard().setText(script)
         where = ""
-        if record.given is not None and record.given.path is None:
+        path = None if record.given is None else record.given.path
+        if path is None:
             where = " Its first lines say where to put the image, which was not read from a file or has changed."
+        elif _names_server(path):
+            where = f" It reads {path!a}, on another machine, where it was not looked for."
         self._say(f"A script that repeats “{layer.name}” is in the clipboard.{where}")
 
     def load_settings(self) -> None:
@@ -146,9 +149,13 @@ class RecordTools(Container):
 
 
 def with_checked_path(record: Record) -> Record:
-    """Return the record without its path unless that file still holds the image that was restored."""
+    """Return the record without its path unless that file still holds the image that was restored.
+
+    A path on another machine is left as it is: Windows would greet that machine with the user's name and password's
+    digest, and it is a record, maybe a stranger's, that names it. The script checks the image in any case.
+    """
     given = record.given
-    if given is None or given.path is None:
+    if given is None or given.path is None or _names_server(given.path):
         return record
     try:
         if record.stack is not None:
@@ -158,9 +165,14 @@ def with_checked_path(record: Record) -> Record:
             if given.region is not None:
                 image = image[tuple(slice(*each) for each in given.region)]
             same = digest_image(image) == given.digest
-    except ValueError:
+    except (ValueError, OSError):
         same = False
     return record if same else dataclasses.replace(record, given=dataclasses.replace(given, path=None))
+
+
+def _names_server(path: str) -> bool:
+    r"""Return whether a path is one of Windows that may lead to another machine, such as ``\\server\share``."""
+    return path.replace("/", "\\").startswith("\\\\")
 
 
 def _holds_planes(path: Path, stack: StackRecord) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels, Shapes
+from napari.layers import Image, Labels, Layer, Shapes
 from napari.utils.transforms import Affine
 from napari.viewer import Viewer
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +30,7 @@ RECORD_KEY = "napari-dip"  # of a layer's metadata
 _LARGEST_REGION = 192  # pixels a side of what is in view: enough to judge by, and done in seconds
 _SMALLEST_REGION = 16
 _TRANSFORMS = ("scale", "translate", "rotate", "shear")
+_made: weakref.WeakSet[Layer] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +287,15 @@ def add_looking_like(
     appearance = {**appearance, **lay_over(appearance, factor)}
     if own_contrast:
         appearance = {key: value for key, value in appearance.items() if key not in ("contrast_limits", "gamma")}
-    layer = viewer.add_image(data, name=name, metadata=metadata, **appearance)
-    return layer if isinstance(layer, Image) else layer[0]
+    layer = Image(data, name=name, metadata=metadata, **appearance)
+    _made.add(layer)  # before the viewer selects it
+    viewer.add_layer(layer)
+    return layer
+
+
+def is_made_here(layer: Layer) -> bool:
+    """Return whether this plugin made a layer: a result, or what is shown on the way to one."""
+    return layer in _made or RECORD_KEY in layer.metadata
 
 
 def lay_over(appearance: Mapping[str, Any], factor: int = 1, first: Sequence[float] | NDArray = ()) -> dict[str, Any]:

@@ -241,7 +241,7 @@ class RestoreWidget(Container):
             self._run.abandon()
         with contextlib.suppress(RuntimeError):  # Qt may have deleted these already
             self.record_tools.forget_viewer()
-            self.form.stack.forget_viewer()
+            self.form.forget_viewer()
             self._viewer.layers.events.inserted.disconnect(self._forget_problem)
             self._preview.remove()
             self._plot_dock.close()

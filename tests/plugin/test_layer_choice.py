@@ -188,7 +188,8 @@ def test_what_was_chosen_and_is_removed_is_said(viewer, qtbot, two, pixels) -> N
     assert note.value == "“treated” was removed. There is no other image."
     with pytest.raises(ValueError, match="there is no image"):
         widget.form.request()
-    assert widget.form.image.value == viewer.add_image(pixels[1], name="next")
+    following = viewer.add_image(pixels[1], name="next")
+    assert widget.form.image.value == following
 
 
 def test_a_mask_stays_chosen_when_it_is_renamed_and_its_removal_is_said(viewer, qtbot, two) -> None:

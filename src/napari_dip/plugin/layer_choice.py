@@ -61,7 +61,7 @@ class LayerChoice(ComboBox):
     def value(self, layer: Any) -> None:
         self.reset_choices()  # it may be new
         ComboBox.value.fset(self, layer)  # type: ignore[attr-defined]
-        self._choose_by_hand(layer)
+        self._choose_by_hand(self.native.currentData())
 
     @property
     def is_by_hand(self) -> bool:
@@ -72,7 +72,7 @@ class LayerChoice(ComboBox):
         """Offer the layers that there are now; what is chosen stays so, whatever it is called and wherever it lies."""
         if self._viewer is None or self._refreshing:
             return
-        layers = [layer for layer in self._viewer.layers if isinstance(layer, self._types)]
+        layers = [self._known(layer) for layer in self._viewer.layers if isinstance(layer, self._types)]
         before, gone = self._layer, self._layer is not None and self._layer not in layers
         lost = gone and self._by_hand
         if gone:
@@ -100,13 +100,17 @@ class LayerChoice(ComboBox):
             with contextlib.suppress(ValueError, RuntimeError):
                 viewer.layers.selection.events.active.disconnect(self.reset_choices)
 
+    def _known(self, layer: Layer) -> Layer:
+        """Return a layer as it was seen first: napari wraps it for plugins, each time anew."""
+        return next((each for each in self._watched if each == layer), layer)
+
     def _find_selected(self, layers: list[Layer]) -> Layer | None:
         """Return the layer to follow: the selected one, or else the one so far, or else the topmost that is likely."""
         assert self._viewer is not None
         active = self._viewer.layers.selection.active
         likely = [layer for layer in layers if layer.visible and not is_made_here(layer)]
         if active in likely:
-            return active
+            return next(layer for layer in likely if layer == active)
         if self._layer in layers:
             return self._layer
         return next(iter([*reversed(likely), *layers]), None)

@@ -74,22 +74,16 @@ def finish(widget, qtbot) -> None:
     qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
 
 
-def test_an_image_chosen_by_hand_stays_chosen_when_it_is_renamed(viewer, qtbot, two) -> None:
-    control, treated = two
-    widget = open_widget(viewer)
-    choose(qtbot, widget.form.image, "treated")
-    viewer.layers.selection.active = control
-    treated.name = "after the drug"
-    assert widget.form.image.value == treated
-    assert shown(widget.form.image) == "after the drug"
-    assert texts(widget.form.image) == ["control", "after the drug"]
-    np.testing.assert_array_equal(given(widget), treated.data)
-
-
 def test_an_image_chosen_by_hand_stays_chosen_whatever_happens_to_the_layers(viewer, qtbot, two, pixels) -> None:
     control, treated = two
     widget = open_widget(viewer)
     choose(qtbot, widget.form.image, "treated")
+    _, finder = viewer.window.add_plugin_dock_widget("napari-dip", "Find missing pixels")
+    assert isinstance(finder, MaskFinderWidget)
+    choose(qtbot, finder.image, "treated")
+
+    def rename() -> None:
+        treated.name = "after the drug"
 
     def swap_names() -> None:
         treated.name = "other"
@@ -113,18 +107,20 @@ def test_an_image_chosen_by_hand_stays_chosen_whatever_happens_to_the_layers(vie
     def remove_another() -> None:
         viewer.layers.remove(control)
 
-    for change in (
-        swap_names, take_a_name, lambda: viewer.layers.move(1, 0), add_another, replace_pixels, hide, remove_another
-    ):  # fmt: skip
+    def reorder() -> None:
+        viewer.layers.move(1, 0)
+
+    for change in (rename, swap_names, take_a_name, reorder, add_another, replace_pixels, hide, remove_another):
         change()
         viewer.layers.selection.active = viewer.layers[0]
         assert widget.form.image.value == treated
+        assert finder.image.value == treated
         assert shown(widget.form.image) == treated.name
         assert texts(widget.form.image) == [layer.name for layer in viewer.layers]
         np.testing.assert_array_equal(given(widget), treated.data)
 
 
-def test_until_then_the_image_is_the_selected_layer(viewer, qtbot, two) -> None:
+def test_until_then_the_image_is_the_selected_layer(viewer, qtbot, two, pixels) -> None:
     control, treated = two
     widget = open_widget(viewer)
     assert widget.form.image.value == treated
@@ -135,18 +131,14 @@ def test_until_then_the_image_is_the_selected_layer(viewer, qtbot, two) -> None:
     labels = viewer.add_labels(np.zeros((SIDE, SIDE), int))  # selected, and no image
     assert widget.form.image.value == control
     viewer.layers.remove(labels)
+    truth = viewer.add_image(pixels[2], name="truth", visible=False)
+    assert widget.form.image.value == control
+    truth.visible = True
+    assert widget.form.image.value == truth
     viewer.layers.selection.active = treated
     choose(qtbot, widget.form.image, "treated")  # what is shown already, but by hand
     viewer.layers.selection.active = control
     assert widget.form.image.value == treated
-
-
-def test_a_hidden_layer_is_followed_once_it_is_shown(viewer, two, pixels) -> None:
-    widget = open_widget(viewer)
-    truth = viewer.add_image(pixels[2], name="truth", visible=False)
-    assert widget.form.image.value == two[1]
-    truth.visible = True
-    assert widget.form.image.value == truth
 
 
 def test_a_result_is_not_followed_but_can_be_chosen(viewer, qtbot, two) -> None:
@@ -163,6 +155,11 @@ def test_a_result_is_not_followed_but_can_be_chosen(viewer, qtbot, two) -> None:
     assert "treated restored [1]" in viewer.layers
     choose(qtbot, widget.form.image, "treated restored")
     assert widget.form.image.value == restored
+    viewer.layers.remove(restored)
+    assert not widget.form.image_note.native.isHidden()
+    widget.start()  # without it, then
+    assert widget.form.image_note.native.isHidden()
+    finish(widget, qtbot)
 
 
 def test_what_was_chosen_and_is_removed_is_said(viewer, qtbot, two, pixels) -> None:
@@ -217,14 +214,6 @@ def test_a_mask_stays_chosen_when_it_is_renamed_and_its_removal_is_said(viewer, 
     assert widget.form.mask.value == dust
 
 
-def test_the_mask_finder_looks_at_the_layer_that_was_chosen(viewer, qtbot, two) -> None:
-    _, finder = viewer.window.add_plugin_dock_widget("napari-dip", "Find missing pixels")
-    assert isinstance(finder, MaskFinderWidget)
-    choose(qtbot, finder.image, "treated")
-    two[1].name = "after the drug"
-    assert finder.image.value == two[1]
-
-
 def test_the_wheel_scrolls_the_form_and_changes_nothing(make_napari_viewer, qtbot, pixels) -> None:
     viewer = make_napari_viewer(show=True)
     viewer.add_image(pixels[0], name="control")
@@ -243,3 +232,19 @@ def test_the_wheel_scrolls_the_form_and_changes_nothing(make_napari_viewer, qtbo
             assert widget.form.image.value == treated
             assert (widget.form.task.value, widget.form.quality.value) == ("denoise", "default")
             assert (widget.form.factor.value, widget.form.settings()) == (2, before)
+
+
+def test_the_shapes_that_mark_what_is_missing_are_no_region(make_napari_viewer, qtbot) -> None:
+    viewer = make_napari_viewer(show=True)
+    image = viewer.add_image(np.random.default_rng(0).normal(10, 1, (48, 40)).astype("float32"), name="cells")
+    corners = np.array([(4, 4), (4, 25), (25, 25), (25, 4)])
+    shapes = viewer.add_shapes([corners], shape_type="polygon", name="broken")
+    widget = open_widget(viewer)
+    viewer.reset_view()
+    qtbot.wait(100)
+    for mask, shape in ((None, (22, 22)), (shapes, image.data.shape)):
+        widget.form.mask.value = mask
+        viewer.layers.selection.active = shapes
+        widget.start_on_region()
+        finish(widget, qtbot)
+        assert viewer.layers[-1].data.shape == shape

@@ -1,4 +1,4 @@
-"""What a run was given and what it made: of the right image, in its place, under its name, and kept whatever is closed."""
+"""What a run makes is of the right image, in its place, under its name, and kept whatever is closed."""
 
 import dataclasses
 
@@ -94,25 +94,26 @@ def test_a_result_is_named_and_placed_as_its_image_is_at_the_end(viewer, qtbot, 
     assert "other pixels" not in widget.controls.status.value
 
 
-@pytest.mark.parametrize("change", ["same shape", "crop", "removed"])
-def test_an_image_that_is_changed_or_removed_in_mid_run_is_restored_as_it_was(viewer, qtbot, film, change) -> None:
-    image = viewer.add_image(film[0], name="cells", scale=(2, 2))
+def test_an_image_that_is_changed_or_removed_in_mid_run_is_restored_as_it_was(viewer, qtbot, film) -> None:
     widget = open_widget(viewer)
     widget.form.residual.value = True
-    begin(widget, qtbot, viewer, "cells preview")
-    if change == "same shape":
-        image.data = film[2]
-    elif change == "crop":
-        image.data, image.translate = film[0][4:, 6:], (8, 12)
-    else:
-        viewer.layers.remove(image)
-    stop(widget, qtbot)
-    restored, residual = viewer.layers["cells restored"], viewer.layers["cells residual"]
-    np.testing.assert_allclose(restored.data + residual.data, film[0], atol=1e-3)
-    for layer in (restored, residual):
-        np.testing.assert_allclose(layer.data_to_world((5, 5)), (10, 10))
-    told = "“cells” was given other pixels meanwhile" in widget.controls.status.value
-    assert told == (change != "removed")
+    for change in ("same shape", "crop", "removed"):
+        viewer.layers.clear()
+        image = viewer.add_image(film[0], name="cells", scale=(2, 2))
+        begin(widget, qtbot, viewer, "cells preview")
+        if change == "same shape":
+            image.data = film[2]
+        elif change == "crop":
+            image.data, image.translate = film[0][4:, 6:], (8, 12)
+        else:
+            viewer.layers.remove(image)
+        stop(widget, qtbot)
+        restored, residual = viewer.layers["cells restored"], viewer.layers["cells residual"]
+        np.testing.assert_allclose(restored.data + residual.data, film[0], atol=1e-3)
+        for layer in (restored, residual):
+            np.testing.assert_allclose(layer.data_to_world((5, 5)), (10, 10))
+        told = "“cells” was given other pixels meanwhile" in widget.controls.status.value
+        assert told == (change != "removed")
 
 
 def test_marks_painted_in_mid_run_do_not_count(viewer, qtbot, film) -> None:
@@ -139,6 +140,7 @@ def test_a_hidden_preview_becomes_a_visible_result(viewer, qtbot, film) -> None:
     assert viewer.layers[-1].visible
 
 
+@pytest.mark.full
 def test_what_was_stopped_early_is_called_so_whatever_is_finished_later(viewer, qtbot, film) -> None:
     viewer.add_image(film, name="film", axis_labels=("t", "y", "x"))
     widget = open_widget(viewer)
@@ -172,7 +174,7 @@ def test_closing_the_form_in_mid_run_keeps_the_best_so_far(make_napari_viewer, q
     assert_lies_over(restored, image)
     record = napari_dip.Record.from_dict(restored.metadata["napari-dip"])
     assert record.stop_reason == napari_dip.StopReason.USER.value
-    assert "what there was is kept as “cells restored”." in capsys.readouterr().out
+    assert "Form closed; kept so far: “cells restored”." in capsys.readouterr().out
     dock, again = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")  # and the form opens anew
     assert again is not widget
     assert again.form.image.value is image
@@ -181,6 +183,7 @@ def test_closing_the_form_in_mid_run_keeps_the_best_so_far(make_napari_viewer, q
     assert "cells restored [1]" in viewer.layers
 
 
+@pytest.mark.full
 def test_closing_the_form_keeps_the_planes_that_are_done(viewer, qtbot, film, capsys) -> None:
     viewer.add_image(film, name="film", axis_labels=("t", "y", "x"))
     dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
@@ -238,7 +241,7 @@ def test_the_pixel_size_of_the_file_goes_with_the_result(viewer, qtbot, film, tm
     finish(widget, qtbot)
     restored = viewer.layers[-1]
     assert_lies_over(restored, image)
-    assert "pixels of 0.2 x 0.1 µm" in widget.controls.status.value
+    assert "The pixel size, 0.2 x 0.1 µm, is that of its file." in widget.controls.status.value
     widget.record_tools.save(tmp_path / "restored.ome.tif")
     assert "unknown" not in widget.controls.status.value
     assert size_in(tmp_path / "restored.ome.tif") == pytest.approx((0.2, "µm", 0.1, "µm"))
@@ -324,6 +327,7 @@ def test_a_flat_image_is_the_same_in_every_view(viewer, film) -> None:
 # ---------------------------------------------------------------- more than one of us
 
 
+@pytest.mark.full
 def test_two_forms_in_one_viewer_and_two_viewers_do_not_mix(make_napari_viewer, qtbot, film) -> None:
     one, other = make_napari_viewer(), make_napari_viewer()
     first, second = one.add_image(film[0], name="cells"), one.add_image(film[1], name="cells too")

@@ -129,10 +129,10 @@ class RestoreForm(Container):
             image_row, self.image_note, self.stack, fields, self.mask_note, self.mask_finder, quality, outputs, amounts,
             self.advanced_shown, self.advanced,
         ])  # fmt: skip
-        for choice, note in ((self.image, self.image_note), (self.mask, self.mask_note)):
+        for note in (self.image_note, self.mask_note):
             wrap(note.native)
-            choice.lost.connect(self._say_what_is_lost)
-        self.image.changed.connect(self._say_what_is_lost)
+        for happens in (self.image.lost, self.mask.lost, self.image.changed):
+            happens.connect(self._say_what_is_lost)
         self._say_what_is_lost()
         self.native.layout().addStretch()
         LabelAligner(self.native, [labelled, [self.advanced]])
@@ -176,6 +176,11 @@ class RestoreForm(Container):
         ):
             note.value = f"“{choice.lost_name}” was removed. {means}" if choice.lost_name else ""
             note.visible = bool(choice.lost_name)
+
+    def forget_lost_layers(self) -> None:
+        """Say no longer that a chosen layer was removed: the user has gone on without it."""
+        for choice in (self.image, self.mask):
+            choice.forget_lost()
 
     def forget_viewer(self) -> None:
         """Watch the viewer no more."""

@@ -92,6 +92,12 @@ class LayerChoice(ComboBox):
         if lost:
             self.lost.emit()
 
+    def forget_lost(self) -> None:
+        """Mourn no longer for a layer that was removed."""
+        if self.lost_name:
+            self.lost_name = ""
+            self.lost.emit()
+
     def forget_viewer(self) -> None:
         """Watch the viewer no more."""
         viewer, self._viewer = self._viewer, None

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
@@ -23,9 +23,6 @@ from .mask_layers import find_stack_marks, read_mask_layer
 from .origin import Origin
 from .pixel_size import PIXEL_SIZE_KEY, find_pixel_size
 
-if TYPE_CHECKING:
-    from .stack_source import StackSource
-
 # What a layer over the original takes from it. Contrast, because the result has the same units.
 _KEPT = (
     "scale", "translate", "rotate", "shear", "affine", "units", "axis_labels", "colormap", "gamma", "blending",
@@ -39,7 +36,7 @@ _PLACE = (*_TRANSFORMS, "affine", "units")
 _made: weakref.WeakSet[Layer] = weakref.WeakSet()
 
 
-AnySource = TypeVar("AnySource", "Source", "StackSource")
+AnySource = TypeVar("AnySource", bound=Any)  # Source or StackSource
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Forms that fit a narrow dock: labels as wide as the longest, fields that give way, and that scrolling leaves alone."""
+"""Forms that fit a narrow dock: labels as wide as the longest, fields that give way and that the wheel leaves alone."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def say_pixel_size(source: Source | StackSource) -> str:
         return ""
     height, width, unit = f"{size['height']:.4g}", f"{size['width']:.4g}", size["unit"]
     words = f"{height} {unit}" if height == width else f"{height} x {width} {unit}"
-    return f"The file of “{source.layer_name}” has pixels of {words}; that is saved with the result."
+    return f"The pixel size, {words}, is that of its file."
 
 
 def say_pixel_type(made: list[Made]) -> str:

@@ -16,7 +16,7 @@ LENGTHS = ("pm", "nm", "µm", "mm", "cm", "m")  # as OME names them
 
 
 def find_pixel_size(image: Image) -> dict[str, Any] | None:
-    """Return height and width of a layer's pixels as its file has them; None where they are the layer's own, or unknown.
+    """Return the size of a layer's pixels as its file has it; None where the layer has its own, or nobody knows it.
 
     A scale or units that somebody has set count, and the file no more. Nor does it where the layer shows a part of it.
 
@@ -27,8 +27,8 @@ def find_pixel_size(image: Image) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        "height" and "width" in a "unit" of length, and the layer's "scale" of rows and columns for which they hold: if it
-        is changed later, that is the user's word. For a layer's metadata, under ``PIXEL_SIZE_KEY``.
+        "height" and "width" in a "unit" of length, and the layer's "scale" of rows and columns for which they hold: if
+        it is changed later, that is the user's word. For a layer's metadata, under ``PIXEL_SIZE_KEY``.
     """
     _, settings, _ = image.as_layer_data_tuple()
     kept = read_kept_size(settings)

@@ -122,6 +122,8 @@ class RestoreWidget(Container):
     def start_on_region(self) -> None:
         """Restore what is in view, or the selected Shapes layer's last shape, to try the settings."""
         active = self._viewer.layers.selection.active
+        if active is not None and active == self.form.mask.value:
+            active = None  # its shapes are what is missing
         self._start(lambda: self.form.request(region=lambda image: find_region(image, active)))
 
     def _start(self, make_request: Callable[[], Request]) -> None:
@@ -129,9 +131,10 @@ class RestoreWidget(Container):
             return
         try:
             request = keep_moments(make_request())
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OSError) as error:  # the last of a file that is read only now
             self._say_problem(str(error))
             return
+        self.form.forget_lost_layers()
         self._preview.begin()
         self._window = find_window(self.native)
         self._selected = self._viewer.layers.selection.active
@@ -211,8 +214,7 @@ class RestoreWidget(Container):
         sentence = self._view.conclude(result, run, None if self._closed else self._plot_dock.open())
         if self._closed:
             kept = " and ".join(f"“{name}”" for name in self._view.kept)
-            what = f"what there was is kept as {kept}." if kept else "it was too early to keep anything."
-            show_info(f"The form was closed while “{run.request.source.name}” was being restored: {what}")
+            show_info(f"Form closed; kept so far: {kept}." if kept else "Form closed, too early to keep anything.")
             return
         (self._say_problem if self._view.failures else self.controls.say)(sentence)
         self.record_tools.refresh()

@@ -121,6 +121,6 @@ def read_stack_source(
     if dtype.kind not in "fiub":
         raise ValueError(f'"{image.name}" has pixels of type {dtype}; they must be real numbers.')
     return StackSource(
-        find_array(image), of, dict(selection), mask, image.name, appearance, path, read_metadata(image, of), image.name,
-        origin=Origin(image),
+        find_array(image), of, dict(selection), mask, image.name, appearance, path, read_metadata(image, of),
+        layer_name=image.name, origin=Origin(image),
     )  # fmt: skip

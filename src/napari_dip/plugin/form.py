@@ -131,8 +131,8 @@ class RestoreForm(Container):
         ])  # fmt: skip
         for note in (self.image_note, self.mask_note):
             wrap(note.native)
-        for happens in (self.image.lost, self.mask.lost, self.image.changed):
-            happens.connect(self._say_what_is_lost)
+        self.image.on_lost = self.mask.on_lost = self._say_what_is_lost
+        self.image.changed.connect(self._say_what_is_lost)
         self._say_what_is_lost()
         self.native.layout().addStretch()
         LabelAligner(self.native, [labelled, [self.advanced]])

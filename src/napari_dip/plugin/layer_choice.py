@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from magicgui.widgets import ComboBox
 from napari.layers import Image, Layer
 from napari.viewer import Viewer
-from psygnal import Signal
 from qtpy.QtCore import QSignalBlocker
 
 from .layers import is_made_here
@@ -34,9 +34,10 @@ class LayerChoice(ComboBox):
     ----------
     lost_name : str
         Of the layer that was chosen by hand and then removed; empty once another is chosen.
+    on_lost : callable
+        Called when that changes.
     """
 
-    lost = Signal()  # a layer that was chosen by hand is removed, or another one chosen after that
     _viewer: Viewer | None = None  # until all is set: magicgui asks for choices before
 
     def __init__(self, viewer: Viewer, types: tuple[type[Layer], ...], *, follows_selection: bool, **options: Any):
@@ -46,6 +47,7 @@ class LayerChoice(ComboBox):
         self._name = self.lost_name = ""
         self._by_hand = self._refreshing = False
         self._watched: list[Layer] = []
+        self.on_lost: Callable[[], object] = lambda: None
         self._viewer = viewer
         self.native.activated.connect(self._on_activated)  # also of what is chosen already
         self.changed.connect(self._on_changed)
@@ -90,13 +92,13 @@ class LayerChoice(ComboBox):
         finally:
             self._refreshing = False
         if lost:
-            self.lost.emit()
+            self.on_lost()
 
     def forget_lost(self) -> None:
         """Mourn no longer for a layer that was removed."""
         if self.lost_name:
             self.lost_name = ""
-            self.lost.emit()
+            self.on_lost()
 
     def forget_viewer(self) -> None:
         """Watch the viewer no more."""
@@ -158,7 +160,7 @@ class LayerChoice(ComboBox):
     def _choose_by_hand(self, layer: Layer | None) -> None:
         self._layer, self._name = layer, "" if layer is None else layer.name
         self._by_hand, self.lost_name = layer is not None, ""
-        self.lost.emit()
+        self.on_lost()
 
 
 def choose_image(viewer: Viewer, tooltip: str) -> LayerChoice:

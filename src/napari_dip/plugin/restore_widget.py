@@ -233,7 +233,7 @@ class RestoreWidget(Container):
         self._say_problem(f"{sentence} {self._view.fail()}".strip())
 
     def _on_finished(self) -> None:
-        self._run = None
+        self._run = self._window = None  # or it would outlive its closing
         if not self._closed:
             self.controls.show_running(False)
 

@@ -59,6 +59,7 @@ def test_fifty_runs_leave_nothing_behind(quiet, make_napari_viewer, qtbot, camer
         left += [weakref.ref(each) for each in (widget, widget.band_plot, widget.form, viewer.layers[-1])]
         viewer.window.remove_dock_widget(dock)
         qtbot.waitUntil(lambda worker=worker: not worker.is_running, timeout=60_000)
+        qtbot.waitUntil(lambda: "cells restored" in viewer.layers, timeout=60_000)
         for layer in list(viewer.layers):
             if layer is not image:
                 viewer.layers.remove(layer)

@@ -206,6 +206,6 @@ def test_close_in_mid_run(hands, qtbot) -> None:
     )
     hands.press(close_button)
     hands.wait_until(lambda: not worker.is_running)
+    hands.wait_until(lambda: hands.names() == ["cells", "cells restored"])
     qtbot.wait(300)
     hands.look("close_closed")
-    assert hands.names() == ["cells"]

@@ -328,8 +328,8 @@ def test_closing_things_in_mid_run_is_quiet(viewer, qtbot, camera, what) -> None
     worker = widget._run._job.worker
     if what == "dock":
         viewer.window.remove_dock_widget(dock)
+        qtbot.waitUntil(lambda: "cells restored" in viewer.layers, timeout=30_000)
         qtbot.waitUntil(lambda: not worker.is_running, timeout=30_000)
-        assert "cells restored" not in viewer.layers
         return
     if what == "plot":
         qtbot.waitUntil(lambda: widget.band_plot.parent() is not None, timeout=60_000)

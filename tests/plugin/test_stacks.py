@@ -313,7 +313,8 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(viewer, qtbot, film, geome
     assert (names[0], names[-1]) == ("film", "film restored")
     assert "film preview" not in names
     for name in names[1:-1]:  # the plane at work, at its place only, where the stack will hide it once it is done
-        assert name.startswith("film unfinished (time ")
+        assert name.startswith("film (time ")
+        assert name.endswith(") stopped early")
         place = number // 2, number % 2, 0, 0
         assert_lies_over(viewer.layers[name], image, place)
         assert viewer.layers[name].metadata["napari-dip"]["stop_reason"] == napari_dip.StopReason.USER.value
@@ -380,7 +381,7 @@ def test_stopped_before_a_plane_is_done(viewer, qtbot, film) -> None:
     qtbot.waitUntil(lambda: widget.controls.status.value.endswith("…"), timeout=60_000)
     press(qtbot, widget.controls.stop_button)
     finish(widget, qtbot)
-    assert [layer.name for layer in viewer.layers] == ["film", "film unfinished (axis 0: 0, axis 1: 0)"]
+    assert [layer.name for layer in viewer.layers] == ["film", "film (axis 0: 0, axis 1: 0) stopped early"]
     assert widget.controls.status.value.startswith("Stopped before a plane was done.")
     assert viewer.layers[-1].data.shape == (1, 1, SIDE, SIDE)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import cast
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, Label, PushButton, SpinBox, create_widget
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, Label, PushButton, SpinBox
 from napari.layers import Image, Labels, Shapes
 from napari.viewer import Viewer
 
@@ -14,9 +13,10 @@ from ..measurement.task import TASKS, find_task
 from ..record import Record
 from ..settings import Settings
 from .advanced_settings import CHOICES, AdvancedSettings, set_bounds
+from .layer_choice import LayerChoice, choose_image
 from .layers import Source, read_source
 from .mask_finder import MaskFinder
-from .narrow_form import LabelAligner, let_shrink, pair
+from .narrow_form import LabelAligner, let_shrink, pair, wrap
 from .preferences import read_preferences
 from .run import Request
 from .stack_form import StackForm
@@ -45,22 +45,16 @@ class RestoreForm(Container):
         super().__init__(name="form", labels=False)
         defaults, preferences = Settings(), read_preferences()
         self._loaded: tuple[Settings, str] | None = None
-        self.image = cast("ComboBox", create_widget(  # napari keeps these choices up to date
-            name="image", label="Image", annotation=Image,
-            options={"tooltip": "The image to restore, grey or RGB; of more than two dimensions, plane by plane."},
-        ))  # fmt: skip
-        active = viewer.layers.selection.active
-        if isinstance(active, Image) and active.visible:  # not the hidden truth of a sample
-            self.image.reset_choices()
-            self.image.value = active
+        self.image = choose_image(
+            viewer, "The image to restore, grey or RGB; of more than two dimensions, plane by plane."
+        )
         self.stack = StackForm(viewer, self.image)
         self.task = ComboBox(
             name="task", label="Task", choices=[(task.label, task.name) for task in TASKS.values()], value="denoise",
             tooltip="What is wrong with the image.",
         )  # fmt: skip
-        self.mask = ComboBox(
-            name="mask", label="Missing pixels", nullable=True,
-            choices=lambda widget: [layer for layer in viewer.layers if isinstance(layer, Labels | Shapes)],
+        self.mask = LayerChoice(
+            viewer, (Labels, Shapes), follows_selection=False, name="mask", label="Missing pixels",
             tooltip="A Labels layer painted, or a Shapes layer drawn, over what is missing or broken. Wherever it "
             "lies, it is brought onto the image's pixels.",
         )  # fmt: skip
@@ -132,10 +126,16 @@ class RestoreForm(Container):
         for container in (self, *labelled, outputs):
             container.margins = (0, 0, 0, 0)
         let_shrink([*(field for container in labelled for field in container), *self.advanced])
+        self.image_note, self.mask_note = Label(name="image_note", value=""), Label(name="mask_note", value="")
         self.extend([
-            image_row, self.stack, fields, self.mask_finder, quality, outputs, amounts, self.advanced_shown,
-            self.advanced,
+            image_row, self.image_note, self.stack, fields, self.mask_note, self.mask_finder, quality, outputs, amounts,
+            self.advanced_shown, self.advanced,
         ])  # fmt: skip
+        for note in (self.image_note, self.mask_note):
+            wrap(note.native)
+        self.image.on_lost = self.mask.on_lost = self._say_what_is_lost
+        self.image.changed.connect(self._say_what_is_lost)
+        self._say_what_is_lost()
         self.native.layout().addStretch()
         LabelAligner(self.native, [labelled, [self.advanced]])
         self.task.changed.connect(self._choose_only_mask)
@@ -167,8 +167,27 @@ class RestoreForm(Container):
         self.original_type.text = f"in the original's type{dtype}"
 
     def _choose_mask(self, layer: Labels) -> None:
-        self.mask.reset_choices()
         self.mask.value = layer
+
+    def _say_what_is_lost(self, *_: object) -> None:
+        """Say that a layer which was chosen by hand was removed, and what that means, until another is chosen."""
+        then = "Image follows the selected layer again." if self.image.value is not None else "There is no other image."
+        for choice, note, means in (
+            (self.image, self.image_note, then),
+            (self.mask, self.mask_note, "No pixels are marked as missing now."),
+        ):
+            note.value = f"“{choice.lost_name}” was removed. {means}" if choice.lost_name else ""
+            note.visible = bool(choice.lost_name)
+
+    def forget_lost_layers(self) -> None:
+        """Say no longer that a chosen layer was removed: the user has gone on without it."""
+        for choice in (self.image, self.mask):
+            choice.forget_lost()
+
+    def forget_viewer(self) -> None:
+        """Watch the viewer no more."""
+        for part in (self.image, self.mask, self.stack):
+            part.forget_viewer()
 
     def show_record(self, record: Record, name: str) -> str:
         """Fill the form from the record of a layer of that name; return what to say about it.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari.viewer import Viewer
 
 from .layers import Source
-from .outputs import say_pixel_type
+from .outputs import say_pixel_size, say_pixel_type
 from .preview_layer import PreviewLayer, add_result
 from .run import Request, Run, restore_in_worker
 from .words import RunState, say_state, say_step
@@ -36,6 +36,7 @@ class ImageView:
         self._viewer, self._preview = viewer, preview
         self._draws = False  # whether the plot is this run's already: till then it shows the one before
         self._tile: Tile | None = None  # whose curves are drawn
+        self.kept: list[str] = []  # the layer that the run has become, if any
 
     def begin(self, request: Request) -> tuple:
         """Be ready for a run; return what its worker needs to know beside the request."""
@@ -69,22 +70,30 @@ class ImageView:
             words = f"{100 * progress.fraction:.0f}%"
         return say_state(run, done, of, f"{progress.doing} …", words, say_step(progress), progress.seconds_left)
 
-    def conclude(self, result: Restoration, run: Run, plot: BandPlot) -> str:
-        """Make the result layers; return in words what there is."""
+    def conclude(self, result: Restoration, run: Run, plot: BandPlot | None) -> str:
+        """Make the result layers, and draw the curves if there is still a plot; return in words what there is."""
         source = run.request.source
         assert isinstance(source, Source)
         images = add_result(self._viewer, self._preview, source, result, run.request.original_type)
-        if not self._draws:
-            self._begin_curves(run, plot)
-        plot.show_result(result, run.request)
+        self.kept = [self._viewer.layers[-1].name] if images else []
+        if plot is not None:
+            if not self._draws:
+                self._begin_curves(run, plot)
+            plot.show_result(result, run.request)
         rows, columns = source.image.shape[:2]
         part = "" if source.region is None else f" (a region of {rows} x {columns} pixels)"
         parts = (
             f"Done{part}: step {result.step} was chosen; {result.stop_reason.value} ({result.record.seconds:.0f} s).",
-            result.note, say_pixel_type(images),
-            "" if images else "It was stopped before anything could be kept.",
+            result.note, say_pixel_type(images), say_pixel_size(source) if images else "",
+            "" if images else "It was stopped before anything could be kept.", self._say_other_pixels(source),
         )  # fmt: skip
         return " ".join(filter(None, parts))
+
+    def _say_other_pixels(self, source: Source) -> str:
+        layer = None if source.origin is None else source.origin.find(self._viewer)
+        if layer is None or source.origin is None or not source.origin.has_other_pixels(self._viewer):
+            return ""
+        return f"“{layer.name}” was given other pixels meanwhile; this is made from those that it had at the start."
 
     def _begin_curves(self, run: Run, plot: BandPlot) -> None:
         self._draws = True

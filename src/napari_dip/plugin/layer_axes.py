@@ -58,7 +58,7 @@ def count_dimensions(image: Image) -> int:
     return len(find_array(image).shape) - bool(image.rgb)
 
 
-def _read_axes(path: object, shape: tuple[int, ...]) -> Stack:
+def read_axes(path: object, shape: tuple[int, ...]) -> Stack:
     """Return what the file that a layer was opened from says of its axes, if it holds a stack of that shape."""
     nothing = Stack(None, None)
     if path is None or not (Path(str(path)).suffix.lower() in TIFF_SUFFIXES or is_zarr(Path(str(path)))):
@@ -91,7 +91,7 @@ def find_layer_axes(image: Image, shown: Sequence[str] = (), together: str | Non
     """
     shape = tuple(find_array(image).shape)
     ahead = count_dimensions(image) - 2
-    of_file = _read_axes(image.source.path, shape)
+    of_file = read_axes(image.source.path, shape)
     own = [str(label) for label in getattr(image, "axis_labels", ())][:ahead]  # napari 0.5.6 and newer
     of_viewer = [str(label) for label in shown][-ahead - 2 : -2] if len(shown) >= ahead + 2 else []
     letters: list[str] = []
@@ -122,6 +122,6 @@ def find_channel_names(image: Image, letters: str, shape: tuple[int, ...]) -> tu
     """Return the names of the channels as the layer's metadata, or its file, has them; none if they are not as many."""
     if _CHANNEL not in letters:
         return ()
-    names = image.metadata.get("channel_names") or _read_axes(image.source.path, shape).channel_names
+    names = image.metadata.get("channel_names") or read_axes(image.source.path, shape).channel_names
     told = isinstance(names, list | tuple) and len(names) == shape[letters.index(_CHANNEL)]
     return tuple(map(str, names)) if told else ()

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pint
 from napari.layers import Layer
 
 from ..image_files import TIFF_SUFFIXES, write_tiff
 from ..many.stack_files import is_zarr, read_stack_record
 from ..record import Record
 from .layers import RECORD_KEY
+from .pixel_size import PIXEL_SIZE_KEY, as_lengths, find_pixel_size, read_kept_size
 
 _KNOWN_AXES = "TZC"
 _PLACES = ("scale", "translate", "rotate", "shear", "affine", "units")
-_LENGTHS = ("pm", "nm", "µm", "mm", "cm", "m")  # as OME names them
 
 
 def write_image_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
@@ -72,9 +71,17 @@ def save_layer(path: Path, layer: Layer, record: Record) -> Path:
         path = path.with_name(f"{path.name}.ome.tif")
     data, meta, _ = layer.as_layer_data_tuple()
     # which the layer itself lacks if it was opened from a file
-    meta["metadata"] = {**layer.metadata, RECORD_KEY: record.as_dict()}
+    size = find_pixel_size(layer)
+    of_file = {} if size is None else {PIXEL_SIZE_KEY: size}
+    meta["metadata"] = {**layer.metadata, **of_file, RECORD_KEY: record.as_dict()}
     write_image_layer(str(path), data, meta)
     return path
+
+
+def has_pixel_size(layer: Layer) -> bool:
+    """Return whether the size of a pixel is known, from the layer or from its file, and would be saved."""
+    _, meta, _ = layer.as_layer_data_tuple()
+    return _pixel_sizes(meta)[0] is not None or find_pixel_size(layer) is not None
 
 
 def find_layer_record(layer: Layer) -> Record | None:
@@ -106,18 +113,17 @@ def _axes(labels: Any, planes: int, record: Mapping[str, Any] | None = None) -> 
     return "".join(known or ["Q"] * (planes - 2))
 
 
-def _pixel_sizes(meta: dict[str, Any]) -> tuple[tuple[float, float] | None, str]:
-    """Return height and width of a pixel and their unit, if that is a length."""
+def _pixel_sizes(meta: dict[str, Any]) -> tuple[tuple[float, ...] | None, str]:
+    """Return height and width of a pixel and their unit, if that is a length: the layer's, or else its file's."""
+    of_file = read_kept_size(meta)
+    if of_file is not None:
+        return (of_file["height"], of_file["width"]), of_file["unit"]
     scale = [abs(float(each)) for each in meta.get("scale", ())][-2:]
-    units = list(meta.get("units", ()))[-2:]
+    units = [str(each) for each in meta.get("units", ())][-2:]
     if len(scale) != 2 or len(units) != 2 or not all(scale):
         return None, "µm"
-    name = next((name for name in _LENGTHS if pint.Unit(name) == pint.Unit(str(units[0]))), "µm")
-    try:
-        factors = [float((1 * pint.Unit(str(unit))).to(name).magnitude) for unit in units]
-    except pint.DimensionalityError:
-        return None, "µm"
-    return (scale[0] * factors[0], scale[1] * factors[1]), name
+    unit, lengths = as_lengths(scale, units)
+    return lengths, unit
 
 
 def _plain(value: Any) -> Any:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from napari.layers import Image, Labels, Shapes
+from napari.layers import Image, Labels, Layer, Shapes
 from napari.utils.transforms import Affine
 from napari.viewer import Viewer
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +20,8 @@ from ..image_files import read_image, read_quantisation_table
 from ..many.axes import Axes
 from .layer_axes import LayerAxes, count_dimensions, find_array, find_layer_axes
 from .mask_layers import find_stack_marks, read_mask_layer
+from .origin import Origin
+from .pixel_size import PIXEL_SIZE_KEY, find_pixel_size
 
 # What a layer over the original takes from it. Contrast, because the result has the same units.
 _KEPT = (
@@ -29,6 +32,11 @@ RECORD_KEY = "napari-dip"  # of a layer's metadata
 _LARGEST_REGION = 192  # pixels a side of what is in view: enough to judge by, and done in seconds
 _SMALLEST_REGION = 16
 _TRANSFORMS = ("scale", "translate", "rotate", "shear")
+_PLACE = (*_TRANSFORMS, "affine", "units")
+_made: weakref.WeakSet[Layer] = weakref.WeakSet()
+
+
+AnySource = TypeVar("AnySource", bound=Any)  # Source or StackSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,10 @@ class Source:
         If it is one plane of a stack: the stack's axes, with a length of 1 along those that are stepped through.
     metadata : dict
         What else the layer holds: names of channels and the like.
+    first : tuple of float
+        Where in the layer, counted in its pixels, the image begins.
+    origin : Origin or None
+        The layer.
     """
 
     image: NDArray
@@ -69,6 +81,8 @@ class Source:
     region: tuple[tuple[int, int], tuple[int, int]] | None = None
     axes: Axes | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    first: tuple[float, ...] = ()
+    origin: Origin | None = None
 
     @property
     def colours(self) -> bool:
@@ -80,6 +94,10 @@ class Source:
         """The pixel type."""
         return self.image.dtype
 
+    def as_now(self, viewer: Viewer) -> Source:
+        """Return this source with the name and the place that its layer has now, if it still has one."""
+        return follow_origin(self, viewer, self.first)
+
     def spread(self, image: NDArray) -> NDArray:
         """Return an image of this plane as a layer over the original holds it: with all axes of the original."""
         return image if self.axes is None else self.axes.spread(image)
@@ -87,14 +105,15 @@ class Source:
     def cut(self, region: tuple[slice, slice]) -> Source:
         """Return a part of the image and its mask, in its place; the steps of a JPEG no longer fit its blocks."""
         ahead = len(self.appearance["scale"]) - 2
-        first = find_place(self.appearance, [0] * ahead + [each.start for each in region])
+        corner = [0.0] * ahead + [float(each.start) for each in region]
         return dataclasses.replace(
             self,
             image=self.image[region],
             mask=None if self.mask is None else self.mask[region],
             quantisation_table=None,
             name=f"{self.name} region",
-            appearance=self.appearance | {"translate": first},
+            appearance=self.appearance | {"translate": find_place(self.appearance, corner)},
+            first=tuple(np.add(self.first or np.zeros(len(corner)), corner)),
             region=((region[0].start, region[0].stop), (region[1].start, region[1].stop)),
         )
 
@@ -147,16 +166,18 @@ def read_source(
     appearance = read_appearance(image)
     name = image.name
     table = None
+    corner = np.zeros(image.ndim)
     if image.ndim == 2:
         table = _read_quantisation_table(image, pixels)
     else:
         _, first = axes.part({letter: slice(number, number + 1) for letter, number in plane.place.items()})
-        appearance["translate"] = find_place(appearance, first[: image.ndim])
+        corner = np.array(first[: image.ndim], dtype=float)
+        appearance["translate"] = find_place(appearance, corner)
         name = f"{name} ({found.describe(plane)})" if plane.place else name
     path = None if image.source.path is None else str(Path(image.source.path).absolute())
     return Source(
         pixels, mask, table, name, appearance, image.name, path, axes=axes if image.ndim > 2 else None,
-        metadata=read_metadata(image, found),
+        metadata=read_metadata(image, found), first=tuple(corner), origin=Origin(image),
     )  # fmt: skip
 
 
@@ -166,10 +187,32 @@ def read_appearance(image: Image) -> dict[str, Any]:
     return {key: copy.deepcopy(settings[key]) for key in _KEPT if key in settings}
 
 
+def follow_origin(source: AnySource, viewer: Viewer, first: Sequence[float]) -> AnySource:
+    """Return a source with the name and the place that its layer has now, if the viewer still has it.
+
+    Parameters
+    ----------
+    source : Source or StackSource
+    viewer : Viewer
+    first : sequence of float
+        The pixel of the layer at which the source begins.
+    """
+    layer = None if source.origin is None else source.origin.find(viewer)
+    if layer is None or source.origin is None:
+        return source
+    appearance = source.appearance
+    if source.origin.is_as_large(layer):
+        now = read_appearance(layer)
+        appearance = appearance | {name: now[name] for name in _PLACE if name in now}
+        appearance["translate"] = find_place(now, first)
+    name = f"{layer.name}{source.name.removeprefix(source.layer_name)}"
+    return dataclasses.replace(source, name=name, layer_name=layer.name, appearance=appearance)
+
+
 def read_place_of_planes(image: Image) -> dict[str, Any]:
     """Return keyword arguments that put a layer of two dimensions exactly over every plane of an image."""
     settings = image.as_layer_data_tuple()[1]
-    names = (*_TRANSFORMS, "affine", "units", "axis_labels")
+    names = (*_PLACE, "axis_labels")
     if image.ndim == 2:
         return {name: settings[name] for name in names if name in settings}
     ahead = np.zeros(image.ndim - 2)
@@ -182,9 +225,14 @@ def read_place_of_planes(image: Image) -> dict[str, Any]:
 
 
 def read_metadata(image: Image, of: LayerAxes) -> dict[str, Any]:
-    """Return what a layer's metadata hold beside our own, and its file's names of channels: a result keeps them."""
-    names = {"channel_names": list(of.channel_names)} if of.channel_names else {}
-    return names | {key: value for key, value in image.metadata.items() if key != RECORD_KEY}
+    """Return what a layer's metadata hold beside our own: a result keeps them.
+
+    With them come the names of channels and, where the layer itself has none, the size of a pixel as its file has them.
+    """
+    kept = {key: value for key, value in image.metadata.items() if key not in (RECORD_KEY, PIXEL_SIZE_KEY)}
+    size = find_pixel_size(image)
+    of_file = {"channel_names": list(of.channel_names)} if of.channel_names else {}
+    return of_file | ({} if size is None else {PIXEL_SIZE_KEY: size}) | kept
 
 
 def find_place(appearance: Mapping[str, Any], first: ArrayLike) -> NDArray[np.float64]:
@@ -265,10 +313,15 @@ def add_over(
     own_contrast : bool
         Whether the layer's intensities are of another kind than the source's and choose their own contrast.
     """
-    factor = data.shape[-3 if source.appearance.get("rgb") else -2] // source.image.shape[0]
     return add_looking_like(
-        viewer, source.appearance, factor, data, f"{source.name} {suffix}", metadata, own_contrast=own_contrast
-    )
+        viewer, source.appearance, find_factor(source, data), data, f"{source.name} {suffix}", metadata,
+        own_contrast=own_contrast,
+    )  # fmt: skip
+
+
+def find_factor(source: Source, data: NDArray) -> int:
+    """Return how many times more rows than its source an image has, which ``source.spread`` returned."""
+    return data.shape[-3 if source.appearance.get("rgb") else -2] // source.image.shape[0]
 
 
 def add_looking_like(
@@ -285,8 +338,22 @@ def add_looking_like(
     appearance = {**appearance, **lay_over(appearance, factor)}
     if own_contrast:
         appearance = {key: value for key, value in appearance.items() if key not in ("contrast_limits", "gamma")}
-    layer = viewer.add_image(data, name=name, metadata=metadata, **appearance)
-    return layer if isinstance(layer, Image) else layer[0]
+    layer = Image(data, name=name, metadata=metadata, **appearance)
+    _made.add(layer)  # before the viewer selects it
+    viewer.add_layer(layer)
+    return layer
+
+
+def is_made_here(layer: Layer) -> bool:
+    """Return whether this plugin made a layer: a result, or what is shown on the way to one."""
+    return layer in _made or RECORD_KEY in layer.metadata
+
+
+def find_whole_place(
+    appearance: Mapping[str, Any], factor: int = 1, first: Sequence[float] | NDArray = ()
+) -> dict[str, Any]:
+    """Return all that says where a layer lies, as ``lay_over`` takes and returns it."""
+    return {name: appearance[name] for name in _PLACE if name in appearance} | lay_over(appearance, factor, first)
 
 
 def lay_over(appearance: Mapping[str, Any], factor: int = 1, first: Sequence[float] | NDArray = ()) -> dict[str, Any]:

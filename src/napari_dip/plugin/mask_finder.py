@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from magicgui.widgets import ComboBox, Container, FloatSpinBox, Label, PushButton, create_widget
+from magicgui.widgets import ComboBox, Container, FloatSpinBox, Label, PushButton
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from ..measurement.pixel_defects import (
     find_saturated,
     find_zero,
 )
+from .layer_choice import choose_image
 from .layers import read_place_of_planes, read_source
 from .narrow_form import LabelAligner, let_shrink, wrap
 from .words import begin
@@ -166,7 +167,7 @@ class MaskFinderWidget(Container):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(labels=False)
-        self.image: Any = create_widget(name="image", label="Image", annotation=Image)
+        self.image = choose_image(napari_viewer, "The image to look at.")
         choice: Container = Container(name="choice")
         choice.append(self.image)
         self.finder = MaskFinder(napari_viewer, lambda: self.image.value, lambda layer: None)

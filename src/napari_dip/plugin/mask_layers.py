@@ -76,6 +76,10 @@ class StackMarks:
         self.shape = tuple(data.shape)
         self._data, self._label = data, label
 
+    def as_now(self) -> StackMarks:
+        """Return the marks as they are now, of a layer that can be painted in while a run goes on."""
+        return StackMarks(self[...].astype(np.uint8), 0) if isinstance(self._data, np.ndarray) else self
+
     def __getitem__(self, index: Any) -> NDArray[np.bool_]:
         part = np.asarray(self._data[index])
         return part == self._label if self._label else part > 0

@@ -1,4 +1,4 @@
-"""Forms that fit a narrow dock: labels as wide as the longest, fields that give way."""
+"""Forms that fit a narrow dock: labels as wide as the longest, fields that give way and that the wheel leaves alone."""
 
 from __future__ import annotations
 
@@ -16,12 +16,26 @@ _USUAL_WIDTH = 335  # pixels: no entry of the form is cut off, though it works i
 
 
 def let_shrink(fields: Iterable[Any]) -> None:
-    """Let fields be narrower than their longest entry: it must not widen the dock, nor be cut off by a scroll bar."""
+    """Let fields be narrower than their longest entry: it must not widen the dock, nor be cut off by a scroll bar.
+
+    Nor does the wheel change them: whoever scrolls the form would choose another image in passing.
+    """
     for field in fields:
         if isinstance(field, ComboBox):
             field.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             field.native.setMinimumContentsLength(8)
         field.native.setMinimumWidth(_NARROWEST_FIELD)
+        field.native.installEventFilter(_WheelGuard(field.native))
+
+
+class _WheelGuard(QObject):
+    """Leaves the wheel to what lies around a field."""
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() != QEvent.Type.Wheel:
+            return False
+        event.ignore()
+        return True
 
 
 def wrap(label: QLabel) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..measurement.task import find_task
 from ..pixel_type import as_dtype
 from .layers import RECORD_KEY, Source
+from .pixel_size import PIXEL_SIZE_KEY, shrink
 from .stack_source import StackSource
 
 if TYPE_CHECKING:
@@ -72,8 +73,20 @@ def list_outputs(result: Restoration, source: Source | StackSource, original_typ
             name, data, clipped, path=source.path, layer=source.layer_name, region=source.region
         )
         metadata = {**source.metadata, RECORD_KEY: record.as_dict()}
+        if PIXEL_SIZE_KEY in metadata:
+            metadata[PIXEL_SIZE_KEY] = shrink(metadata[PIXEL_SIZE_KEY], result.record.factor or 1)
         made.append(Made(name.replace("_", "-"), source.spread(data), metadata, signed, clipped))
     return made
+
+
+def say_pixel_size(source: Source | StackSource) -> str:
+    """Return in a sentence which size of a pixel comes from the file and not from the layer; empty if none does."""
+    size = source.metadata.get(PIXEL_SIZE_KEY)
+    if size is None:
+        return ""
+    height, width, unit = f"{size['height']:.4g}", f"{size['width']:.4g}", size["unit"]
+    words = f"{height} {unit}" if height == width else f"{height} x {width} {unit}"
+    return f"The pixel size, {words}, is that of its file."
 
 
 def say_pixel_type(made: list[Made]) -> str:

@@ -77,12 +77,18 @@ class PlotDock:
                 plot.deleteLater()
 
 
-@contextlib.contextmanager
-def _kept_in_view(viewer: Viewer, docked: QWidget) -> Iterator[None]:
-    """Keep in view what is in view while a dock takes height from the canvas of a docked widget's window."""
+def find_window(docked: QWidget) -> QMainWindow | None:
+    """Return the main window of a docked widget, whether its dock floats or not."""
     window: QObject | None = docked
     while window is not None and not isinstance(window, QMainWindow):
         window = window.parent()
+    return window
+
+
+@contextlib.contextmanager
+def _kept_in_view(viewer: Viewer, docked: QWidget) -> Iterator[None]:
+    """Keep in view what is in view while a dock takes height from the canvas of a docked widget's window."""
+    window = find_window(docked)
     canvas = None if window is None else window.centralWidget()
     before = 0 if canvas is None else canvas.height()
     yield

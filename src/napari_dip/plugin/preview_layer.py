@@ -10,7 +10,7 @@ from napari.layers import Image
 from napari.viewer import Viewer
 from numpy.typing import NDArray
 
-from .layers import Source, add_looking_like, add_over, lay_over
+from .layers import Source, add_looking_like, add_over, find_factor, find_whole_place, lay_over
 from .outputs import Made, list_outputs
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ class PreviewLayer:
         self._viewer = viewer
         self._layer: Image | None = None
         self._removed = False  # by the user: it stays so
-        self._home: NDArray | None = None  # the translation of the whole, while a part is shown
 
     def begin(self) -> None:
         """Be ready for another run."""
@@ -61,7 +60,6 @@ class PreviewLayer:
             The row and column of the image at which the estimate begins, if it is of a part.
         """
         here = np.array(first, dtype=float) if len(first) else np.zeros(len(appearance["scale"]))
-        self._home = lay_over(appearance, factor, here)["translate"]
         here[-2:] += corner
         if self._layer is None and not self._removed:
             place = lay_over(appearance, 1, here)
@@ -70,7 +68,7 @@ class PreviewLayer:
         elif self._layer is not None and self._layer in self._viewer.layers:
             self._draw(self._layer, data)
             translate = lay_over(appearance, factor, here)["translate"]
-            _move(self._layer, translate)
+            _put(self._layer, {"translate": translate})
         else:
             self._removed = True
 
@@ -99,17 +97,29 @@ class PreviewLayer:
             layers.move(layers.index(layer), len(layers))
             layers.selection.active = selected
 
-    def keep(self, name: str, data: NDArray, metadata: dict[str, Any]) -> Image | None:
-        """Make it the result, on top of all others: a layer less to add, and another to remove.
+    def keep(self, name: str, data: NDArray, metadata: dict[str, Any], place: Mapping[str, Any]) -> Image | None:
+        """Make it the result, on top of all others and to be seen: a layer less to add, and another to remove.
 
-        Returns the layer; None if there is none.
+        Parameters
+        ----------
+        name : str
+        data : ndarray
+        metadata : dict
+        place : mapping
+            As ``find_whole_place`` returns it.
+
+        Returns
+        -------
+        Image or None
+            The layer; None if there is none.
         """
         layers, layer = self._viewer.layers, self._layer
         if layer is None or layer not in layers:
             return None
         layer.data, layer.metadata = data, metadata
-        _move(layer, self._home)
+        _put(layer, place)
         layer.name = name  # napari numbers it if there is one
+        layer.visible = True  # whoever hid the preview, to see what lies below, wants the result all the same
         if layers[-1] is not layer:
             layers.move(layers.index(layer), len(layers))
             layers.selection.active = layer  # not what was added below it
@@ -123,9 +133,13 @@ class PreviewLayer:
         self._layer = None
 
 
-def _move(layer: Image, translate: NDArray | None) -> None:
-    if translate is not None and not np.array_equal(layer.translate, translate):  # it is drawn anew
-        layer.translate = translate
+def _put(layer: Image, place: Mapping[str, Any]) -> None:
+    """Move a layer; what it has already is left alone, for it would be drawn anew."""
+    for setting, value in place.items():
+        now = getattr(layer, setting)
+        now = now.affine_matrix if setting == "affine" else now
+        if not (tuple(now) == tuple(value) if setting == "units" else np.array_equal(now, value)):
+            setattr(layer, setting, value)
 
 
 def add_result(
@@ -135,6 +149,7 @@ def add_result(
 
     Returns the images among them: residual and uncertainty are none.
     """
+    source = source.as_now(viewer)
     made = list_outputs(result, source, original_type)
     images = [each for each in made if not each.own_contrast]
     selected = viewer.layers.selection.active
@@ -144,6 +159,9 @@ def add_result(
         viewer.layers.selection.active = selected
     if not images:
         preview.remove()
-    elif preview.keep(f"{source.name} {images[-1].suffix}", images[-1].data, images[-1].metadata) is None:
-        add_over(viewer, source, images[-1].data, images[-1].suffix, images[-1].metadata)
+        return images
+    main = images[-1]
+    place = find_whole_place(source.appearance, find_factor(source, main.data))
+    if preview.keep(f"{source.name} {main.suffix}", main.data, main.metadata, place) is None:
+        add_over(viewer, source, main.data, main.suffix, main.metadata)
     return images

@@ -16,7 +16,7 @@ from ..image_files import read_image
 from ..many.axes import find_axes
 from ..many.stack_files import open_stack
 from ..record import Record, StackRecord, digest_image
-from .layer_writer import find_layer_record, may_have_record_in_file, save_layer
+from .layer_writer import find_layer_record, has_pixel_size, may_have_record_in_file, save_layer
 from .layers import RECORD_KEY
 
 _FILTERS = "OME-TIFF (*.ome.tif);;TIFF (*.tif)"
@@ -122,7 +122,8 @@ class RecordTools(Container):
             return
         layer, record = found
         try:
-            self._say(f"Saved as {save_layer(path, layer, record).name}, with its record.")
+            size = "" if has_pixel_size(layer) else " Its pixel size is unknown: set the layer's scale and units."
+            self._say(f"Saved as {save_layer(path, layer, record).name}, with its record.{size}")
         except (ValueError, OSError) as error:
             self._say(f"“{layer.name}” was not saved: {error}")
 

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import Container
 from napari.layers import Layer
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QMainWindow
 
 from .form import RestoreForm
 from .image_view import ImageView
 from .layers import find_region
 from .narrow_form import ScrollingForm
-from .plot_dock import PlotDock
+from .plot_dock import PlotDock, find_window
 from .preview_layer import PreviewLayer
 from .record_tools import RecordTools
 from .run import OutOfMemory, Request, Run
@@ -54,6 +55,7 @@ class RestoreWidget(Container):
         self._stack_view = StackView(napari_viewer, self._preview)
         self._view: ImageView | StackView = self._image_view  # of the present run
         self._selected: Layer | None = None  # before the run
+        self._window: QMainWindow | None = None  # of the run
         self.form = RestoreForm(napari_viewer)
         self.form.advanced["device"].changed.connect(self._look_for_device)
         self.controls = RunControls(
@@ -72,9 +74,9 @@ class RestoreWidget(Container):
         napari_viewer.layers.events.inserted.connect(self._forget_problem)
         self.native.setMinimumWidth(300)
         self._plot_dock = PlotDock(napari_viewer, self.native, self.controls.say)
-        self._watcher = _ClosingWatcher(self.close_run)
+        self._watcher = _ClosingWatcher(self.close_dock, self.close_run)
         self.native.installEventFilter(self._watcher)
-        self.native.destroyed.connect(self._watcher.on_closed)
+        self.native.destroyed.connect(self._watcher.on_destroyed)
         self._look_for_device()
 
     @property
@@ -120,6 +122,8 @@ class RestoreWidget(Container):
     def start_on_region(self) -> None:
         """Restore what is in view, or the selected Shapes layer's last shape, to try the settings."""
         active = self._viewer.layers.selection.active
+        if active is not None and active == self.form.mask.value:
+            active = None  # its shapes are what is missing
         self._start(lambda: self.form.request(region=lambda image: find_region(image, active)))
 
     def _start(self, make_request: Callable[[], Request]) -> None:
@@ -127,10 +131,12 @@ class RestoreWidget(Container):
             return
         try:
             request = keep_moments(make_request())
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OSError) as error:  # the last of a file that is read only now
             self._say_problem(str(error))
             return
+        self.form.forget_lost_layers()
         self._preview.begin()
+        self._window = find_window(self.native)
         self._selected = self._viewer.layers.selection.active
         self.smaller_way_button.withdraw()
         self.controls.show_running(True)
@@ -170,7 +176,10 @@ class RestoreWidget(Container):
 
     def _on_report(self, report: Any) -> None:
         run = self._run
-        if self._closed or run is None:
+        if run is None or not self._can_show_layers:
+            return
+        if self._closed:
+            self._view.show(report, run)
             return
         at_once = self._view.show(report, run)
         for number, follow in enumerate((self._say_progress, self._open_plot, self._draw_curves), start=1):
@@ -199,13 +208,22 @@ class RestoreWidget(Container):
         self._view.show_curves(report, run, self._plot_dock.make())
 
     def _on_result(self, result: Any) -> None:
-        if not self._closed and self._run is not None:
-            sentence = self._view.conclude(result, self._run, self._plot_dock.open())
-            (self._say_problem if self._view.failures else self.controls.say)(sentence)
-            self.record_tools.refresh()
+        run = self._run
+        if run is None or not self._can_show_layers:
+            return
+        sentence = self._view.conclude(result, run, None if self._closed else self._plot_dock.open())
+        if self._closed:
+            kept = " and ".join(f"“{name}”" for name in self._view.kept)
+            show_info(f"Form closed; kept so far: {kept}." if kept else "Form closed, too early to keep anything.")
+            return
+        (self._say_problem if self._view.failures else self.controls.say)(sentence)
+        self.record_tools.refresh()
 
     def _on_error(self, error: Exception) -> None:
+        if not self._can_show_layers:
+            return
         if self._closed:
+            show_error(f"{begin(str(error) or type(error).__name__)} {self._view.fail()}".strip())
             return
         if self._selected in self._viewer.layers:
             self._viewer.layers.selection.active = self._selected
@@ -215,7 +233,7 @@ class RestoreWidget(Container):
         self._say_problem(f"{sentence} {self._view.fail()}".strip())
 
     def _on_finished(self) -> None:
-        self._run = None
+        self._run = self._window = None  # or it would outlive its closing
         if not self._closed:
             self.controls.show_running(False)
 
@@ -232,27 +250,54 @@ class RestoreWidget(Container):
 
     # --------------------------------------------------------------- closing
 
-    def close_run(self) -> None:
-        """Stop quietly when the dock or the viewer closes; preview and plot go, too. Nothing is touched after this."""
-        if self._closed:
+    @property
+    def _can_show_layers(self) -> bool:
+        """Whether the viewer is still there, in which the form itself may have been closed."""
+        if not self._closed:
+            return True
+        if self._window is None:
+            return False
+        try:
+            self._window.objectName()
+        except RuntimeError:  # Qt has deleted it
+            return False
+        return True
+
+    def close_dock(self) -> None:
+        """Let the run end when the dock closes: the best so far becomes a layer. Plot and form go at once."""
+        if self._run is None:
+            self.close_run()
             return
-        self._closed = True
+        if not self._closed:
+            self._run.stop()
+            self._closed = True
+            self._forget_viewer()
+
+    def close_run(self) -> None:
+        """Stop quietly when the viewer closes; preview and plot go, too. Nothing is touched after this."""
         if self._run is not None:
             self._run.abandon()
+        self._window = None
+        if not self._closed:
+            self._closed = True
+            with contextlib.suppress(RuntimeError):
+                self._preview.remove()
+            self._forget_viewer()
+
+    def _forget_viewer(self) -> None:
         with contextlib.suppress(RuntimeError):  # Qt may have deleted these already
             self.record_tools.forget_viewer()
-            self.form.stack.forget_viewer()
+            self.form.forget_viewer()
             self._viewer.layers.events.inserted.disconnect(self._forget_problem)
-            self._preview.remove()
             self._plot_dock.close()
 
 
 class _ClosingWatcher(QObject):
-    """Calls back when the watched widget leaves its dock, or is destroyed with its window."""
+    """Calls back when the watched widget leaves its dock, which closes, or is destroyed with its window."""
 
-    def __init__(self, on_closed: Callable[[], None]) -> None:
+    def __init__(self, on_closed: Callable[[], None], on_destroyed: Callable[[], None]) -> None:
         super().__init__()
-        self.on_closed = on_closed
+        self.on_closed, self.on_destroyed = on_closed, on_destroyed
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Watch for the parent that goes."""

@@ -102,11 +102,29 @@ class StackForm(Container):
         return find_layer_axes(self._image.value, self._viewer.dims.axis_labels, self.together.value or None)
 
     def this_plane(self) -> dict[str, int]:
-        """Return the numbers of the plane that the sliders show, along the axes that are stepped through."""
+        """Return the numbers of the plane that the sliders show, along the axes that are stepped through.
+
+        Raises
+        ------
+        ValueError
+            If the viewer shows no single plane of rows and columns: a volume, or a stack seen from another side.
+        """
         found, image = self.axes(), self._image.value
         if found is None:
             return {}
-        axes = found.axes
+        axes, dims = found.axes, self._viewer.dims
+        drawn = {axis - (dims.ndim - image.ndim) for axis in dims.displayed}
+        hidden = [each for each in axes.stepped if axes.size(each) > 1 and axes.letters.index(each) in drawn]
+        if hidden and dims.ndisplay == 3:
+            raise ValueError(
+                f"the viewer shows “{image.name}” in 3D, and so no single plane: switch to 2D, or choose All planes."
+            )
+        if hidden:
+            names = " and ".join(found.names[each] for each in hidden)
+            raise ValueError(
+                f"the viewer shows “{image.name}” along {names}, and so no single plane of rows and columns: roll the "
+                "axes back, or choose All planes."
+            )
         place = image.world_to_data(self._viewer.dims.point[-image.ndim :])
         return {
             letter: min(max(round(float(place[axes.letters.index(letter)])), 0), axes.size(letter) - 1)

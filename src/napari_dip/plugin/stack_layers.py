@@ -130,10 +130,11 @@ class StackLayers:
         array[first] = made.data
         metadata = {**made.metadata, RECORD_KEY: self._record(made, plane)}
         factor = shape[part.letters.index("Y")] // part.size("Y")
+        source = self.source.as_now(self._viewer)
         self._arrays[made.suffix], self._metadata[made.suffix] = array, metadata
         self._made[made.suffix] = dataclasses.replace(made, data=array)
         self._layers[made.suffix] = add_looking_like(
-            self._viewer, self.source.appearance, factor, array, f"{self.source.name} {made.suffix}", metadata,
+            self._viewer, source.appearance, factor, array, f"{source.name} {made.suffix}", metadata,
             own_contrast=made.own_contrast,
         )  # fmt: skip
 

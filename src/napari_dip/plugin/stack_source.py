@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Shapes
+from napari.viewer import Viewer
 from numpy.typing import NDArray
 
 from ..many.axes import Axes
 from .layer_axes import LayerAxes, find_array
-from .layers import find_place, read_appearance, read_metadata
+from .layers import find_place, follow_origin, read_appearance, read_metadata
 from .mask_layers import find_stack_marks, read_mask_layer
+from .origin import Origin
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +41,7 @@ class StackSource:
         The file that the layer was opened from.
     metadata : dict
         What else the layer holds: names of channels and the like.
-    layer_name, region
+    layer_name, region, origin
         As ``Source`` has them.
     """
 
@@ -54,11 +56,16 @@ class StackSource:
 
     layer_name: str = ""
     region: None = None
+    origin: Origin | None = None
 
     @property
     def dtype(self) -> np.dtype:
         """The pixel type."""
         return np.dtype(self.array.dtype)
+
+    def as_now(self, viewer: Viewer) -> StackSource:
+        """Return this source with the name and the place that its layer has now, if it still has one."""
+        return follow_origin(self, viewer, self.first[: len(self.appearance["scale"])])
 
     def spread(self, image: NDArray) -> NDArray:
         """Return an image of a plane with all axes of the stack."""
@@ -103,7 +110,9 @@ def read_stack_source(
     mask: Any = None
     if labels is not None:
         mask = find_stack_marks(image, axes.shape[: image.ndim], labels, label)
-        if mask is None:
+        if mask is not None:
+            mask = mask.as_now()
+        else:
             mask = read_mask_layer(image, labels, (axes.size("Y"), axes.size("X")), label)
     appearance = read_appearance(image)
     appearance["translate"] = find_place(appearance, axes.part(selection)[1][: image.ndim])
@@ -112,5 +121,6 @@ def read_stack_source(
     if dtype.kind not in "fiub":
         raise ValueError(f'"{image.name}" has pixels of type {dtype}; they must be real numbers.')
     return StackSource(
-        find_array(image), of, dict(selection), mask, image.name, appearance, path, read_metadata(image, of), image.name
+        find_array(image), of, dict(selection), mask, image.name, appearance, path, read_metadata(image, of),
+        layer_name=image.name, origin=Origin(image),
     )  # fmt: skip

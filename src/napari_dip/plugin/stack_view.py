@@ -9,7 +9,8 @@ from napari.viewer import Viewer
 
 from ..measurement.task import find_task
 from ..pace import say_duration
-from .outputs import list_outputs, say_pixel_type
+from .layers import find_whole_place
+from .outputs import list_outputs, say_pixel_size, say_pixel_type
 from .preview_layer import PreviewLayer
 from .run import Request, Run
 from .stack_layers import StackLayers
@@ -38,7 +39,7 @@ class StackView:
         self._concluded: Plane | None = None  # the last one that has ended: later reports of it come too late
         self._unfinished: list[StackLayers] = []
         self._layers: StackLayers | None = None
-        self._stopped = ""
+        self._stopped: list[str] = []  # the layer of the plane at work, if the run was stopped
         self.failures: list[str] = []  # what is wrong with planes that were left out
 
     def begin(self, request: Request) -> tuple:
@@ -47,7 +48,7 @@ class StackView:
         self._unfinished = [each for each in self._unfinished if each.is_shown]
         fitting = (each for each in reversed(self._unfinished) if each.can_go_on_with(request))
         self._layers = next(fitting, None) or StackLayers(self._viewer, request)
-        self._stopped, self.failures = "", []
+        self._stopped, self.failures = [], []
         return (dict(self._layers.records),)
 
     def show(self, report: StackReport, run: Run) -> bool:
@@ -79,12 +80,16 @@ class StackView:
                 self._unfinished.append(layers)
             self._preview.raise_to_top()
             return True
-        name = f"{source.name} unfinished ({source.of.describe(report.plane)})"
+        source = source.as_now(self._viewer)
+        place = source.of.describe(report.plane)  # of a stack with one plane there is none
+        name = f"{source.name} ({place}) stopped early" if place else f"{source.name} stopped early"
         made = list_outputs(report.result, source, request.original_type)
         if made and made[-1].suffix in ("restored", "detail-enhanced"):
-            kept = self._preview.keep(name, made[-1].data, made[-1].metadata)
+            first = [0 if isinstance(at, slice) else at for at in report.plane.seen_from(source.first).index]
+            where = find_whole_place(source.appearance, request.factor or 1, first[: len(source.appearance["scale"])])
+            kept = self._preview.keep(name, made[-1].data, made[-1].metadata, where)
             if kept is not None:
-                self._stopped = f"The plane at work, as far as it had come, is a layer of its own: “{kept.name}”."
+                self._stopped = [kept.name]
                 layers.put_below(kept)
         return True
 
@@ -120,7 +125,7 @@ class StackView:
         assert self._layers is not None
         return self._layers.source.of.describe(report.plane)
 
-    def conclude(self, result: None, run: Run, plot: BandPlot) -> str:
+    def conclude(self, result: None, run: Run, plot: BandPlot | None) -> str:
         """End a run that has not failed; return in words what there is."""
         layers = self._layers
         assert layers is not None
@@ -131,14 +136,20 @@ class StackView:
             self._unfinished = [each for each in self._unfinished if each is not layers]
             return " ".join(filter(None, (
                 f"Done: {count} planes ({say_duration(run.seconds)}).", _say_notes(layers.notes),
-                say_pixel_type(layers.made),
+                say_pixel_type(layers.made), say_pixel_size(layers.source),
             )))  # fmt: skip
         if done + len(self.failures) == count:
             others = f" {len(self.failures) - 1} more were left out." if len(self.failures) > 1 else ""
             why = self.failures[0]
             return f"{begin(why)} It was left out.{others} {self._say_done()}"
         kept = f"Stopped: {self._say_done()}" if done else "Stopped before a plane was done."
-        return f"{kept} {self._stopped}".strip()
+        at_work = f"The plane at work, as far as it had come, is “{self._stopped[0]}”." if self._stopped else ""
+        return f"{kept} {at_work}".strip()
+
+    @property
+    def kept(self) -> list[str]:
+        """The layers that the run has become."""
+        return [*([] if self._layers is None else self._layers.names), *self._stopped]
 
     def fail(self) -> str:
         """End a run that has failed; return in words what is left."""

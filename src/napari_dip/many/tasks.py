@@ -6,7 +6,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,8 +40,8 @@ def run_tasks(
     client : distributed.Client, optional
         Of a cluster; a task then has the device ``"auto"`` of its worker.
     devices : tuple of str
-        Of this machine. A device has one task at a time. With several, dask's threaded scheduler gives them out; with
-        one, they are done one after another by the caller's own thread.
+        Of this machine. Each has one task at a time, given out in order: with several in a thread for each, with one in
+        the caller's own.
     stop_requested : callable
         Asked while a cluster is waited for: when it returns True, iteration ends.
     abandoned : Event, optional
@@ -131,40 +130,37 @@ def _run_in_threads(
     devices: tuple[str, ...],
     abandoned: threading.Event,
 ) -> Iterator[Outcome]:
-    import dask
-
-    free: queue.SimpleQueue[str] = queue.SimpleQueue()
-    for device in devices:
-        free.put(device)
+    waiting, lock = iter(enumerate(arguments)), threading.Lock()
     done: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
 
-    def run(number: int, each: tuple[Any, ...]) -> None:
-        if abandoned.is_set():
-            return
-        device = free.get()
+    def work(device: str) -> None:
         try:
-            done.put((number, function(*each, device)))
-        except Exception as error:
-            done.put((number, error))
-        finally:
-            free.put(device)
-
-    def run_all() -> None:
-        tasks = [dask.delayed(run)(number, each) for number, each in enumerate(arguments)]
-        try:
-            with ThreadPoolExecutor(len(devices)) as pool:  # dask would keep the threads of its own
-                dask.compute(*tasks, scheduler="threads", pool=pool)
+            while not abandoned.is_set():
+                with lock:
+                    number, each = next(waiting, (None, ()))
+                if number is None:
+                    return
+                try:
+                    done.put((number, function(*each, device)))
+                except Exception as error:  # one bad file never stops the rest
+                    done.put((number, error))
         finally:
             done.put(None)
 
-    thread = threading.Thread(target=run_all, name="napari-dip tasks", daemon=True)
-    thread.start()
+    threads = [threading.Thread(target=work, args=(device,), name=f"napari-dip on {device}") for device in devices]
+    for thread in threads:
+        thread.start()
     try:
-        while (outcome := done.get()) is not None:
-            yield outcome
+        left = len(threads)
+        while left:
+            outcome = done.get()
+            left -= outcome is None
+            if outcome is not None:
+                yield outcome
     finally:
         abandoned.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
 
 
 def _run_on_cluster(

@@ -1,8 +1,11 @@
 """The numerical rooms do not know napari or Qt, and importing the package loads no torch."""
 
+import ast
 import pkgutil
 import subprocess
 import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +40,32 @@ def test_the_widget_opens_without_torch() -> None:
 def test_public_names_exist() -> None:
     for name in napari_dip.__all__:
         assert getattr(napari_dip, name) is not None
+
+
+def modules_imported_by(path: Path, module: str) -> set[str]:
+    """Return the modules of the package that a file imports, within functions, too, but not for types alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level and id(node) not in for_types:
+            of = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+            found |= {of, *(f"{of}.{each.name}" for each in node.names)}
+    return found
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    top = Path(napari_dip.__file__).parent
+    modules = {}
+    for path in top.rglob("*.py"):
+        parts = path.relative_to(top.parent).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    imports = {name: modules_imported_by(path, name) & modules.keys() - {name} for name, path in modules.items()}
+    assert any(imports.values())
+    assert list(TopologicalSorter(imports).static_order())  # else a CycleError, with the circle

@@ -455,8 +455,9 @@ def test_the_hosts_state_is_untouched(camera, small_settings) -> None:
         ({"task": "sharpen"}, "no task 'sharpen'"),
         ({"task": "inpaint"}, "nothing is marked as missing"),
         ({"factor": 2}, "takes none"),
-        ({"task": "super_resolve"}, "whole factor of at least 2"),
-        ({"task": "super_resolve", "factor": 1.5}, "whole factor of at least 2"),
+        ({"task": "super_resolve"}, "a whole number from 2 to 1024"),
+        ({"task": "super_resolve", "factor": 1.5}, "a whole number from 2 to 1024"),
+        ({"task": "super_resolve", "factor": 1025}, "a whole number from 2 to 1024"),  # a record takes no more
         ({"task": "deblock", "quantisation_table": np.zeros((8, 8))}, "8 x 8 steps"),
         ({"quantisation_table": np.ones((8, 8))}, "is for deblocking"),
         ({"settings": Settings(device="cuda:77")}, "cannot be used here"),

@@ -19,12 +19,13 @@ from . import Settings
 from .command_progress import restore_many, restore_one, restore_with_progress, say, say_device, stop_on_signal
 from .image_files import PNG_KEY, write_tiff
 from .many.axes import find_axes
-from .many.file_job import FURTHER_OUTPUTS, FileJob, are_outputs_there, check_names, open_if_stack
+from .many.file_job import FURTHER_OUTPUTS, FileJob, check_names, open_if_stack
 from .many.file_plan import PLOT, FileToWrite, check_files, is_plot
+from .many.file_restoration import are_outputs_there
 from .many.folder import check_jobs, find_files, is_many, plan_jobs
 from .many.output_lock import remove_leftovers
 from .many.tasks import connect
-from .measurement.task import TASKS
+from .measurement.task import LARGEST_FACTOR, TASKS
 from .settings import PRESETS
 from .threads import let_waiting_threads_sleep
 from .whole_files import remove_unfinished, write_whole
@@ -153,7 +154,10 @@ def restore(
         typer.Option("--task", metavar="TASK", help=f"What is wrong with the image: {_say_choices(TaskName)}."),
     ] = _DEFAULT_TASK,
     factor: Annotated[
-        int | None, typer.Option("--factor", metavar="N", help="Super-resolution: how many times larger.", min=2)
+        int | None,
+        typer.Option(
+            "--factor", metavar="N", help="Super-resolution: how many times larger.", min=2, max=LARGEST_FACTOR
+        ),
     ] = None,
     mask: Annotated[
         str | None,
@@ -329,7 +333,7 @@ def restore(
         if client is None:
             say_device(settings)
         with stop_on_signal() as stop:
-            outcome, result = restore_one(job, stop, client=client)
+            outcome, result = restore_one(job, stop, overwrite=overwrite, client=client)
             if bands is not None:
                 if result is None:
                     raise ValueError("--bands was not drawn: the plane was done by an earlier run; do it anew.")

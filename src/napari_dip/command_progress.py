@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 from numpy.typing import NDArray
 
-from .many.file_job import FileJob, FileOutcome, restore_file
+from .many.file_job import FileJob, FileOutcome
 from .many.file_plan import spell
+from .many.file_restoration import restore_file
 from .many.folder import restore_files
 from .many.tasks import find_devices
 from .measurement.task import find_task
@@ -56,7 +57,9 @@ def restore_with_progress(
     return result
 
 
-def restore_one(job: FileJob, stop: Stop, *, client: Any = None) -> tuple[FileOutcome, Restoration | None]:
+def restore_one(
+    job: FileJob, stop: Stop, *, overwrite: bool = False, client: Any = None
+) -> tuple[FileOutcome, Restoration | None]:
     """Restore one file with a progress bar on stderr; return what became of it, and the result if it is one plane."""
     results: list[Restoration] = []
     with _progress_bar() as bar:
@@ -75,7 +78,9 @@ def restore_one(job: FileJob, stop: Stop, *, client: Any = None) -> tuple[FileOu
                     bar.update(planes, completed=each.number)
                     shown.begin_anew()
 
-        outcome = restore_file(job, watch=watch, stop_requested=stop.is_set, report_wanted=pace.is_due, client=client)
+        outcome = restore_file(
+            job, watch=watch, stop_requested=stop.is_set, report_wanted=pace.is_due, overwrite=overwrite, client=client
+        )
     for warning in outcome.warnings:
         say(warning, err=True)
     alone = results[0] if outcome.planes == 1 and results else None

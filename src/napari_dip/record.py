@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 
-from .measurement.task import find_task
+from .measurement.task import LARGEST_FACTOR, find_task
 from .settings import Settings, show
 
 _LONGEST_TEXT = 100_000
@@ -295,7 +295,7 @@ class Record:
     """
 
     task: _Text
-    factor: Annotated[int, Field(strict=True, ge=2, le=1024)] | None
+    factor: Annotated[int, Field(strict=True, ge=2, le=LARGEST_FACTOR)] | None
     settings: _Settings
     used: _Settings
     compared: _Text
@@ -353,7 +353,7 @@ class Record:
         name : str
             The field of ``Restoration``.
         image : ndarray
-            As it is shown or written.
+            As it is shown or written, or any part of it.
         clipped : int
             Pixels that its type could not hold.
         **origin

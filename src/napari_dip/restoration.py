@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -20,7 +19,7 @@ from .fit_plan import build_estimate, build_fit, check_run_fits, resolve_setting
 from .guidance import advise_denoising, warn_of_idle_network
 from .image_tensor import ImageTensor, as_plain_array, check_shape, read_arrays, to_tensor
 from .measurement.data_term import data_term_of
-from .measurement.task import Task, find_task
+from .measurement.task import Task, check_factor, find_task
 from .measurement.whole_image import WholeImage
 from .optimisation.estimate import Estimate
 from .optimisation.snapshots import Snapshot, Snapshots
@@ -141,11 +140,7 @@ def restore_steps(
     if not isinstance(settings, Settings):
         raise TypeError(f"settings is a {type(settings).__name__}; give napari_dip.Settings(...).")
     chosen_task = find_task(task)
-    if chosen_task.needs_factor:
-        if not isinstance(factor, numbers.Integral) or factor < 2:
-            raise ValueError(f"super-resolution needs a whole factor of at least 2, not {factor!r}.")
-    elif factor is not None:
-        raise ValueError(f"factor is for super-resolution; the task {task!r} takes none.")
+    check_factor(chosen_task, factor)
     if settings.chosen_step is not None and not chosen_task.removes_noise:
         raise ValueError(f"chosen_step picks a moment of a restoration; the task {task!r} has none, leave it None.")
     with plain_modes():

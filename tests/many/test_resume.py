@@ -18,7 +18,8 @@ from yaozarrs.write.v05 import write_image
 import napari_dip
 from napari_dip.command_line import app
 from napari_dip.image_files import write_tiff
-from napari_dip.many.file_job import FileJob, folder_of_planes, restore_file
+from napari_dip.many.file_job import FileJob, folder_of_planes
+from napari_dip.many.file_restoration import restore_file
 from napari_dip.many.folder import plan_jobs, read_report, restore_files
 from napari_dip.whole_files import hide_unfinished
 
@@ -286,6 +287,30 @@ def test_two_runs_share_a_folder(film, tmp_path, report) -> None:
     assert all(row.step == 10 for row in rows.values())
     if report.endswith(".json"):
         assert len(json.loads((tmp_path / report).read_text())) == 4
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_came_to_be_meanwhile_is_not_overwritten(film, tmp_path, resume) -> None:
+    (tmp_path / "data").mkdir()
+    for number, image in enumerate(film):
+        tifffile.imwrite(tmp_path / "data" / f"{number}.tif", image)
+    model = FileJob(tmp_path, tmp_path, settings=SETTINGS, resume=resume)
+    jobs = plan_jobs(sorted((tmp_path / "data").iterdir()), tmp_path / "out", model, suffix=None, mask=None)
+    run_of_all = restore_files(jobs, tmp_path / "report.csv", devices=("cpu",))
+    first = next(run_of_all)
+    jobs[1].out.write_text("precious")
+    if not resume:
+        restore_file(jobs[2])  # by another run
+        written = jobs[2].out.stat().st_mtime_ns
+    rows = [first, *run_of_all]
+    assert jobs[1].out.read_text() == "precious"
+    if resume:
+        assert [row.status for row in rows] == ["done", "failed", "done", "done"]
+        assert "is not the restored image" in rows[1].error
+    else:
+        assert [row.status for row in rows] == ["done", "failed", "failed", "done"]
+        assert "exists" in rows[1].error
+        assert jobs[2].out.stat().st_mtime_ns == written
 
 
 @pytest.mark.parametrize("report", ["report.csv", "report.json"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from PIL import Image
 from typer.testing import CliRunner
 
 import napari_dip
@@ -49,6 +50,91 @@ def test_what_was_restored_says_how(tmp_path, film, name) -> None:
     record = napari_dip.Record.from_dict(read_stack_record(tmp_path / name))
     assert record.stack is not None
     assert record.stack.shape == film.shape
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.ome.tif", "out.zarr"])
+def test_each_output_of_a_stack_says_which_it_is_and_of_which_file(tmp_path, film, name) -> None:
+    source = tmp_path / "film.ome.tif"
+    tifffile.imwrite(source, film, metadata={"axes": "TYX"}, **GREY)
+    assert restore(source, tmp_path / name, "--residual", "--dtype", "same", "--warm-start", "t").exit_code == 0
+    for output, dtype in (("restored", "uint8"), ("residual", "float32")):
+        path = tmp_path / (name if output == "restored" else name.replace("out", "out_residual"))
+        record = napari_dip.Record.from_dict(read_stack_record(path))
+        assert (record.output.name, record.output.dtype) == (output, dtype)
+        assert record.given.path == str(source)
+        assert record.stack.warm_start == "T"
+        assert f"{output}" in record.as_python()
+    tifffile.imwrite(tmp_path / "other.ome.tif", film, metadata={"axes": "TYX"}, **GREY)
+    path.replace(path.with_name(path.name.replace("out_residual", "other_out")))
+    refused = restore(
+        tmp_path / "other.ome.tif", path.with_name(path.name.replace("out_residual", "other_out")), "--resume"
+    )
+    assert refused.exit_code == 1
+    assert "is not the restored image" in refused.output
+
+
+def test_stacks_of_earlier_versions_are_kept(tmp_path, film) -> None:
+    """All their outputs carry the record of the restored one, which did not know the number of threads."""
+    tifffile.imwrite(tmp_path / "film.ome.tif", film, metadata={"axes": "TYX"}, **GREY)
+    line = (tmp_path / "film.ome.tif", tmp_path / "out.ome.tif", "--residual")
+    assert restore(*line).exit_code == 0
+    old = read_stack_record(tmp_path / "out.ome.tif")
+    del old["threads"]
+    residual = tifffile.imread(tmp_path / "out_residual.ome.tif")
+    write_stack(
+        tmp_path / "out_residual.ome.tif", iter(residual), film.shape, np.float32, Stack(None, "TYX"), "TYX", old
+    )
+    kept = restore(*line, "--resume")
+    assert "nothing is left to do" in kept.output
+
+
+def test_a_script_of_an_enhanced_stack_enhances(tmp_path, film, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite(tmp_path / "film.ome.tif", film, metadata={"axes": "TYX"}, **GREY)
+    few = ("--task", "enhance", "--set", "smoothed_steps=10")
+    assert restore(tmp_path / "film.ome.tif", tmp_path / "out.ome.tif", *few).exit_code == 0
+    made: dict = {}
+    exec(napari_dip.Record.from_dict(read_stack_record(tmp_path / "out.ome.tif")).as_python(), made)
+    np.testing.assert_array_equal(made["detail_enhanced"], pixels(tmp_path / "out.ome.tif"))
+
+
+def write_marks(path, marks) -> None:
+    if path.suffix == ".png":
+        Image.fromarray(marks).save(path)
+    elif path.suffix == ".tif":
+        tifffile.imwrite(path, marks)
+    else:
+        zarr.save(str(path), marks)
+
+
+@pytest.mark.parametrize("name", ["marks", "marks.tif", "marks.dat", "colours.tif", "colours.png", "plane.zarr"])
+def test_a_mask_is_what_it_holds_and_not_what_it_is_called(tmp_path, film, name) -> None:
+    film[:, 4:6, 4:6] = 0
+    tifffile.imwrite(tmp_path / "film.ome.tif", film, metadata={"axes": "TYX"}, **GREY)
+    marks = (film == 0).astype(np.uint8)
+    marks[1] = marks[0]
+    if name.startswith("colours"):
+        marks = np.stack([marks[0]] * 3, axis=2)
+    elif name.startswith("plane"):
+        marks = marks[:1]
+    path = tmp_path / name
+    write_marks(path.with_suffix(".tif") if name == "marks.dat" else path, marks)
+    if name == "marks.dat":
+        path.with_suffix(".tif").rename(path)
+    done = restore(tmp_path / "film.ome.tif", tmp_path / "out.ome.tif", "--task", "inpaint", "--mask", path)
+    assert done.exit_code == 0, done.output
+
+
+def test_a_unit_that_is_not_ascii_goes_with_an_imagej_stack(tmp_path, film) -> None:
+    sizes = {f"PhysicalSize{axis}{what}": value for axis in "XY" for what, value in (("", 2.0), ("Unit", "Å"))}
+    channels = {"Channel": {"Name": ["α", "β", "γ"]}}
+    tifffile.imwrite(tmp_path / "film.ome.tif", film, metadata={"axes": "CYX", **sizes, **channels}, **GREY)
+    done = restore(tmp_path / "film.ome.tif", tmp_path / "out.tif")
+    assert done.exit_code == 0, done.output
+    opened = open_stack(tmp_path / "out.tif")
+    assert opened.units["X"] == "Å"
+    assert opened.pixel_sizes["X"] == pytest.approx(2)
+    assert opened.channel_names == ("α", "β", "γ")
 
 
 def test_a_description_with_a_shape_of_its_own_is_read(tmp_path, film) -> None:

@@ -135,8 +135,9 @@ def is_output(path: Path, name: str) -> bool:
         return False
     output = record.get("output")
     told = output.get("name") if isinstance(output, dict) else "restored"
-    # of a stack all outputs carry the record of the restored one
-    return told == name or (record.get("stack") is not None and told == "restored")
+    # before records had the number of threads, all outputs of a stack carried that of the restored one
+    is_old_stack = record.get("stack") is not None and record.get("threads") is None
+    return told == name or (is_old_stack and told == "restored")
 
 
 def is_plot(path: Path) -> bool:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..image_files import TIFF_SUFFIXES
-from .file_job import FileJob, FileOutcome, OutputsThere, are_outputs_there, restore_file
+from .file_job import FileJob, FileOutcome
 from .file_plan import FileToRead, FileToWrite, check_apart, check_files, spell
+from .file_restoration import OutputsThere, are_outputs_there, restore_file
 from .folder_report import Row, append_row, is_report, read_report, write_report
 from .ome_zarr import ZARR_SUFFIX, holds_zarr
 from .output_lock import hold_outputs, remove_leftovers
@@ -176,23 +177,23 @@ def _run(
         else:
             to_do.append(job)
             before.pop(spell(job.out), None)
-    with suppress(OSError, BlockingIOError), hold_outputs([report], _SECONDS_FOR_REPORT):
+    with suppress(OSError), hold_outputs([report], _SECONDS_FOR_REPORT):
         write_report(report, _merge(jobs, rows, before))
     abandoned = threading.Event()
 
-    def restore_here(job: FileJob, keep: bool, device: str) -> FileOutcome:
+    def restore_here(job: FileJob, keep: bool, overwrite: bool, device: str) -> FileOutcome:
         if stop_requested():
             raise InterruptedError("it was not begun: the run was stopped.")
         return restore_file(
             _on_device(job, device), watch=lambda progress: watch(job, progress),
             stop_requested=lambda: stop_requested() or abandoned.is_set(), report_wanted=report_wanted,
-            keep_stopped=False, keep_existing=keep,
+            keep_stopped=False, keep_existing=keep, overwrite=overwrite,
         )  # fmt: skip
 
+    arguments = ((job, job.resume and not overwrite, overwrite) for job in to_do)
     outcomes = run_tasks(
-        restore_here if client is None else _restore_there, ((job, job.resume and not overwrite) for job in to_do),
-        client=client, devices=devices, stop_requested=stop_requested, abandoned=abandoned,
-        seconds_without_workers=seconds_without_workers,
+        restore_here if client is None else _restore_there, arguments, client=client, devices=devices,
+        stop_requested=stop_requested, abandoned=abandoned, seconds_without_workers=seconds_without_workers,
     )  # fmt: skip
     try:
         yield from list(rows.values())
@@ -234,10 +235,10 @@ def _row_of_kept(job: FileJob, before: dict[str, Row]) -> Row:
     return dataclasses.replace(row, status="kept", error="")
 
 
-def _restore_there(job: FileJob, keep: bool, device: str) -> FileOutcome:
+def _restore_there(job: FileJob, keep: bool, overwrite: bool, device: str) -> FileOutcome:
     """Restore a file on a worker; where a worker before it was lost, go on with the planes that it has left."""
     return restore_file(
-        dataclasses.replace(_on_device(job, device), resume=True), keep_existing=keep,
+        dataclasses.replace(_on_device(job, device), resume=True), keep_existing=keep, overwrite=overwrite,
         seconds_to_wait=_SECONDS_FOR_LOST_WORKER,
     )  # fmt: skip
 
@@ -261,6 +262,8 @@ def _row(job: FileJob, outcome: FileOutcome | Exception) -> Row:
 
 def _in_a_sentence(error: Exception) -> str:
     text = spell(" ".join(str(error).split()))
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; use a narrower network, less memory for tiles or a smaller image."
     if "out of memory" in text.lower():
         return "the device ran out of memory; use a narrower network, another device or a smaller image."
     return text or type(error).__name__

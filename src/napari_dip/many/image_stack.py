@@ -15,7 +15,7 @@ from ..image_files import check_memory, say_why
 
 SHORT_UNITS = {
     "micrometer": "µm", "nanometer": "nm", "picometer": "pm", "millimeter": "mm", "centimeter": "cm", "meter": "m",
-    "second": "s", "millisecond": "ms", "minute": "min", "hour": "h", "micron": "µm", "um": "µm", "\\u00B5m": "µm",
+    "second": "s", "millisecond": "ms", "minute": "min", "hour": "h", "micron": "µm", "um": "µm", "μm": "µm",
 }  # fmt: skip
 LONG_UNITS = {
     "µm": "micrometer",

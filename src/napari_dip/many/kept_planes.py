@@ -71,7 +71,9 @@ class KeptPlanes:
             self._note_others(told)
         else:
             if count := sum(count for _, count in self._others()):
-                self.notes.append(f"{_planes(count)} that an interrupted run had left not used: add --resume for that.")
+                self.notes.append(
+                    f"An interrupted run had left {_planes(count)}, not used: add --resume to go on with them."
+                )
             shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.folder / "job.json", lambda beside: beside.write_text(text, encoding="utf-8"))
@@ -146,14 +148,14 @@ class KeptPlanes:
                     changed += 1
         following += self._give_up_without_network()
         if damaged:
-            self.notes.append(f"{_planes(damaged)} that an interrupted run had left done again: damaged.")
+            self.notes.append(f"{_planes(damaged)} of the interrupted run done again: damaged.")
         if changed:
             self.notes.append(
-                f"{_planes(changed)} that an interrupted run had left done again: the pixels or the mask have changed."
+                f"{_planes(changed)} of the interrupted run done again: the pixels or the mask have changed."
             )
         if following:
             self.notes.append(
-                f"{_planes(following)} that an interrupted run had left done again: they depend on others that are."
+                f"{_planes(following)} of the interrupted run done again: each depends on the plane before it."
             )
 
     def _give_up_without_network(self) -> int:
@@ -240,8 +242,7 @@ class KeptPlanes:
             differing = sorted(_differing(told, other))
             if count and differing:
                 self.notes.append(
-                    f"{_planes(count)} that an interrupted run had left not used: that was of another "
-                    f"{', '.join(differing)}."
+                    f"An interrupted run had left {_planes(count)}, not used: made with another {', '.join(differing)}."
                 )
 
 

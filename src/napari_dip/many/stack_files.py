@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from ..image_files import (
     encode_record,
     is_ome,
     read_image,
+    read_mask,
     read_record,
     say_why,
     write_whole,
@@ -55,6 +58,23 @@ def open_stack(path: Path) -> Stack:
         raise ValueError(f"{path} cannot be read as an image: {say_why(error)}") from error
     image = read_image(path)
     return Stack(image, "YXS" if image.ndim == 3 else "YX")
+
+
+def open_mask(path: Path) -> Any:
+    """Open the mask of a stack, not 0 = missing: of all its planes, ``(h, w)``, or one for each, as the stack has them.
+
+    Raises
+    ------
+    ValueError
+        As ``open_stack``.
+    """
+    opened = open_stack(path)
+    shape, is_colour = opened.array.shape, (opened.axes or "").endswith("S")
+    if math.prod(shape[: -3 if is_colour else -2]) > 1:
+        return opened.array
+    if is_zarr(path) or holds_zarr(path):
+        return np.asarray(opened.array).reshape(shape[-2:]) != 0
+    return read_mask(path)
 
 
 def read_stack_record(path: Path) -> dict[str, Any] | None:
@@ -152,7 +172,7 @@ def write_stack(
         sizes = like.pixel_sizes
         if "Y" in sizes and "X" in sizes:
             options["resolution"] = (1 / sizes["X"], 1 / sizes["Y"])
-            metadata["unit"] = like.units.get("X", "µm").replace("µ", "u")
+            metadata["unit"] = _write_unit(like.units.get("X", "µm"))
         if "Z" in sizes:
             metadata["spacing"] = sizes["Z"]
         if "T" in sizes:
@@ -163,6 +183,17 @@ def write_stack(
         write_whole(path, lambda beside: tifffile.imwrite(beside, pages, shape=shape, dtype=dtype, **options))
     except (tifffile.TiffFileError, tifffile.OmeXmlError, TypeError) as error:
         raise ValueError(f"{path.name} cannot hold this stack: {error}") from error
+
+
+def _write_unit(unit: str) -> str:
+    """Return a unit as ImageJ writes it, in ASCII."""
+    return "".join(each if each.isascii() else f"\\u{ord(each):04X}" for each in unit.replace("µ", "u"))
+
+
+def _read_unit(text: str) -> str:
+    """Return a unit that ImageJ has written, by its short name."""
+    unit = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda found: chr(int(found[1], 16)), text)
+    return SHORT_UNITS.get(unit, unit)
 
 
 def _open_tiff(path: Path) -> Stack:
@@ -216,8 +247,7 @@ def _read_ome(metadata: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, floa
 def _read_imagej(file: Any) -> tuple[tuple[str, ...], dict[str, float], dict[str, str]]:
     told = file.imagej_metadata
     sizes: dict[str, float] = {}
-    unit = str(told.get("unit", ""))
-    unit = SHORT_UNITS.get(unit, unit)
+    unit = _read_unit(str(told.get("unit", "")))
     if unit and unit != "pixel":
         for letter, resolution in zip("XY", file.pages.first.resolution, strict=True):
             if resolution:

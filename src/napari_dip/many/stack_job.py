@@ -5,22 +5,21 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image_files import TIFF_SUFFIXES
 from ..pixel_type import as_dtype
 from ..record import Record
-from .axes import Axes, find_axes
+from .axes import Axes, Plane, find_axes
 from .file_job import FileJob, FileOutcome, enlarge_pixels, folder_of_planes, open_if_stack, output_type, summarise
 from .image_stack import Stack
 from .kept_planes import KeptPlanes, has_kept_planes
 from .stack import restore_planes
-from .stack_files import check_stack_name, is_zarr, open_stack, write_stack
+from .stack_files import check_stack_name, open_mask, write_stack
 from .tiling import plan_tiles
 from .warm_start import Neighbours
 
@@ -51,7 +50,7 @@ def restore_stack_file(
     for name, path in job.outputs.items():
         check_stack_name(path, letters, output_type(job, name, dtype))
     _check_room(job.out, math.prod(shape) * sum(output_type(job, name, dtype).itemsize for name in job.outputs))
-    mask = None if job.mask is None else _open_mask(job.mask)
+    mask = None if job.mask is None else open_mask(job.mask)
     neighbours = None if job.warm_start is None else Neighbours(axes, job.warm_start)
     planned = (
         None if client is not None else plan_tiles(axes.plane_shape, job.settings, job.task, job.factor, job.memory)
@@ -80,25 +79,38 @@ def restore_stack_file(
     records = [kept.record(plane) for plane in planes]
     records_of_planes = [(plane.place, Record.from_dict(each)) for plane, each in zip(planes, records, strict=True)]
     record = records_of_planes[0][1].of_stack(
-        axes.letters, axes.shape, records_of_planes, channels=axes.channels, warm_start=job.warm_start
+        axes.letters,
+        axes.shape,
+        records_of_planes,
+        channels=axes.channels,
+        warm_start=job.warm_start and job.warm_start.upper(),
     )
     warnings = list(kept.notes)
     like = enlarge_pixels(opened, job.factor or 1)
     for name, path in job.outputs.items():
-        pixel_type, clipped = output_type(job, name, dtype), 0
-
-        def pages(name: str = name, pixel_type: np.dtype = pixel_type) -> Iterator[NDArray]:
-            nonlocal clipped
-            for plane in planes:
-                image, some = as_dtype(kept.image(name, plane), pixel_type)
-                clipped += some
-                yield from np.moveaxis(image, 2, 0) if axes.takes_channels_together else [image]
-
-        write_stack(path, pages(), shape, pixel_type, like, letters, record.as_dict())
+        pixel_type = output_type(job, name, dtype)
+        # counted before they are written: the record comes first in the file
+        clipped = sum(some for _, some in _read_kept(kept, name, planes, pixel_type))
+        of_this = record.of_output(
+            name, np.empty(0, pixel_type), clipped, path=str(job.source.resolve()), layer=job.source.name
+        )
+        pages = (
+            page
+            for image, _ in _read_kept(kept, name, planes, pixel_type)
+            for page in (np.moveaxis(image, 2, 0) if axes.takes_channels_together else [image])
+        )
+        write_stack(path, pages, shape, pixel_type, like, letters, of_this.as_dict())
         if clipped:
             warnings.append(f"{name}: {clipped} pixels were clipped to the range of {pixel_type}.")
     kept.drop()
     return summarise(records, time.perf_counter() - start, tuple(warnings))
+
+
+def _read_kept(
+    kept: KeptPlanes, name: str, planes: Iterable[Plane], pixel_type: np.dtype
+) -> Iterator[tuple[NDArray, int]]:
+    """Read an output plane by plane, in the pixel type in which it is written, and how many pixels were clipped."""
+    return (as_dtype(kept.image(name, plane), pixel_type) for plane in planes)
 
 
 def _check_room(out: Path, size: int) -> None:
@@ -127,13 +139,3 @@ def _shape_of_file(axes: Axes, factor: int) -> tuple[tuple[int, ...], str]:
     letters = axes.stepped + ("CYX" if axes.takes_channels_together else axes.whole)
     sizes = {letter: axes.size(letter) * (factor if letter in "YX" else 1) for letter in letters}
     return tuple(sizes.values()), letters
-
-
-def _open_mask(path: Path) -> Any:
-    if path.suffix.lower() in TIFF_SUFFIXES or is_zarr(path):
-        array = open_stack(path).array
-        if math.prod(array.shape[:-2]) > 1:
-            return array
-    from ..image_files import read_mask
-
-    return read_mask(path)

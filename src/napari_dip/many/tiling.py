@@ -12,7 +12,7 @@ from ..device import free_memory
 from ..device_check import choose_proven_device
 from ..fit_plan import bytes_needed
 from ..measurement.forward_operator import BLOCK
-from ..measurement.task import find_task
+from ..measurement.task import check_factor, find_task
 from ..settings import Settings
 from ..torch_modes import plain_modes
 
@@ -98,8 +98,9 @@ def plan_tiles(
     Raises
     ------
     ValueError
-        If not even the smallest tile fits, or the device cannot be used.
+        If not even the smallest tile fits, the factor does not go with the task, or the device cannot be used.
     """
+    check_factor(find_task(task), factor)
     settings = settings.for_task(find_task(task))
     height, width = shape[:2]
     channels = shape[2] if len(shape) == 3 else 1

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
+
+LARGEST_FACTOR = 1024  # of super-resolution: far beyond what there is to see, and a number that a record may hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +65,18 @@ def find_task(name: str) -> Task:
         return TASKS[name]
     except KeyError:
         raise ValueError(f"there is no task {name!r}; choose one of {', '.join(TASKS)}.") from None
+
+
+def check_factor(task: Task, factor: object) -> None:
+    """Check that a factor goes with a task.
+
+    Raises
+    ------
+    ValueError
+        If not.
+    """
+    if not task.needs_factor:
+        if factor is not None:
+            raise ValueError(f"factor is for super-resolution; the task {task.name!r} takes none.")
+    elif not isinstance(factor, Integral) or not 2 <= int(factor) <= LARGEST_FACTOR:
+        raise ValueError(f"super-resolution needs a factor, a whole number from 2 to {LARGEST_FACTOR}, not {factor!r}.")

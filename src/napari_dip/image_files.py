@@ -216,6 +216,7 @@ def write_tiff(
     axes: str | None = None,
     pixel_sizes: Sequence[float] | None = None,
     unit: str = "µm",
+    distances: Mapping[str, tuple[float, str]] | None = None,
     channel_names: Sequence[str] = (),
 ) -> None:
     """Write an image as TIFF in its dtype, with the record as JSON in the description.
@@ -237,6 +238,8 @@ def write_tiff(
         Rows and columns: the height and the width of a pixel, in ``unit``.
     unit : str
         Of length, as OME names them, such as "µm" or "nm".
+    distances : mapping, optional
+        For axes Z and T of an OME-TIFF: how far planes or frames lie apart, and in which unit: ``{"T": (2.0, "s")}``.
     channel_names : sequence of str
         For axis C of an OME-TIFF, as many as there are channels.
 
@@ -263,6 +266,10 @@ def write_tiff(
             metadata["Channel"] = {"Name": [str(name) for name in channel_names]}
         for letter, size in zip("YX", pixel_sizes or (), strict=False):
             metadata |= {f"PhysicalSize{letter}": float(size), f"PhysicalSize{letter}Unit": unit}
+        for letter, (size, its_unit) in (distances or {}).items():
+            name = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
+            if letter in axes:
+                metadata |= {name: float(size), f"{name}Unit": its_unit}
         options |= {"ome": True, "metadata": metadata}
     else:
         options["description"] = description

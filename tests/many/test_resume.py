@@ -115,7 +115,7 @@ def test_planes_of_other_settings_are_not_mixed_in_and_wait(job, tmp_path) -> No
     interrupt(job, 3)
     other = replace(job, settings=replace(SETTINGS, seed=5))
     asked = []
-    with pytest.raises(InterruptedError, match=r"3 planes .* not used: that was of another seed"):
+    with pytest.raises(InterruptedError, match=r"3 planes, not used: made with another seed"):
         restore_file(other, watch=asked.append, stop_requested=lambda: len(asked) > 0)
     done, _, pixels = go_on(job)  # the mistake cost nothing
     assert done == [3]
@@ -180,7 +180,7 @@ def test_what_began_where_another_ended_is_done_again_with_it(still, tmp_path, w
             network.write_bytes(network.read_bytes()[:-10])
     done, said, pixels = go_on(still)
     assert done == [0, 1, 2, 3]  # of the first, the network is no longer there
-    assert "depend on others" in said
+    assert "depends on the plane before it" in said
     np.testing.assert_array_equal(pixels, afresh(still, tmp_path))
 
 

@@ -420,3 +420,48 @@ def test_a_stack_that_napari_saves_is_opened_again(tmp_path, film, name) -> None
     np.testing.assert_array_equal(pixels(tmp_path / name), film)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / name), film)  # as napari itself reads it
     assert RECORD.items() <= read_stack_record(tmp_path / name).items()
+
+
+@pytest.mark.parametrize("record", [["settings"], "settings", 3, {"settings": {}, "stack": [1]},
+                                    {"settings": {}, "stack": {"axes": 5}}, {"settings": {1, 2}}])  # fmt: skip
+@pytest.mark.parametrize("names", [7, ["a", "b", "c"], None])
+def test_napari_saves_a_layer_whatever_calls_itself_its_record(tmp_path, film, record, names) -> None:
+    from napari_dip.plugin.layer_writer import write_image_layer
+
+    meta = {"name": "film", "axis_labels": ("c", "y", "x"), "metadata": {"napari-dip": record, "channel_names": names}}
+    write_image_layer(str(tmp_path / "a.ome.tif"), film, meta)
+    np.testing.assert_array_equal(pixels(tmp_path / "a.ome.tif"), film)
+
+
+def test_a_stack_that_napari_saves_has_the_distances_of_planes_and_frames(tmp_path, film) -> None:
+    from napari_dip.plugin.layer_writer import write_image_layer
+
+    meta = {"axis_labels": ("t", "z", "y", "x"), "scale": (0.5, 200, 100, 100), "units": ("minute", *["nanometer"] * 3)}
+    write_image_layer(str(tmp_path / "a.ome.tif"), film[None], meta)
+    opened = open_stack(tmp_path / "a.ome.tif")
+    assert opened.pixel_sizes == {"T": 0.5, "Z": 200, "Y": 100, "X": 100}
+    assert opened.units == {"T": "min", "Z": "nm", "Y": "nm", "X": "nm"}
+    write_image_layer(str(tmp_path / "b.ome.tif"), film[None], meta | {"units": ("pixel",) * 4})
+    assert open_stack(tmp_path / "b.ome.tif").pixel_sizes == {}
+
+
+def test_what_a_file_calls_a_unit_is_not_computed() -> None:
+    from napari_dip.plugin.pixel_size import as_lengths
+
+    for unit in ("m**(10**10**10)", "m/!", "(", "'", "m+1", "1/0", "lambda", "", "reference frame"):
+        assert as_lengths([1.0, 1.0], [unit, unit])[1] is None
+    assert as_lengths([1.0, 2.0], ["Å", "Å"]) == ("µm", (pytest.approx(1e-4), pytest.approx(2e-4)))
+
+
+def test_what_is_not_a_number_leaves_metadata_of_a_zarr_whole(tmp_path) -> None:
+    """As tiles without a known pixel do."""
+    stack = np.full((2, 16, 16), np.nan, np.float32)
+    stack[0, 4:, 4:] = 3
+    write_stack(tmp_path / "a.zarr", iter(stack), stack.shape, stack.dtype, Stack(None, None, ("a", "b")), "CYX")
+
+    def refuse(text: str) -> None:
+        raise AssertionError(f"{text} is not JSON")
+
+    told = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text(), parse_constant=refuse)
+    windows = [each["window"] for each in told["attributes"]["ome"]["omero"]["channels"]]
+    assert [(each["start"], each["end"]) for each in windows] == [(3, 3), (0, 1)]

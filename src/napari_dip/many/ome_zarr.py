@@ -148,16 +148,19 @@ def write_zarr(
 
     letters = axes.replace("S", "C") if "C" not in axes else axes
     order = [letters.index(letter) for letter in "TCZYX" if letter in letters]
-    specs = [
-        DimSpec(
-            name=letters[n].lower(),
-            scale=float(like.pixel_sizes.get(letters[n], 1.0)),
-            unit=LONG_UNITS.get(like.units.get(letters[n], "")),
-        )
-        for n in order
-    ]
     name = os.fsencode(path.stem).decode("utf-8", "backslashreplace")  # JSON takes no name that is not UTF-8
-    image = v05.Image(multiscales=[v05.Multiscale.from_dims(specs, name=name, n_levels=1)])
+    try:
+        specs = [
+            DimSpec(
+                name=letters[n].lower(),
+                scale=float(like.pixel_sizes.get(letters[n], 1.0)),
+                unit=LONG_UNITS.get(like.units.get(letters[n], "")),
+            )
+            for n in order
+        ]
+        image = v05.Image(multiscales=[v05.Multiscale.from_dims(specs, name=name, n_levels=1)])
+    except ValueError as error:  # of pydantic, in several lines
+        raise ValueError(f"{path.name} cannot hold this stack: {' '.join(str(error).split())}") from error
     names = like.channel_names if "C" in axes and len(like.channel_names) == shape[axes.index("C")] else ()
     ranges = [(np.inf, -np.inf)] * len(names)
 
@@ -172,11 +175,13 @@ def write_zarr(
             whole: tuple[int | slice, ...] = (*index, *(slice(None),) * (len(shape) - leading))
             kept = [n for n in order if n >= leading]
             array[tuple(whole[n] for n in order)] = plane.transpose([n - leading for n in kept])
-            if names:
+            finite = plane[np.isfinite(plane)]
+            if names and finite.size:
                 low, high = ranges[index[axes.index("C")]]
-                ranges[index[axes.index("C")]] = min(low, float(plane.min())), max(high, float(plane.max()))
+                ranges[index[axes.index("C")]] = min(low, float(finite.min())), max(high, float(finite.max()))
         if names:
-            _name_channels(target, names, ranges)
+            # JSON has no infinity, and of a channel without a number nothing is known
+            _name_channels(target, names, [each if each[0] <= each[1] else (0.0, 1.0) for each in ranges])
 
     if os.path.lexists(path) and not is_ome_zarr(path):
         raise ValueError(f"{path} is no OME-Zarr image, and is never replaced; choose another name.")

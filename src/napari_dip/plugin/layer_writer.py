@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ..image_files import TIFF_SUFFIXES, write_tiff
 from ..many.stack_files import is_zarr, read_stack_record
 from ..record import Record
 from .layers import RECORD_KEY
-from .pixel_size import PIXEL_SIZE_KEY, as_lengths, find_pixel_size, read_kept_size
+from .pixel_size import PIXEL_SIZE_KEY, as_lengths, find_distances, find_pixel_size, read_kept_size
 
 _KNOWN_AXES = "TZC"
 _PLACES = ("scale", "translate", "rotate", "shear", "affine", "units")
@@ -42,9 +43,10 @@ def write_image_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         If the file cannot hold the layer; no file is then left.
     """
     pixels = np.asarray(data[0] if meta.get("multiscale") else data)
-    record = meta.get("metadata", {}).get(RECORD_KEY)
-    text = dict(record or {})
+    text = _read_text(meta.get("metadata", {}).get(RECORD_KEY))
     names = meta.get("metadata", {}).get("channel_names", ())
+    names = names if isinstance(names, list | tuple) else ()
+    axes = _axes(meta.get("axis_labels", ()), pixels.ndim - (3 if meta.get("rgb") else 2), text)
     # what TIFF has no place for: a rotation, a shear, an affine, any axis beyond the plane
     text["layer"] = {"name": meta.get("name", "")} | {name: _plain(meta[name]) for name in _PLACES if name in meta}
     colours = "S" if meta.get("rgb") else ""
@@ -53,8 +55,8 @@ def write_image_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         raise ValueError(f"{Path(path).name} cannot hold this image: it has {planes} dimensions.")
     sizes, unit = _pixel_sizes(meta)
     write_tiff(
-        Path(path), pixels, text, axes=_axes(meta.get("axis_labels", ()), planes, record) + "YX" + colours,
-        pixel_sizes=sizes, unit=unit, channel_names=names,
+        Path(path), pixels, text, axes=f"{axes}YX{colours}", pixel_sizes=sizes, unit=unit,
+        distances=_distances(meta, axes), channel_names=names,
     )  # fmt: skip
     return [path]
 
@@ -104,13 +106,34 @@ def may_have_record_in_file(layer: Layer) -> bool:
     return path is not None and (Path(path).suffix.lower() in TIFF_SUFFIXES or is_zarr(Path(path)))
 
 
-def _axes(labels: Any, planes: int, record: Mapping[str, Any] | None = None) -> str:
+def _read_text(record: Any) -> dict[str, Any]:
+    """Return what a layer holds as its record, which anybody may have put there; nothing of what cannot be written."""
+    try:
+        text = json.loads(json.dumps(record))
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return text if isinstance(text, dict) else {}
+
+
+def _axes(labels: Any, count: int, record: Mapping[str, Any]) -> str:
     """Return a letter for each axis before the rows: as its record or the layer names it, or else Q, for other."""
-    letters = [str(label)[:1].upper() for label in labels][: planes - 2]
-    of_stack = [letter for letter in ((record or {}).get("stack") or {}).get("axes", "") if letter not in "YXS"]
-    letters = of_stack if len(of_stack) == planes - 2 else letters
+    letters = [str(label)[:1].upper() for label in labels][:count]
+    stack = record.get("stack")
+    told = stack.get("axes") if isinstance(stack, dict) else None
+    of_stack = [letter for letter in told if letter not in "YXS"] if isinstance(told, str) else []
+    letters = of_stack if len(of_stack) == count else letters
     known = [letter if letter in _KNOWN_AXES and letters.count(letter) == 1 else "Q" for letter in letters]
-    return "".join(known or ["Q"] * (planes - 2))
+    return "".join(known or ["Q"] * count)
+
+
+def _distances(meta: dict[str, Any], axes: str) -> dict[str, tuple[float, str]]:
+    """Return how far planes and frames lie apart, if that is known: by the layer, or else by its file."""
+    of_file = read_kept_size(meta)
+    if of_file is not None:
+        return of_file.get("distances", {})
+    scale = [abs(float(each)) for each in meta.get("scale", ())]
+    units = [str(each) for each in meta.get("units", ())]
+    return find_distances(dict(zip(axes, zip(scale, units, strict=False), strict=False)))
 
 
 def _pixel_sizes(meta: dict[str, Any]) -> tuple[tuple[float, ...] | None, str]:

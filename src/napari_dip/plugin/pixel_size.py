@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from .layer_axes import find_array, read_axes
 
 PIXEL_SIZE_KEY = "napari-dip pixel size"  # of a layer's metadata
 LENGTHS = ("pm", "nm", "µm", "mm", "cm", "m")  # as OME names them
+TIMES = ("ns", "µs", "ms", "s", "min", "h", "d")  # the same
 
 
 def find_pixel_size(image: Image) -> dict[str, Any] | None:
@@ -28,7 +30,8 @@ def find_pixel_size(image: Image) -> dict[str, Any] | None:
     -------
     dict or None
         "height" and "width" in a "unit" of length, and the layer's "scale" of rows and columns for which they hold: if
-        it is changed later, that is the user's word. For a layer's metadata, under ``PIXEL_SIZE_KEY``.
+        it is changed later, that is the user's word. Of a stack also "distances" of planes (Z) and frames (T), with
+        their units. For a layer's metadata, under ``PIXEL_SIZE_KEY``.
     """
     _, settings, _ = image.as_layer_data_tuple()
     kept = read_kept_size(settings)
@@ -44,7 +47,9 @@ def find_pixel_size(image: Image) -> dict[str, Any] | None:
     )
     if lengths is None or not all(0 < each < np.inf for each in lengths):
         return None
-    return {"height": lengths[0], "width": lengths[1], "unit": unit, "scale": (1.0, 1.0)}
+    size = {"height": lengths[0], "width": lengths[1], "unit": unit, "scale": (1.0, 1.0)}
+    distances = find_distances({each: (told.pixel_sizes[each], told.units.get(each, "")) for each in told.pixel_sizes})
+    return size | ({"distances": distances} if distances else {})
 
 
 def read_kept_size(settings: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -70,11 +75,39 @@ def has_units(settings: Mapping[str, Any]) -> bool:
     return not {str(unit) for unit in settings.get("units", ())} <= {"pixel"}
 
 
+def find_distances(steps: Mapping[str, tuple[float, str]]) -> dict[str, tuple[float, str]]:
+    """Return how far planes (Z) and frames (T) lie apart, in units as OME names them; only what is a length or a time.
+
+    Parameters
+    ----------
+    steps : mapping
+        By the letter of an axis, the step along it and its unit.
+    """
+    found = {}
+    for letter, names in (("Z", LENGTHS), ("T", TIMES)):
+        if letter in steps and steps[letter][0] > 0:
+            otherwise = "s" if letter == "T" else "µm"
+            unit, values = _in_one_unit([steps[letter][0]], [steps[letter][1]], names, otherwise=otherwise)
+            if values is not None and np.isfinite(values[0]):
+                found[letter] = (values[0], unit)
+    return found
+
+
 def as_lengths(values: list[float], units: list[str]) -> tuple[str, tuple[float, ...] | None]:
     """Return one unit of length, as OME names it, and values in it; None if these are no lengths."""
+    return _in_one_unit(values, units, LENGTHS, otherwise="µm")
+
+
+def _in_one_unit(
+    values: list[float], units: list[str], names: Sequence[str], *, otherwise: str
+) -> tuple[str, tuple[float, ...] | None]:
+    """Return one unit by its name, the first value's or else another, and values in it; None if they have none."""
+    # pint would compute what a file calls a unit: "m**(10**10**10)" has no end
+    if not all(re.fullmatch(r"[^\W\d_]+", unit) for unit in units):
+        return otherwise, None
     try:
-        name = next((name for name in LENGTHS if pint.Unit(name) == pint.Unit(units[0])), "µm")
+        name = next((name for name in names if pint.Unit(name) == pint.Unit(units[0])), otherwise)
         factors = [float((1 * pint.Unit(unit)).to(name).magnitude) for unit in units]
-    except (pint.DimensionalityError, pint.UndefinedUnitError):
-        return "µm", None
+    except (pint.DimensionalityError, pint.UndefinedUnitError, ValueError, TypeError, AssertionError):
+        return otherwise, None
     return name, tuple(value * factor for value, factor in zip(values, factors, strict=True))

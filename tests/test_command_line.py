@@ -176,9 +176,25 @@ def strangers(tmp_path, camera):
     for name in ("a.tif", "a_residual.tif"):
         (tmp_path / "data").mkdir(exist_ok=True)
         tifffile.imwrite(tmp_path / "data" / name, image)
+    write_image_in_two_files(tmp_path, image)
     (tmp_path / "report.csv").write_text("name,grade\nme,A\n")
     (tmp_path / "report.json").write_text('["me"]')
     return tmp_path
+
+
+def write_image_in_two_files(folder, image) -> None:
+    names = ("part1.ome.tif", "part2.ome.tif")
+    planes = "".join(
+        f'<TiffData FirstT="{n}" IFD="0" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{n}</UUID></TiffData>'
+        for n, name in enumerate(names)
+    )
+    for n, name in enumerate(names):
+        text = (
+            f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{n}"><Image ID="Image:0">'
+            '<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="20" SizeY="16" SizeC="1" SizeZ="1" '
+            f'SizeT="2"><Channel ID="Channel:0:0"/>{planes}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(folder / name, image, description=text, metadata=None)
 
 
 REFUSED = [
@@ -209,6 +225,8 @@ REFUSED = [
     ("in.tif folder.tif --overwrite", "is a folder"),
     ("in.tif fifo.tif --overwrite", "no ordinary file"),
     ("in.tif dangling.tif", "dangling.tif exists"),
+    ("part1.ome.tif part2.ome.tif --overwrite", "holds a part of part1.ome.tif"),
+    ("in.tif .", "give the name of a file"),
     ("in.tif in.tif/out.tif", "cannot be made"),
     ("in.tif /proc/out.tif", "cannot be written to"),
     (f"in.tif {'n' * 250}.tif --residual", "too long"),
@@ -224,6 +242,14 @@ REFUSED = [
     ("data out --mask data/a.tif --task inpaint", "give two files"),
     ("data/*l.tif data", "own output"),
 ]  # fmt: skip
+
+
+def test_an_empty_name_does_not_mean_this_folder(strangers) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(strangers)
+        refused = run("restore", "", "out.tif", *TINY)
+    assert refused.exit_code == 1
+    assert "IN is empty" in refused.output
 
 
 @pytest.mark.parametrize(("line", "sentence"), REFUSED)

@@ -284,6 +284,8 @@ def restore(
     what napari-dip wrote.
     """
     with _plain_errors():
+        if not image:  # of a shell variable that is not set; as a path it would mean this folder
+            raise ValueError("IN is empty; give a file, a folder or a pattern.")
         changes: dict[str, Any] = {
             name: value
             for name, value in (
@@ -314,6 +316,8 @@ def restore(
                 if not restore_many(jobs, report, stop, overwrite=overwrite, client=client):
                     raise typer.Exit(stop.exit_code)
             return
+        if not out.name:
+            raise ValueError("OUT is this folder; give the name of a file.")
         if report is not None or suffix is not None:
             raise ValueError("--report and --suffix are for several files: give a folder or a pattern.")
         if bands is not None and bands.suffix.lower() != ".png":

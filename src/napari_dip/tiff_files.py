@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -59,6 +60,24 @@ def open_tiff(path: Path) -> Iterator[tuple[Any, Any]]:
         yield file, series
 
 
+def find_parts(path: Path) -> list[Path]:
+    """Return the files that an OME-TIFF names as holding a part of its image, itself among them; of any other, none."""
+    import tifffile
+
+    try:
+        if not path.is_file() or not is_tiff(path):
+            return []
+        with tifffile.TiffFile(path) as file:
+            text = file.ome_metadata or ""
+    except Exception:  # the readers raise many kinds of their own; what cannot be read, others say
+        return []
+    return [path.parent / name for name in _file_names(text, "FileName|MetadataFile")]
+
+
+def _file_names(ome: str, attributes: str) -> list[str]:
+    return sorted({html.unescape(name) for name in re.findall(rf'\b(?:{attributes})="([^"]*)"', ome)})
+
+
 def _is_shaped_by_mistake(file: Any) -> bool:
     """Return whether tifffile takes a description for its own that is another's, such as a record with a "shape"."""
     description = file.pages.first.shaped_description
@@ -97,7 +116,7 @@ def _check_ome(file: Any, path: Path) -> None:
             raise ValueError(f"its OME-XML promises {math.prod(sizes):.3g} pixels; it is damaged")
     if any(int(number) > _MOST_PLANES for number in re.findall(r'\b(?:PlaneCount|NumPlanes|IFD)="(\d+)"', text)):
         raise ValueError("its OME-XML promises more planes than any file has; it is damaged")
-    for name in sorted(set(re.findall(r'\bFileName="([^"]*)"', text))):
+    for name in _file_names(text, "FileName"):
         other = path.parent / name
         try:
             is_there = stat.S_ISREG(other.stat().st_mode)

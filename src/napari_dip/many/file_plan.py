@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..image_files import PNG_KEY
+from ..tiff_files import find_parts
 from .ome_zarr import is_ome_zarr
 from .stack_files import is_zarr, read_stack_record
 
@@ -72,6 +73,8 @@ def check_files(
         In a sentence that names the files.
     """
     check_apart(read, written)
+    if overwrite:
+        _check_parts(read, [each for each in written if os.path.lexists(each.path)])
     folders: dict[Path, Path] = {}
     for each in written:
         there = os.path.lexists(each.path)
@@ -119,6 +122,20 @@ def check_apart(read: Sequence[FileToRead], written: Sequence[FileToWrite]) -> N
                 raise ValueError(
                     f"{inner.path}, {inner.role}, would lie within {outer.path}, {outer.role}; choose another name."
                 )
+
+
+def _check_parts(read: Sequence[FileToRead], replaced: Sequence[FileToWrite]) -> None:
+    """Check that no file is replaced that holds a part of an image in several files."""
+    if not replaced:
+        return
+    parts = {os.path.realpath(part): each for each in read for part in find_parts(each.path)}
+    for one in replaced:
+        whole = parts.get(os.path.realpath(one.path))
+        if whole is not None:
+            raise ValueError(
+                f"{one.path} holds a part of {whole.path}, {whole.role}, and is only read; choose another name for "
+                f"{one.role}."
+            )
 
 
 def is_output(path: Path, name: str) -> bool:

@@ -340,7 +340,9 @@ def restore(
             outcome, result = restore_one(job, stop, overwrite=overwrite, client=client)
             if bands is not None:
                 if result is None:
-                    raise ValueError("--bands was not drawn: the plane was done by an earlier run; do it anew.")
+                    raise ValueError(
+                        "--bands was not drawn: the plane was done by an earlier run; add --overwrite to do it again."
+                    )
                 _write_band_figure(bands, result)
             if outcome.left_out:
                 raise typer.Exit(stop.exit_code)

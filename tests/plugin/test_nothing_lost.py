@@ -277,6 +277,7 @@ def test_the_pixel_size_of_the_file_is_that_of_the_whole_file_only(viewer, film,
 
     (layer,) = viewer.open(tmp_path / "film.ome.tif", plugin="napari")
     assert size() == pytest.approx((0.2, 0.1, "µm"))
+    assert read_source(layer).metadata[key]["distances"] == {"T": (2, "s")}
     layer.scale = (1, 1, 3)  # anisotropic, by hand
     assert size() is None
     layer.scale = (1, 1, 1)

@@ -125,6 +125,17 @@ def test_saving_keeps_pixels_record_and_pixel_size(viewer, widget, tmp_path, res
             assert pixels["PhysicalSizeXUnit"] == "µm"
 
 
+def test_a_name_that_gets_its_suffix_here_replaces_nothing(viewer, widget, tmp_path, restored) -> None:
+    """The dialog asks only about the name as it was typed."""
+    (tmp_path / "large.ome.tif").write_text("precious")
+    viewer.add_image(restored["data"], name="large", metadata=restored["metadata"])
+    widget.record_tools.save(tmp_path / "large")
+    assert "large.ome.tif exists" in widget.controls.status.value
+    assert (tmp_path / "large.ome.tif").read_text() == "precious"
+    widget.record_tools.save(tmp_path / "large.ome.tif")
+    assert "with its record" in widget.controls.status.value
+
+
 def test_a_reopened_result_is_copied_and_saved_with_its_record(viewer, widget, qtbot, tmp_path, restored) -> None:
     viewer.add_image(restored["data"], name="large", metadata=restored["metadata"])
     widget.record_tools.save(tmp_path / "large")  # gets a suffix

@@ -44,12 +44,12 @@ class KeptPlanes:
     tiling : Tiling, optional
         Of the planes that are still to do.
     is_free : bool
-        Whether it may be another that takes no more memory: the one that the planes have that are kept.
+        Whether the tiling of the planes that are kept may take its place, if its tiles are no larger.
 
     Attributes
     ----------
     tiling : Tiling or None
-        That it is.
+        The one to go on with.
     notes : list of str
         Why planes that an interrupted run has left are not used, in sentences.
     """

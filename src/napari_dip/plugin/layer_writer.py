@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from napari.layers import Layer
 from ..image_files import TIFF_SUFFIXES, write_tiff
 from ..many.stack_files import is_zarr, read_stack_record
 from ..record import Record
+from ..whole_files import remove_unfinished
 from .layers import RECORD_KEY
 from .pixel_size import PIXEL_SIZE_KEY, as_lengths, find_distances, find_pixel_size, read_kept_size
 
@@ -71,6 +73,9 @@ def save_layer(path: Path, layer: Layer, record: Record) -> Path:
     """
     if path.suffix.lower() not in TIFF_SUFFIXES:
         path = path.with_name(f"{path.name}.ome.tif")
+        if os.path.lexists(path):  # the dialog has asked about the other name only
+            raise ValueError(f"{path.name} exists; choose that very name to replace it, or another.")
+    remove_unfinished([path.parent])
     data, meta, _ = layer.as_layer_data_tuple()
     # which the layer itself lacks if it was opened from a file
     size = find_pixel_size(layer)

@@ -465,3 +465,12 @@ def test_what_is_not_a_number_leaves_metadata_of_a_zarr_whole(tmp_path) -> None:
     told = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text(), parse_constant=refuse)
     windows = [each["window"] for each in told["attributes"]["ome"]["omero"]["channels"]]
     assert [(each["start"], each["end"]) for each in windows] == [(3, 3), (0, 1)]
+
+
+@pytest.mark.parametrize("units", [("min", "Å"), ("h", "pm"), ("s", "µm"), ("ms", "m")])
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.zarr"])
+def test_units_are_read_as_they_were_written(tmp_path, film, units, name) -> None:
+    told = {"T": units[0], "Y": units[1], "X": units[1]}
+    like = Stack(None, "TYX", (), dict.fromkeys("TYX", 2.0), told)
+    write_stack(tmp_path / name, iter(film), film.shape, film.dtype, like, "TYX")
+    assert open_stack(tmp_path / name).units == told

@@ -16,14 +16,20 @@ from ..image_files import check_memory, say_why
 SHORT_UNITS = {
     "micrometer": "µm", "nanometer": "nm", "picometer": "pm", "millimeter": "mm", "centimeter": "cm", "meter": "m",
     "second": "s", "millisecond": "ms", "minute": "min", "hour": "h", "micron": "µm", "um": "µm", "μm": "µm",
+    "angstrom": "Å",
 }  # fmt: skip
 LONG_UNITS = {
     "µm": "micrometer",
     "nm": "nanometer",
     "mm": "millimeter",
     "cm": "centimeter",
+    "pm": "picometer",
+    "m": "meter",
+    "Å": "angstrom",
     "s": "second",
     "ms": "millisecond",
+    "min": "minute",
+    "h": "hour",
 }
 
 

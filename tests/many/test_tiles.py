@@ -174,7 +174,7 @@ def test_a_run_that_does_not_fit_is_refused_before_anything_is_made_of_the_image
     """Neither the image in floating point, of 50 TB, nor a weight."""
     vast = np.broadcast_to(np.uint8(7), (2_500_000, 2_500_000))
     settings = napari_dip.Settings(device="cpu", width=8, levels=2)
-    wide = dataclasses.replace(settings, width=1_000_000)
+    wide = dataclasses.replace(settings, width=1024, kernel_size=15, runs=64)
     for image, asked in ((vast, settings), (np.eye(64), wide)):
         with pytest.raises(ValueError, match=r"GB of memory, and CPU .* free"):
             napari_dip.restore_steps(image, settings=asked)

@@ -56,6 +56,7 @@ def noisy() -> tuple[np.ndarray, np.ndarray]:
     return truth, truth + np.random.default_rng(0).normal(0, 20, truth.shape).astype(np.float32)
 
 
+@pytest.mark.full
 def test_tiles_are_as_good_as_the_whole_and_have_no_seams(noisy) -> None:
     truth, image = noisy
     settings = napari_dip.Settings(width=16, levels=3, step_limit=120, device="cpu", patience=40, wait_for_prior=False)
@@ -180,6 +181,7 @@ def test_a_run_that_does_not_fit_is_refused_before_anything_is_made_of_the_image
             napari_dip.restore_steps(image, settings=asked)
 
 
+@pytest.mark.full
 def test_tiles_of_a_jpeg_begin_with_its_blocks(small_settings, tmp_path) -> None:
     picture = data.camera()[60:257, 150:421]
     Image.fromarray(picture).save(tmp_path / "picture.jpg", quality=10)

@@ -7,6 +7,15 @@ from skimage import data
 import napari_dip
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave whole restorations on the pretend device to the longer tests: its steps are tested one by one as well."""
+    for item in items:
+        device = getattr(item, "callspec", None) and item.callspec.params.get("device")
+        if device == "pretend" and item.path.name in ("test_restoration.py", "test_partner.py"):
+            item.add_marker(pytest.mark.full)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what takes a ``device`` on every one there is, and what takes an ``accelerator`` on all but the CPU."""
     for name, first in (("device", ["cpu"]), ("accelerator", [])):

@@ -362,6 +362,16 @@ def test_every_option_says_its_name() -> None:
 has_signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that can be handled")
 
 
+@pytest.fixture
+def default_signals():
+    """What starts tests in the background may ignore Ctrl-C, and a command obeys that."""
+    numbers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def signal_once_at_work(number: int, times: int = 1) -> threading.Thread:
     """Send this process a signal as soon as a command handles it."""
     before = signal.getsignal(number)
@@ -385,7 +395,7 @@ LONG = [*TINY, "--step-limit", "100000", "--set", "stopping=fixed"]
 
 @has_signals
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_stops_and_keeps(strangers, number, code) -> None:
+def test_a_signal_stops_and_keeps(strangers, default_signals, number, code) -> None:
     """A run that was stopped has failed only if something that was asked for is not there."""
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     for name, further, expected in (("a.tif", [], 0), ("b.tif", ["--smoothed"], code)):
@@ -401,7 +411,7 @@ def test_a_signal_stops_and_keeps(strangers, number, code) -> None:
 
 @has_signals
 @pytest.mark.parametrize("source", ["data", "in.zarr"])
-def test_a_signal_ends_many_without_success(strangers, source) -> None:
+def test_a_signal_ends_many_without_success(strangers, default_signals, source) -> None:
     (strangers / "data/a_residual.tif").unlink()
     out = strangers / ("out.zarr" if source.endswith("zarr") else "out")
     thread = signal_once_at_work(signal.SIGTERM)
@@ -413,7 +423,7 @@ def test_a_signal_ends_many_without_success(strangers, source) -> None:
 
 
 @has_signals
-def test_a_second_signal_ends_at_once(strangers) -> None:
+def test_a_second_signal_ends_at_once(strangers, default_signals) -> None:
     thread = signal_once_at_work(signal.SIGTERM, times=2)
     before = contents(strangers)
     done = run("restore", strangers / "in.tif", strangers / "out.tif", *LONG, "--smoothed", "--set", "width=64")

@@ -228,6 +228,7 @@ def test_the_script_repeats_a_result_with_its_mask(camera, result, tmp_path) -> 
     np.testing.assert_array_equal(run_script(record, tmp_path), result.restored)
 
 
+@pytest.mark.full
 def test_the_script_repeats_a_region_in_another_type(camera, settings, tmp_path) -> None:
     write_tiff(tmp_path / "cells.tif", camera)
     part = camera[slice(*REGION[0]), slice(*REGION[1])]
@@ -240,6 +241,7 @@ def test_the_script_repeats_a_region_in_another_type(camera, settings, tmp_path)
     np.testing.assert_array_equal(again, smoothed)
 
 
+@pytest.mark.full
 def test_the_script_repeats_what_the_user_stopped(camera, settings, tmp_path) -> None:
     asked = itertools.count(1)
     *_, last = napari_dip.restore_steps(

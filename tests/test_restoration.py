@@ -140,7 +140,10 @@ def test_a_smaller_bound_makes_a_smoother_image() -> None:
     assert roughness[0] < 0.8 * roughness[1] < 0.64 * roughness[2]
 
 
-@pytest.mark.parametrize("pattern", ["points", "lines", "dead columns"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["points", pytest.param("lines", marks=pytest.mark.full), pytest.param("dead columns", marks=pytest.mark.full)],
+)
 def test_narrow_gaps_are_filled_from_what_is_beside_them(pattern: str) -> None:
     image = data.camera()[60:124, 180:244].astype(float)
     mask = np.zeros(image.shape, bool)
@@ -289,7 +292,7 @@ def test_half_a_smoothing_is_none(camera, small_settings) -> None:
     np.testing.assert_array_equal(last.result.restored, restore(camera, settings=small_settings).restored)
 
 
-@pytest.mark.parametrize("preset", ["deep_image_prior", "gp_dip"])
+@pytest.mark.parametrize("preset", [pytest.param("deep_image_prior", marks=pytest.mark.full), "gp_dip"])
 def test_the_smoothed_image_is_held_to_its_bound_by_every_preset(preset: str, camera) -> None:
     gradient = []
     for bound in (0.5, 2.0):
@@ -490,6 +493,7 @@ def test_the_time_left_is_told_from_the_second_report_on(camera) -> None:
     assert left[1][0] == left[1][1] > 0  # nothing but the step limit ends it
 
 
+@pytest.mark.full
 def test_the_least_time_left_is_the_patience(camera) -> None:
     settings = Settings(width=8, patience=50, step_limit=200, partner=False)
     left = [each.seconds_left for each in restore_steps(camera[:32, :32], settings=settings) if each.seconds_left]
@@ -497,7 +501,15 @@ def test_the_least_time_left_is_the_patience(camera) -> None:
     assert left[0][0] < left[0][1]
 
 
-@pytest.mark.parametrize("kind", ["denoise", "inpaint", "rgb", "enlarge", "jpeg", "runs", "unjudged", "langevin"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "denoise",
+        "inpaint",
+        "enlarge",
+        *(pytest.param(each, marks=pytest.mark.full) for each in ("rgb", "jpeg", "runs", "unjudged", "langevin")),
+    ],
+)
 def test_a_moment_is_what_a_run_to_its_step_returns(kind, camera, astronaut, small_settings, tmp_path) -> None:
     """Bit for bit, and its record is that run's."""
     image, mask, task, factor = camera, None, "denoise", None

@@ -111,6 +111,7 @@ def test_a_stopped_file_is_done_again(folder, tmp_path, small_settings) -> None:
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.full
 def test_one_device_has_one_task_at_a_time(folder, tmp_path, small_settings) -> None:
     model = FileJob(folder, tmp_path, settings=small_settings)
     files = [folder / "a.png", folder / "b.tif", folder / "c.ome.tif"]
@@ -124,6 +125,7 @@ def test_one_device_has_one_task_at_a_time(folder, tmp_path, small_settings) -> 
         )
 
 
+@pytest.mark.full
 def test_killed_and_resumed_nothing_is_lost(tmp_path, camera) -> None:
     """Kill -9 between planes: the output is not there; then it goes on with the planes that were done."""
     film = np.stack([np.roll(camera, 5 * n, axis=0) for n in range(6)])

@@ -56,6 +56,7 @@ def noisy() -> tuple[np.ndarray, np.ndarray]:
     return truth, truth + np.random.default_rng(0).normal(0, 20, truth.shape).astype(np.float32)
 
 
+@pytest.mark.full
 def test_tiles_are_as_good_as_the_whole_and_have_no_seams(noisy) -> None:
     truth, image = noisy
     settings = napari_dip.Settings(width=16, levels=3, step_limit=120, device="cpu", patience=40, wait_for_prior=False)
@@ -174,12 +175,13 @@ def test_a_run_that_does_not_fit_is_refused_before_anything_is_made_of_the_image
     """Neither the image in floating point, of 50 TB, nor a weight."""
     vast = np.broadcast_to(np.uint8(7), (2_500_000, 2_500_000))
     settings = napari_dip.Settings(device="cpu", width=8, levels=2)
-    wide = dataclasses.replace(settings, width=1_000_000)
+    wide = dataclasses.replace(settings, width=1024, kernel_size=15, runs=64)
     for image, asked in ((vast, settings), (np.eye(64), wide)):
         with pytest.raises(ValueError, match=r"GB of memory, and CPU .* free"):
             napari_dip.restore_steps(image, settings=asked)
 
 
+@pytest.mark.full
 def test_tiles_of_a_jpeg_begin_with_its_blocks(small_settings, tmp_path) -> None:
     picture = data.camera()[60:257, 150:421]
     Image.fromarray(picture).save(tmp_path / "picture.jpg", quality=10)

@@ -128,7 +128,9 @@ def test_the_latest_position_wins(viewer, widget, qtbot) -> None:
     assert names(viewer) == ["cells", "cells restored"]
 
 
-@pytest.mark.parametrize("what", ["layer", "plot", "dock", "viewer", "new run"])
+@pytest.mark.parametrize(
+    "what", [*(pytest.param(each, marks=pytest.mark.full) for each in ("layer", "plot", "dock", "viewer")), "new run"]
+)
 def test_whatever_ends_scrubbing_leaves_nothing_behind(make_napari_viewer, camera, qtbot, what) -> None:
     viewer = make_napari_viewer(show=True)
     viewer.add_image(camera, name="cells")
@@ -234,8 +236,11 @@ def test_the_stop_is_marked_in_both_views_and_forgotten_by_the_next_run(widget, 
     assert len(plot.views[0].curves) == 3
 
 
-@pytest.mark.parametrize("view", [0, 1])
-@pytest.mark.parametrize("suffix", [".png", ".svg", ".csv"])
+@pytest.mark.parametrize(
+    ("suffix", "view"),
+    [(".png", 0), (".csv", 0), (".csv", 1),
+     *(pytest.param(*each, marks=pytest.mark.full) for each in ((".png", 1), (".svg", 0), (".svg", 1)))],
+)  # fmt: skip
 def test_the_run_is_exported(widget, qtbot, tmp_path, monkeypatch, view, suffix) -> None:
     said = []
     monkeypatch.setattr("napari_dip.plugin.export_button.show_info", said.append)

@@ -41,7 +41,7 @@ napari.run()
 """
 
 
-@pytest.mark.parametrize("when", ["running", "scrubbing"])
+@pytest.mark.parametrize("when", [pytest.param("running", marks=pytest.mark.full), "scrubbing"])
 def test_closing_the_window_is_quiet(when: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, when], capture_output=True, text=True, timeout=200, check=False
@@ -66,7 +66,10 @@ if "closed" in sys.argv:
 """
 
 
-@pytest.mark.parametrize("how", ["closed", "running", "closed running"])
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param("closed", marks=pytest.mark.full), pytest.param("running", marks=pytest.mark.full), "closed running"],
+)
 def test_a_process_may_end_at_once(how: str) -> None:
     """Without an event loop, while torch is still being loaded, or a run begins."""
     done = subprocess.run(

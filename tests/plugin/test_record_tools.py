@@ -59,6 +59,7 @@ def test_without_a_result_there_is_nothing_to_do(viewer, widget, camera) -> None
     assert not any(each.enabled for each in (tools.copy_button, tools.load_button, tools.save_button))
 
 
+@pytest.mark.full  # tests/test_record.py does the same without a window
 def test_a_run_is_repeated_by_the_script_in_the_clipboard(viewer, widget, qtbot, tmp_path, camera) -> None:
     write_tiff(tmp_path / "cells.tif", camera)
     viewer.open(tmp_path / "cells.tif", plugin="napari")

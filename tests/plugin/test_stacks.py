@@ -248,7 +248,7 @@ def test_a_multiscale_layer_is_restored_at_its_finest_level(viewer, qtbot, film,
     assert_lies_over(restored, image, (0,) * dimensions)
 
 
-@pytest.mark.parametrize("kind", ["dask", "zarr"])
+@pytest.mark.parametrize("kind", ["dask", pytest.param("zarr", marks=pytest.mark.full)])
 def test_planes_are_read_one_by_one(viewer, qtbot, film, kind, tmp_path, monkeypatch) -> None:
     largest = []
     if kind == "dask":
@@ -257,7 +257,6 @@ def test_planes_are_read_one_by_one(viewer, qtbot, film, kind, tmp_path, monkeyp
             return film[tuple(slice(*each) for each in block_info[None]["array-location"])]
 
         stack = dask.array.map_blocks(read, chunks=((1,) * 3, (1, 1), SIDE, SIDE), dtype=film.dtype)
-        monkeypatch.setattr(dask.array.Array, "__array__", _noting(dask.array.Array.__array__, largest))
         monkeypatch.setattr(dask.array.Array, "compute", _noting(dask.array.Array.compute, largest))
     else:
         stack = zarr.create_array(str(tmp_path / "film.zarr"), data=film[:3], chunks=(1, 1, SIDE, SIDE))
@@ -347,7 +346,9 @@ def count_steps(monkeypatch) -> dict:
     return steps
 
 
-@pytest.mark.parametrize("change", ["settings", "pixels", "mask"])
+@pytest.mark.parametrize(
+    "change", [pytest.param("settings", marks=pytest.mark.full), "pixels", pytest.param("mask", marks=pytest.mark.full)]
+)
 def test_what_has_changed_begins_anew(viewer, qtbot, film, change) -> None:
     pixels = film.copy()
     image = viewer.add_image(pixels, name="film")
@@ -459,7 +460,9 @@ def test_further_outputs_and_the_original_type(viewer, qtbot, film) -> None:
     assert "Rounded to uint8" in widget.controls.status.value
 
 
-@pytest.mark.parametrize("kind", ["plane", "stack", "shapes"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("plane", marks=pytest.mark.full), "stack", pytest.param("shapes", marks=pytest.mark.full)]
+)
 def test_missing_pixels_of_a_stack(viewer, qtbot, film, geometry, kind) -> None:
     geometry = {key: value for key, value in geometry.items() if key not in ("colormap", "contrast_limits")}
     image = viewer.add_image(film[:2], name="film", **geometry)

@@ -19,13 +19,14 @@ from . import Settings
 from .command_progress import restore_many, restore_one, restore_with_progress, say, say_device, stop_on_signal
 from .image_files import PNG_KEY, write_tiff
 from .many.axes import find_axes
-from .many.file_job import FURTHER_OUTPUTS, FileJob, check_names, open_if_stack
+from .many.file_job import FileJob, check_names, open_if_stack
 from .many.file_plan import PLOT, FileToWrite, check_files, is_plot
 from .many.file_restoration import are_outputs_there
 from .many.folder import check_jobs, find_files, is_many, plan_jobs
 from .many.output_lock import remove_leftovers
 from .many.tasks import connect
-from .measurement.task import LARGEST_FACTOR, TASKS
+from .measurement.task import LARGEST_FACTOR, TASKS, find_task
+from .outputs import list_wanted
 from .settings import PRESETS
 from .threads import let_waiting_threads_sleep
 from .whole_files import remove_unfinished, write_whole
@@ -92,7 +93,7 @@ def demo(
         settings = dataclasses.replace(
             Settings.preset(preset.value), seed=seed, device=device, smoothed=True, detail_enhanced=True
         )
-        images = [*_SAMPLE, "restored", *(name for name in FURTHER_OUTPUTS if getattr(settings, name))]
+        images = [*_SAMPLE, *(kind.name for kind in list_wanted(find_task("denoise"), settings))]
         files = {name: folder / f"{name}.tif" for name in images}
         plots = {name: folder / f"{name}.png" for name in ("frequency_bands", "before_after")}
         remove_unfinished([folder])

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 
 from .measurement.task import LARGEST_FACTOR, find_task
+from .outputs import OUTPUTS
 from .settings import Settings, show
 
 _LONGEST_TEXT = 100_000
@@ -162,7 +163,7 @@ class Output:
 
     __pydantic_config__ = _ALONE
 
-    name: Annotated[_Text, _one_of("restored", "smoothed", "detail_enhanced", "uncertainty", "residual")] = "restored"
+    name: Annotated[_Text, _one_of(*OUTPUTS)] = "restored"
     dtype: _PixelType = "float32"
     clipped: _Count = 0
 

@@ -10,12 +10,12 @@ import textwrap
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from .outputs import OUTPUTS
 from .settings import Settings
 
 if TYPE_CHECKING:
     from .record import Given, Record, StackRecord
 
-_BESIDE = ("smoothed", "detail_enhanced", "residual", "snapshots")  # settings that change no other output
 _LINE = 100  # characters of a packed mask
 _NOT_IN_NAMES = frozenset('<>:"/\\|?*')  # of files, on any system
 _LONGEST_NAME = 100
@@ -156,7 +156,7 @@ def _write_stack_script(record: Record, given: Given, stack: StackRecord) -> str
     if stack.warm_start is not None:
         arguments.append(f"warm_start={stack.warm_start!a}")
     skip = "skip=lambda plane: place_of(plane) not in wanted"
-    factor = 1 if record.factor is None or name == "residual" else record.factor
+    factor = record.factor if record.factor is not None and OUTPUTS[name].is_enlarged else 1
     shape = tuple(
         size * (factor if letter in "YX" else 1) for letter, size in zip(stack.axes, stack.shape, strict=True)
     )
@@ -216,10 +216,14 @@ def _settings_lines(record: Record) -> list[str]:
             lines.append(f"    {name}={getattr(record.used, name)!a},")
             continue
         value = getattr(record.settings, name)
-        wanted = name == record.output.name or name not in _BESIDE
+        wanted = name == record.output.name or _changes_other_outputs(name)
         if wanted and value != getattr(defaults, name):
             lines.append(f"    {name}={value!a},")
     return ["settings = napari_dip.Settings(", *lines, ")"]
+
+
+def _changes_other_outputs(setting: str) -> bool:
+    return setting != "snapshots" and (setting not in OUTPUTS or OUTPUTS[setting].changes_fit)
 
 
 def _name_file(layer: str) -> str:

@@ -89,7 +89,7 @@ def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> 
 
 
 def test_a_used_moment_brings_its_residual_and_says_what_it_cannot(viewer, widget, qtbot, camera) -> None:
-    widget.form.residual.value = widget.form.smoothed.value = True
+    widget.form.further["residual"].value = widget.form.further["smoothed"].value = True
     restore(widget, qtbot)
     scrub(widget, qtbot, -2)
     qtbot.mouseClick(widget.band_plot.scrubber.use_button, Qt.MouseButton.LeftButton)

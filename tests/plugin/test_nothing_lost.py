@@ -96,7 +96,7 @@ def test_a_result_is_named_and_placed_as_its_image_is_at_the_end(viewer, qtbot, 
 
 def test_an_image_that_is_changed_or_removed_in_mid_run_is_restored_as_it_was(viewer, qtbot, film) -> None:
     widget = open_widget(viewer)
-    widget.form.residual.value = True
+    widget.form.further["residual"].value = True
     for change in ("same shape", "crop", "removed"):
         viewer.layers.clear()
         image = viewer.add_image(film[0], name="cells", scale=(2, 2))
@@ -336,7 +336,7 @@ def test_two_forms_in_one_viewer_and_two_viewers_do_not_mix(make_napari_viewer, 
     widgets = RestoreWidget(one), RestoreWidget(one), RestoreWidget(other)
     for number, (viewer, widget) in enumerate(zip((one, one, other), widgets, strict=True)):
         viewer.window.add_dock_widget(widget, name=f"form {number}")
-        widget.form.residual.value = True
+        widget.form.further["residual"].value = True
     widgets[0].form.image.value, widgets[1].form.image.value = first, second
     assert widgets[2].form.image.value is elsewhere
     assert [widget.form.image.native.count() for widget in widgets] == [2, 2, 1]

@@ -110,7 +110,11 @@ def test_the_run_repeats_the_library_and_never_overwrites(viewer, qtbot, camera)
     taken = viewer.add_image(camera, name="cells restored", visible=False)
     widget = open_widget(viewer)
     widget.form.image.value = viewer.layers["cells"]
-    widget.form.advanced["step_limit"].value, widget.form.smoothed.value, widget.form.detail_enhanced.value = (
+    (
+        widget.form.advanced["step_limit"].value,
+        widget.form.further["smoothed"].value,
+        widget.form.further["detail_enhanced"].value,
+    ) = (
         20,
         True,
         True,
@@ -231,7 +235,7 @@ def test_langevin_dynamics_brings_an_uncertainty_layer(viewer, qtbot, camera) ->
 def test_uncertainty_and_residual_come_as_layers_when_asked_for(viewer, qtbot, camera) -> None:
     viewer.add_image(camera, name="cells", scale=(0.5, 0.5))
     widget = open_widget(viewer)
-    widget.form.uncertainty.value = widget.form.residual.value = True
+    widget.form.further["uncertainty"].value = widget.form.further["residual"].value = True
     widget.form.advanced["step_limit"].value = 20
     widget.start()
     finish(widget, qtbot)
@@ -360,7 +364,7 @@ def test_a_run_follows_the_task_that_it_was_started_with(viewer, qtbot, camera) 
     viewer.add_image(camera, name="cells")
     widget = open_widget(viewer)
     widget.form.advanced["step_limit"].value = 60
-    widget.form.smoothed.value = True
+    widget.form.further["smoothed"].value = True
     widget.start()
     widget.form.task.value = "enhance"
     finish(widget, qtbot)
@@ -394,7 +398,7 @@ def test_only_what_the_task_uses_is_shown(viewer) -> None:
     assert widget.form.keep_known.visible
     widget.form.task.value = "enhance"
     assert widget.form.detail_amount.visible
-    assert not widget.form.smoothed.visible
+    assert not widget.form.further["smoothed"].visible
 
 
 def test_a_small_screen_is_enough_and_what_is_in_view_stays_there(make_napari_viewer, qtbot, camera) -> None:

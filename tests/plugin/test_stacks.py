@@ -453,7 +453,9 @@ def test_further_outputs_and_the_original_type(viewer, qtbot, film) -> None:
     counts = np.clip(film[:2, 0], 0, 255).astype(np.uint8)
     viewer.add_image(counts, name="film")
     widget = open_widget(viewer, viewer.layers["film"], "all")
-    widget.form.residual.value = widget.form.smoothed.value = widget.form.original_type.value = True
+    widget.form.further["residual"].value = widget.form.further["smoothed"].value = widget.form.original_type.value = (
+        True
+    )
     run(widget, qtbot)
     assert [layer.name for layer in viewer.layers] == ["film", "film residual", "film smoothed", "film restored"]
     assert [layer.data.dtype.name for layer in viewer.layers] == ["uint8", "float32", "uint8", "uint8"]

@@ -13,19 +13,13 @@ from numpy.typing import NDArray
 
 from ..image_files import TIFF_SUFFIXES, check_png, read_image
 from ..measurement.task import find_task
+from ..outputs import OUTPUTS, OutputKind, list_wanted
 from ..settings import Settings
 from ..whole_files import hide
 from .file_plan import FileToRead, FileToWrite, is_output
 from .image_stack import Stack
 from .ome_zarr import holds_zarr
 from .stack_files import is_zarr, open_stack
-
-FURTHER_OUTPUTS = ("smoothed", "detail_enhanced", "uncertainty", "residual")  # fields of Settings and of Restoration
-_ROLES = {
-    "restored": "the restored image", "smoothed": "the smoothed image", "detail_enhanced": "the detail-enhanced image",
-    "uncertainty": "the uncertainty", "residual": "the residual",
-}  # fmt: skip
-SIGNED_OUTPUTS = ("uncertainty", "residual")  # or small: nothing for a PNG, nor for whole numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +60,8 @@ class FileJob:
     @property
     def outputs(self) -> dict[str, Path]:
         """The results that are wanted, by the fields of ``Restoration``, and their files."""
-        names = ["restored" if find_task(self.task).removes_noise else "detail_enhanced"]
-        names += [name for name in FURTHER_OUTPUTS if getattr(self.settings, name)]
-        return {name: self.out if n == 0 else self._beside(name) for n, name in enumerate(dict.fromkeys(names))}
+        main, *further = list_wanted(find_task(self.task), self.settings)
+        return {main.name: self.out} | {kind.name: self._beside(kind) for kind in further}
 
     @property
     def files_to_read(self) -> list[FileToRead]:
@@ -80,16 +73,16 @@ class FileJob:
     def files_to_write(self) -> list[FileToWrite]:
         """The files of ``outputs``."""
         return [
-            FileToWrite(path, f"{_ROLES[name]} of {self.source}", partial(is_output, name=name))
+            FileToWrite(path, f"{OUTPUTS[name].words} of {self.source}", partial(is_output, name=name))
             for name, path in self.outputs.items()
         ]
 
-    def _beside(self, name: str) -> Path:
+    def _beside(self, kind: OutputKind) -> Path:
         lower = self.out.name.lower()
         suffix = next((each for each in (".ome.tif", ".ome.tiff") if lower.endswith(each)), self.out.suffix)
         stem = self.out.name[: len(self.out.name) - len(suffix)]
-        suffix = ".tif" if name in SIGNED_OUTPUTS and suffix.lower() == ".png" else suffix
-        return self.out.with_name(f"{stem}_{name}{suffix}")
+        suffix = ".tif" if kind.is_signed and suffix.lower() == ".png" else suffix
+        return self.out.with_name(f"{stem}_{kind.name}{suffix}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +175,7 @@ def open_if_stack(job: FileJob) -> Stack | None:
 
 def output_type(job: FileJob, name: str, source_type: np.dtype) -> np.dtype:
     """Return the pixel type in which an output is written."""
-    return np.dtype(source_type if job.same_type and name not in SIGNED_OUTPUTS else np.float32)
+    return np.dtype(source_type if job.same_type and not OUTPUTS[name].is_signed else np.float32)
 
 
 def enlarge_pixels(like: Stack, factor: int) -> Stack:

@@ -133,7 +133,7 @@ def restore_stack(
     found = find_axes(stack.shape, axes, channels)
     chosen = [plane for plane in found.planes(planes) if not skip(plane)]
     mask = mask if mask is None or hasattr(mask, "shape") else np.asarray(mask)
-    output = "restored" if find_task(task).removes_noise else "detail_enhanced"
+    output = find_task(task).main_output
     if out is not None:
         wanted = tuple(
             length * (factor or 1 if letter in "YX" else 1)

@@ -16,18 +16,16 @@ from ..measurement.noise import estimate_channel_noise, estimate_noise, is_corre
 from ..measurement.task import Task, find_task
 from ..measurement.whole_image import WholeImage
 from ..outcome import Progress, Restoration, Tile
+from ..outputs import FURTHER_OUTPUTS, OUTPUTS
 from ..pace import seconds_left_of_planes
 from ..restoration import restore_steps
 from ..settings import Settings
 from ..torch_modes import keep_modes
-from .file_job import FURTHER_OUTPUTS
 from .tiling import Tiling
 
 _SAMPLES = 3  # tiles that tell the step
 _BLOCK, _MOST_PIXELS = 128, 1 << 22  # of what is looked at to tell range and noise of the whole
-_ALONE: dict[str, Any] = {
-    "smoothed": False, "detail_enhanced": False, "residual": False, "uncertainty": False,
-}  # fmt: skip
+_ALONE: dict[str, Any] = dict.fromkeys(FURTHER_OUTPUTS, False)
 
 Read = Callable[[slice, slice], NDArray]
 Place = tuple[slice, slice]
@@ -319,7 +317,7 @@ class _Sums:
         return self._sums
 
     def _scale(self, name: str) -> int:
-        return 1 if name == "residual" else self._factor
+        return self._factor if OUTPUTS[name].is_enlarged else 1
 
 
 def _enlarge(place: Place, scale: int) -> Place:

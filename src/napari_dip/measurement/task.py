@@ -40,6 +40,11 @@ class Task:
     noise_is_independent: bool = False
     removes_noise: bool = True
 
+    @property
+    def main_output(self) -> str:
+        """The field of ``Restoration`` that it is done for."""
+        return "restored" if self.removes_noise else "detail_enhanced"
+
 
 TASKS = {
     task.name: task

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, Label, PushButton, SpinBox
 from napari.layers import Image, Labels, Shapes
 from napari.viewer import Viewer
 
 from ..measurement.task import TASKS, find_task
+from ..outputs import FURTHER_OUTPUTS, OUTPUTS
 from ..record import Record
 from ..settings import Settings
 from .advanced_settings import CHOICES, AdvancedSettings, set_bounds
@@ -27,9 +29,7 @@ QUALITIES = [("Fast", "fast"), ("Balanced", "default"), ("Best", "best"), ("As p
               ("As in the paper", "paper"), ("Rival: deep image prior (no control)", "deep_image_prior"),
               ("Rival: deep decoder (few weights)", "deep_decoder"), ("Rival: Langevin", "gp_dip")]  # fmt: skip
 _LOADED = "loaded"  # the quality that a layer's record brings
-_OUTPUT_FIELDS = (
-    "smoothed", "detail_enhanced", "residual", "uncertainty", "keep_known", "smoothed_lipschitz_bound", "detail_amount",
-)  # fmt: skip
+_OUTPUT_FIELDS = ("keep_known", "smoothed_lipschitz_bound", "detail_amount")  # of Settings, beside what is ticked
 
 
 class RestoreForm(Container):
@@ -68,22 +68,10 @@ class RestoreForm(Container):
         self.quality = ComboBox(name="quality", label="Quality", choices=self._qualities, value=preferences.quality,
                                 tooltip="Named settings: faster, or better.")  # fmt: skip
         self.beside = Label(name="beside", label="", value="Make also, beside the restored image:")
-        self.smoothed = CheckBox(
-            name="smoothed", text="smoothed", value=False,
-            tooltip="A strongly smoothed image: the prior held to a small Lipschitz bound (x_s in the paper).",
-        )  # fmt: skip
-        self.detail_enhanced = CheckBox(
-            name="detail_enhanced", text="detail-enhanced", value=False,
-            tooltip="The restored image plus what the smoothed one lacks of it.",
-        )  # fmt: skip
-        self.uncertainty = CheckBox(
-            name="uncertainty", text="uncertainty", value=False,
-            tooltip="How uncertain each pixel is: four runs instead of one, and their spread. Takes longer.",
-        )  # fmt: skip
-        self.residual = CheckBox(
-            name="residual", text="residual", value=False,
-            tooltip="What was taken away. Look for structure in it: there the restoration went too far.",
-        )  # fmt: skip
+        self.further = {
+            name: CheckBox(name=name, text=OUTPUTS[name].label, value=False, tooltip=OUTPUTS[name].shows)
+            for name in FURTHER_OUTPUTS
+        }
         self.original_type = CheckBox(
             name="original_type", text="in the original's type", value=False,
             tooltip="On: rounded and clipped to the original's pixel type, such as uint16, and it is said how many "
@@ -118,7 +106,8 @@ class RestoreForm(Container):
         image_row.append(self.image)
         fields.extend([self.task, self.factor, self.mask, self.missing_label])
         quality.append(self.quality)
-        pairs = [pair(self.smoothed, self.detail_enhanced), pair(self.residual, self.uncertainty)]
+        boxes = list(self.further.values())
+        pairs = [pair(*boxes[n : n + 2]) for n in range(0, len(boxes), 2)]
         self._beside_rows, self._amounts = [self.beside, *pairs], amounts  # hidden whole, or they would leave a gap
         outputs.extend([*self._beside_rows, self.original_type, self.keep_known])
         amounts.extend([self.smoothed_lipschitz_bound, self.detail_amount])
@@ -139,7 +128,7 @@ class RestoreForm(Container):
         self.native.layout().addStretch()
         LabelAligner(self.native, [labelled, [self.advanced]])
         self.task.changed.connect(self._choose_only_mask)
-        for choice in (self.task, self.mask, self.smoothed, self.detail_enhanced):
+        for choice in (self.task, self.mask, *boxes):
             choice.changed.connect(self._show_task)
         self.quality.changed.connect(self._show_preset)
         self.image.changed.connect(self._show_type)
@@ -207,13 +196,17 @@ class RestoreForm(Container):
         self.quality.value = quality or _LOADED
         self._show_preset()  # anew, even if the name is the same
         self.advanced.show_settings(settings)
-        for field in _OUTPUT_FIELDS:
-            getattr(self, field).value = getattr(settings, field)
+        for name, field in self._output_fields().items():
+            field.value = getattr(settings, name)
         self.original_type.value = record.output.dtype != "float32"
         left = ""
         if record.given is not None and record.given.mask is not None:
             left = " Missing pixels were marked then: choose their layer yourself."
         return f"The form has the settings of “{name}”.{left}"
+
+    def _output_fields(self) -> dict[str, Any]:
+        """Return the fields about outputs, by their names in ``Settings``."""
+        return self.further | {name: getattr(self, name) for name in _OUTPUT_FIELDS}
 
     def _choose_only_mask(self) -> None:
         """Choose the marks of missing pixels if these are to be filled in and only one layer can be meant."""
@@ -228,9 +221,10 @@ class RestoreForm(Container):
         self.keep_known.visible = task.keeps_known
         for row in self._beside_rows:
             row.visible = task.removes_noise
-        enhances = self.detail_enhanced.value or not task.removes_noise
-        self._amounts.visible = enhances or self.smoothed.value
-        self.smoothed_lipschitz_bound.visible, self.detail_amount.visible = enhances or self.smoothed.value, enhances
+        enhances = self.further["detail_enhanced"].value or not task.removes_noise
+        smooths = enhances or self.further["smoothed"].value
+        self._amounts.visible = self.smoothed_lipschitz_bound.visible = smooths
+        self.detail_amount.visible = enhances
         self.factor.visible = task.needs_factor
         self._show_advanced(self.advanced_shown.text == _UNFOLDED)
 
@@ -249,7 +243,7 @@ class RestoreForm(Container):
             If a field holds what cannot be used.
         """
         return dataclasses.replace(
-            self.advanced.settings(), **{name: getattr(self, name).value for name in _OUTPUT_FIELDS}
+            self.advanced.settings(), **{name: field.value for name, field in self._output_fields().items()}
         )
 
     def request(self, region: Callable[[Image], tuple[slice, slice]] | None = None) -> Request:
@@ -288,7 +282,7 @@ class RestoreForm(Container):
 
 def _quality_behind(settings: Settings) -> str | None:
     """Return the named quality that agrees in all that the form does not show, and in most of what it shows."""
-    shown = {*CHOICES, *_OUTPUT_FIELDS}
+    shown = {*CHOICES, *FURTHER_OUTPUTS, *_OUTPUT_FIELDS}
     found, most = None, -1
     for _, name in QUALITIES:
         preset = Settings.preset(name)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..measurement.task import find_task
+from ..outputs import OUTPUTS
 from ..pixel_type import as_dtype
 from .layers import RECORD_KEY, Source
 from .pixel_size import PIXEL_SIZE_KEY, shrink
@@ -16,8 +17,6 @@ from .stack_source import StackSource
 
 if TYPE_CHECKING:
     from ..outcome import Restoration
-
-_SIGNED = ("uncertainty", "residual")  # or small: they stay float32 and have a contrast of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +54,19 @@ def list_outputs(result: Restoration, source: Source | StackSource, original_typ
     original_type : bool
         Whether images are rounded and clipped to the pixel type of the source.
     """
-    removes_noise = find_task(result.record.task).removes_noise
-    images = {
-        "uncertainty": result.uncertainty,
-        "residual": result.residual,
-        "smoothed": result.smoothed,
-        "detail_enhanced": result.detail_enhanced,
-        "restored": result.restored if removes_noise else None,
-    }
     made = []
-    for name, image in images.items():
-        if image is None:
+    for name, kind in reversed(OUTPUTS.items()):
+        image = getattr(result, name)
+        if image is None or (name == "restored" and find_task(result.record.task).main_output != name):
             continue
-        signed = name in _SIGNED
-        data, clipped = as_dtype(image, source.dtype if original_type and not signed else np.float32)
+        data, clipped = as_dtype(image, source.dtype if original_type and not kind.is_signed else np.float32)
         record = result.record.of_output(
             name, data, clipped, path=source.path, layer=source.layer_name, region=source.region
         )
         metadata = {**source.metadata, RECORD_KEY: record.as_dict()}
         if PIXEL_SIZE_KEY in metadata:
             metadata[PIXEL_SIZE_KEY] = shrink(metadata[PIXEL_SIZE_KEY], result.record.factor or 1)
-        made.append(Made(name.replace("_", "-"), source.spread(data), metadata, signed, clipped))
+        made.append(Made(kind.label, source.spread(data), metadata, kind.is_signed, clipped))
     return made
 
 

@@ -11,6 +11,8 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QWidget
 
+from ..measurement.task import find_task
+from ..outputs import list_wanted
 from .layers import Source, add_over
 from .outputs import list_outputs
 from .preferences import read_preferences
@@ -29,7 +31,6 @@ _WHAT_USING_DOES = (
     "Keep this moment as a layer, and its residual if that was asked for. Its record has the step, so that it can be "
     "repeated. Smoothed, detail-enhanced and uncertainty take a run of their own."
 )
-_OF_A_RUN = ("smoothed", "detail_enhanced", "uncertainty")  # outputs that no moment has
 _MOST_BYTES = 256e6  # of all moments together
 
 
@@ -121,9 +122,10 @@ class Scrubber(QWidget):
         self._say_step()
         self.moment_shown.emit(None)
         self.moment_used.emit(self._chosen_step, self._step_of_run)
-        left = [name for name in _OF_A_RUN if getattr(request.settings, name) and getattr(shown, name) is None]
+        wanted = list_wanted(find_task(shown.record.task), request.settings)
+        left = [kind.label for kind in wanted if kind.takes_run and getattr(shown, kind.name) is None]
         without = "" if not left else (
-            f" Not made: {' and '.join(left).replace('_', '-')}, which takes a run of its own. For that, type "
+            f" Not made: {' and '.join(left)}, which takes a run of its own. For that, type "
             f"{shown.step} under Advanced, Step chosen by hand, and press Restore.")  # fmt: skip
         self.said.emit(f"Step {shown.step} is kept as “{layer.name}”.{without}")
 

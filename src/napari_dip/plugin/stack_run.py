@@ -13,6 +13,7 @@ import psutil
 
 from ..many.axes import Plane
 from ..measurement.task import find_task
+from ..outputs import list_wanted
 from ..pace import Pace, seconds_left_of_planes
 from ..record import Record, describe_given
 from ..threads import shorten_waits
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 Place = tuple[tuple[str, int], ...]
 _SHARE_OF_MEMORY = 0.8  # of what is free, that the layers of a result may take
 _MOST_FAILURES = 3  # of planes, before any is done
-_FURTHER_OUTPUTS = ("smoothed", "detail_enhanced", "residual", "uncertainty")  # fields of Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +184,8 @@ def _is_cut_short(result: Restoration, request: Request) -> bool:
 
     if result.stop_reason is StopReason.USER or result.record.given is None:  # or in tiles, of which some may lack
         return True
-    wanted = [name for name in _FURTHER_OUTPUTS if getattr(request.settings, name)]
-    return any(getattr(result, name) is None for name in wanted)
+    wanted = list_wanted(find_task(request.task), request.settings)
+    return any(getattr(result, kind.name) is None for kind in wanted)
 
 
 def _is_unchanged(source: StackSource, plane: Plane, record: Record) -> bool:
@@ -207,9 +207,8 @@ def _check_memory(request: Request, source: StackSource) -> None:
         If not.
     """
     part = source.part
-    pixels = math.prod(part.shape) * (request.factor or 1) ** 2
-    outputs = 1 + sum(getattr(request.settings, name) for name in _FURTHER_OUTPUTS)
-    outputs += not find_task(request.task).removes_noise
+    task, pixels = find_task(request.task), math.prod(part.shape) * (request.factor or 1) ** 2
+    outputs = len(list_wanted(task, request.settings)) + (not task.removes_noise)  # which is smoothed, too
     needed, free = 4 * pixels * outputs, psutil.virtual_memory().available
     if needed > _SHARE_OF_MEMORY * free:
         raise ValueError(

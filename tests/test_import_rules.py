@@ -60,12 +60,60 @@ def modules_imported_by(path: Path, module: str) -> set[str]:
     return found
 
 
-def test_no_module_imports_itself_by_way_of_others() -> None:
+def imports() -> dict[str, set[str]]:
+    """Return the modules of the package that each module imports."""
     top = Path(napari_dip.__file__).parent
     modules = {}
     for path in top.rglob("*.py"):
         parts = path.relative_to(top.parent).with_suffix("").parts
         modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    imports = {name: modules_imported_by(path, name) & modules.keys() - {name} for name, path in modules.items()}
-    assert any(imports.values())
-    assert list(TopologicalSorter(imports).static_order())  # else a CycleError, with the circle
+    return {name: modules_imported_by(path, name) & modules.keys() - {name} for name, path in modules.items()}
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    assert any(imports().values())
+    assert list(TopologicalSorter(imports()).static_order())  # else a CycleError, with the circle
+
+
+FILES = {"pixel_type", "tiff_files", "whole_files", "image_files"}
+WORDS = {"settings", "outputs", "outcome", "record"}
+MAY_IMPORT = {  # a room, or a module beside them; what is not named imports nothing of the package
+    "optimisation": {"measurement", "spectrum"},
+    "image_tensor": {"measurement", "pixel_type"},
+    "image_files": FILES,
+    "guidance": {"measurement"},
+    "smaller_way": {"measurement", "settings"},
+    "record": {"measurement", "outputs", "record_script", "settings"},
+    "record_script": {"outputs", "settings"},
+    "outcome": {"record", "settings"},
+    "fit_plan": {"device", "measurement", "optimisation", "prior", "settings"},
+    "device_check": {"device", "fit_plan", "measurement", "settings"},
+    "stage": {"optimisation", "outcome", "pace", "settings"},
+    "restoration": {
+        *WORDS, "device", "device_check", "fit_plan", "guidance", "image_tensor", "measurement", "optimisation",
+        "spectrum", "stage", "torch_modes",
+    },
+    "many": {
+        *WORDS, *FILES, "device", "device_check", "fit_plan", "image_tensor", "measurement", "pace", "restoration",
+        "torch_modes",
+    },
+    "command_progress": {"device_check", "many", "measurement", "pace", "restoration", "settings"},
+    "command_line": {
+        *WORDS, *FILES, "command_progress", "device", "device_check", "many", "measurement", "samples", "spectrum",
+        "threads",
+    },
+    "plugin": {
+        *WORDS, *FILES, "device", "device_check", "many", "measurement", "pace", "restoration", "samples",
+        "smaller_way", "spectrum", "threads",
+    },
+}  # fmt: skip
+
+
+def test_every_room_imports_only_what_it_may() -> None:
+    """The form, for one, does not reach into the optimisation; the prior knows nothing but itself."""
+    for module, imported in imports().items():
+        room = module.split(".")[1:2]
+        if not room:
+            continue  # the public interface
+        others = {each.split(".")[1] for each in imported if "." in each} - set(room)
+        assert others <= MAY_IMPORT.get(room[0], set()), f"{module} imports {others - MAY_IMPORT.get(room[0], set())}"

@@ -136,6 +136,11 @@ class Restoration:
     moments: tuple[Moment, ...] = ()
     warm_start: WarmStart | None = None
 
+    @property
+    def was_stopped(self) -> bool:
+        """Whether the user stopped it before its end."""
+        return self.record.stopped_after is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:

@@ -109,7 +109,6 @@ def _restore_plane_file(
     report_wanted: Callable[[], bool],
     keep_stopped: bool,
 ) -> FileOutcome:
-    from ..optimisation.stopping import StopReason
     from ..restoration import restore_steps
     from .stack import PlaneProgress
     from .tiles import restore_tiles
@@ -140,7 +139,7 @@ def _restore_plane_file(
         result = progress.result
     assert result is not None
     left_out = tuple(name for name in job.outputs if getattr(result, name) is None)
-    if (left_out or result.stop_reason is StopReason.USER) and not keep_stopped:
+    if (left_out or result.was_stopped) and not keep_stopped:
         raise InterruptedError("it was stopped before its end, and not written.")
     warnings = []
     origin = {"path": str(job.source.resolve()), "layer": job.source.name}

@@ -180,9 +180,7 @@ def _restore_stack(
 
 def _is_cut_short(result: Restoration, request: Request) -> bool:
     """Return whether a plane that ended after a stop was asked for is less than it would have become."""
-    from ..optimisation.stopping import StopReason
-
-    if result.stop_reason is StopReason.USER or result.record.given is None:  # or in tiles, of which some may lack
+    if result.was_stopped or result.record.given is None:  # or in tiles, of which some may lack
         return True
     wanted = list_wanted(find_task(request.task), request.settings)
     return any(getattr(result, kind.name) is None for kind in wanted)

@@ -88,10 +88,11 @@ MAY_IMPORT = {  # a room, or a module beside them; what is not named imports not
     "outcome": {"record", "settings"},
     "fit_plan": {"device", "measurement", "optimisation", "prior", "settings"},
     "device_check": {"device", "fit_plan", "measurement", "settings"},
-    "stage": {"optimisation", "outcome", "pace", "settings"},
+    "measured_plane": {"device", "image_tensor", "measurement", "record"},
+    "stage": {"optimisation", "outcome", "pace", "request", "settings"},
     "restoration": {
         *WORDS, "device", "device_check", "fit_plan", "guidance", "image_tensor", "measurement", "optimisation",
-        "spectrum", "stage", "torch_modes",
+        "measured_plane", "request", "spectrum", "stage", "torch_modes",
     },
     "many": {
         *WORDS, *FILES, "device", "device_check", "fit_plan", "image_tensor", "measurement", "pace", "restoration",

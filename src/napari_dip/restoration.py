@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -13,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .device import DeviceChoice
 from .device_check import choose_proven_device
 from .fit_plan import build_estimate, build_fit, check_run_fits, resolve_settings
 from .guidance import advise_denoising, warn_of_idle_network
-from .image_tensor import ImageTensor, as_plain_array, check_shape, read_arrays, to_tensor
+from .image_tensor import as_plain_array, check_shape, read_arrays, to_tensor
+from .measured_plane import MeasuredPlane, measure_plane
 from .measurement.data_term import data_term_of
 from .measurement.task import Task, check_factor, find_task
 from .measurement.whole_image import WholeImage
@@ -25,7 +26,8 @@ from .optimisation.estimate import Estimate
 from .optimisation.snapshots import Snapshot, Snapshots
 from .optimisation.stopping import StopReason
 from .outcome import Moment, Progress, Report, Restoration, WarmStart
-from .record import Given, Record, describe_given, read_versions
+from .record import Record, describe_given, read_versions
+from .request import Hooks
 from .settings import Settings
 from .spectrum.whiteness import neighbour_correlation
 from .stage import Stage
@@ -156,11 +158,12 @@ def restore_steps(
         if chosen_task.needs_mask and bool(tensor.known.all()) and whole is None:  # a tile may lack nothing
             raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
         given = describe_given(image, mask, table, colours)
-    steps = _run(
-        tensor, chosen_task, settings, device, factor, table, given, stop_requested, report_wanted, quick_estimates,
-        whole, start, keep_network,
-    )  # fmt: skip
-    return keep_modes(steps)
+        plane = measure_plane(
+            tensor, chosen_task, factor, device, given, quantisation_table=table, whole=whole,
+            keep_known=settings.keep_known,
+        )  # fmt: skip
+    hooks = Hooks(stop_requested, report_wanted, quick_estimates)
+    return keep_modes(_run(plane, settings, hooks, start, keep_network))
 
 
 def _check_table(quantisation_table: ArrayLike, task: Task, image: NDArray) -> NDArray[np.float64]:
@@ -174,200 +177,246 @@ def _check_table(quantisation_table: ArrayLike, task: Task, image: NDArray) -> N
     return table.astype(np.float64)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Ended:
+    """How far a run has come: what a stage made, and how it ended.
+
+    Attributes
+    ----------
+    restored : Tensor
+        ``(1, c, H, W)``.
+    settings : Settings
+        With the seed of the start that lived: a record repeats that at once.
+    reports : tuple of Report
+    step : int
+        That was chosen.
+    reason : StopReason
+    bound : float, "auto" or None
+        λ at that step.
+    restarts : int
+    is_idle : bool
+        Whether the network contributed nothing.
+    steps : int
+        Of all networks of all stages.
+    last : Progress or None
+    """
+
+    restored: torch.Tensor
+    settings: Settings
+    reports: tuple[Report, ...] = ()
+    step: int = 0
+    reason: StopReason = StopReason.STEP_LIMIT
+    bound: float | Literal["auto"] | None = None
+    restarts: int = 0
+    is_idle: bool = False
+    steps: int = 0
+    last: Progress | None = None
+    deviation: torch.Tensor | None = None
+    warm_start: WarmStart | None = None
+    moments: tuple[Snapshot, ...] = ()
+    smoothed: torch.Tensor | None = None
+
+
 def _run(
-    tensor: ImageTensor,
-    task: Task,
-    settings: Settings,
-    device: DeviceChoice,
-    factor: int | None,
-    quantisation_table: NDArray | None,
-    given: Given,
-    stop_requested: Callable[[], bool],
-    report_wanted: Callable[[], bool],
-    quick_estimates: bool,
-    whole: WholeImage | None,
-    start_from: WarmStart | None,
-    keep_network: bool,
+    plane: MeasuredPlane, settings: Settings, hooks: Hooks, start: WarmStart | None, keep_network: bool
 ) -> Generator[Progress, None, None]:
     """Fit, then smooth if asked; yield every report, the last one with the result."""
-    start = time.perf_counter()
-    values, known = tensor.values.to(device.device), tensor.known.to(device.device)
-    keep_known = (task.keeps_known and settings.keep_known) or not task.removes_noise
-    data_term = data_term_of(
-        task, values, known, factor=factor, scale=float(tensor.scale[0]), offset=float(tensor.offset[0]),
-        quantisation_table=quantisation_table, colours=given.colours, whole=whole,
-    )  # fmt: skip
-    history: list[Report] = []
-    reason, step, bound = StopReason.STEP_LIMIT, 0, settings.lipschitz_bound
-    restarts, idle = 0, False
-    steps_of_all_stages = 0
-    restored_values = values
-    smoothed_values: torch.Tensor | None = None
-    deviation: torch.Tensor | None = None
-    last: Progress | None = None
-    snapshots = Snapshots(settings.snapshots if task.removes_noise else 0, settings.report_every)
-    moments: list[Snapshot] = []
-    kept: WarmStart | None = None
-
-    def as_restored(estimate: torch.Tensor) -> torch.Tensor:
-        return data_term.impose(estimate) if keep_known or not data_term.by_pixel else estimate
-
-    def as_image(restored: torch.Tensor) -> NDArray[np.float32]:
-        image = tensor.to_image(restored)
-        return tensor.keep_known(image) if keep_known and factor is None else image  # not as rounded on the way
-
-    def enhanced(smooth: torch.Tensor) -> torch.Tensor:
-        return restored_values + settings.detail_amount * (restored_values - smooth)
-
-    # this and ``read`` outlive the run with its moments: they must not name the fit, which would stay with them
-    def conclude(
-        restored: torch.Tensor, step: int, reason: StopReason, reports: list[Report], settings: Settings,
-        bound: float | Literal["auto"] | None, seconds: float, stopped_after: int | None = None,
-    ) -> Restoration:  # fmt: skip
-        used = dataclasses.replace(
-            resolve_settings(settings, data_term),
-            device=device.device,
-            precision=device.precision,
-            lipschitz_bound=bound,
-        )
-        residual = data_term.residual(restored)
-        correlation = max(float(each) for each in neighbour_correlation(residual, known))
-        notes = [warn_of_idle_network()] if idle else []
-        if task.noise_is_independent:
-            advice = advise_denoising(
-                data_term.noise,
-                correlated_over=data_term.correlation_side,
-                residual_correlation=correlation,
-                scale=float(tensor.scale[0]) if given.colours else None,
-                report=next((each for each in reversed(reports) if each.step == step), None),
-            )
-            notes.append(advice)
-        if keep_known and factor is None and tensor.is_rounded:
-            notes.append("Known pixels above 16,777,216 are rounded to what float32 can tell apart.")
-        note = " ".join(filter(None, (*notes, device.warning)))
-        return Restoration(
-            restored=as_image(restored),
-            smoothed=None,
-            detail_enhanced=None,
-            uncertainty=None,
-            residual=tensor.to_residual(residual) if settings.residual else None,
-            note=note,
-            step=step,
-            stop_reason=reason,
-            history=tuple(reports),
-            settings=used,
-            record=Record(
-                task=task.name,
-                factor=factor,
-                settings=settings,
-                used=used,
-                compared=data_term.description,
-                missing=int((~known).sum()),
-                device=device.reason,
-                step=step,
-                stop_step=reports[-1].step,
-                stop_reason=reason.value,
-                residual_correlation=correlation,
-                note=note,
-                seconds=seconds,
-                versions=read_versions(),
-                given=given,
-                stopped_after=stopped_after,
-                restarts=restarts,
-                noise=(
-                    None
-                    if data_term.noise is None
-                    else data_term.noise.mean_variance**0.5 * (float(tensor.scale[0]) if given.colours else 1.0)
-                ),
-                threads=torch.get_num_threads(),
-            ),
-        )
-
-    @plain_modes()
-    def read(snapshot: Snapshot, seconds: float) -> Restoration:
-        reports = [report for report in history if report.step <= snapshot.step]
-        chosen = dataclasses.replace(settings, chosen_step=snapshot.step)
-        restored = as_restored(snapshot.estimate())
-        bound = reports[-1].lipschitz_bound
-        return conclude(restored, snapshot.step, StopReason.CHOSEN, reports, chosen, bound, seconds)
-
+    began, task = time.perf_counter(), plane.task
     wants_smoothing = settings.smoothed or settings.detail_enhanced or not task.removes_noise
-    if task.removes_noise or not bool(known.all()):
-
-        def build(settings: Settings) -> Estimate:
-            fit = build_fit(settings, device, data_term)
-            if start_from is not None:
-                fit.start_from(start_from.network, lambda_step=start_from.lambda_step)
-            return build_estimate(settings, fit, keep_network=keep_network)
-
+    ended = _Ended(restored=plane.values, settings=settings, bound=settings.lipschitz_bound)
+    if task.removes_noise or not bool(plane.known.all()):
         further_steps = settings.smoothed_steps / settings.networks if wants_smoothing else 0
-        step_limit = settings.chosen_step or settings.step_limit
-        stage = Stage(
-            "restoring", step_limit, settings, stop_requested, report_wanted, quick_estimates, further_steps, snapshots
-        )
-        outcome = yield from stage.run(build, lambda estimate: as_image(as_restored(estimate)), history)
-        estimate, reason, last = outcome.estimate, outcome.reason, outcome.last
-        # a record repeats the start that lived at once
-        settings, restarts, idle = outcome.settings, outcome.restarts, outcome.is_idle(history)
-        restored_values, step = as_restored(estimate.image), estimate.step
-        steps_of_all_stages += estimate.fit.step_count
-        bound = estimate.fit.lipschitz_bound(step - 1)
-        deviation = estimate.deviation
-        if keep_network:
-            kept = WarmStart(estimate.network, estimate.lambda_step)
-        if settings.snapshots and task.removes_noise:
-            own = estimate.take_snapshot_of_best()
-            moments = sorted((own, *(each for each in snapshots.kept if each.step != step)), key=lambda each: each.step)
-    if wants_smoothing and reason is not StopReason.USER:
-        if last is not None:
-            yield last
-        gentle = _smoothing_settings(resolve_settings(settings, data_term))
-        everything = torch.ones_like(restored_values[:, :1], dtype=torch.bool)
-        of_restored = data_term_of(find_task("denoise"), restored_values, everything)
-        stage = Stage("smoothing", settings.smoothed_steps, gentle, stop_requested, report_wanted, quick_estimates)
-        restored_image = as_image(restored_values)
-        shown = (
-            (lambda smooth: restored_image) if task.removes_noise else lambda smooth: tensor.to_image(enhanced(smooth))
-        )
-        smooth_history: list[Report] = []
-        try:
-            outcome = yield from stage.run(
-                lambda settings: build_estimate(settings, build_fit(settings, device, of_restored)),
-                shown,
-                smooth_history,
-            )
-        except FloatingPointError:
-            if not task.removes_noise:  # else what was restored is not lost with it
-                raise
-        else:
-            estimate, last = outcome.estimate, outcome.last
-            steps_of_all_stages += outcome.steps  # a repetition begins again, too
-            if not task.removes_noise:
-                history, reason, step, bound = (
-                    smooth_history,
-                    outcome.reason,
-                    estimate.fit.step_count,
-                    gentle.lipschitz_bound,
-                )
-                restarts, idle = restarts + outcome.restarts, outcome.is_idle(history)
-            if not task.removes_noise or outcome.reason is StopReason.STEP_LIMIT:  # half a smoothing is none
-                smoothed_values = estimate.image
-    assert last is not None  # there is always a stage
-    seconds = time.perf_counter() - start
-    stopped_after = steps_of_all_stages if reason is StopReason.USER else None
-    smoothed = None if smoothed_values is None else tensor.to_image(smoothed_values)
-    wants_detail = settings.detail_enhanced or not task.removes_noise
-    result = dataclasses.replace(
-        conclude(restored_values, step, reason, history, settings, bound, seconds, stopped_after),
-        smoothed=smoothed if settings.smoothed or not task.removes_noise else None,
-        detail_enhanced=(
-            tensor.to_image(enhanced(smoothed_values)) if smoothed_values is not None and wants_detail else None
-        ),
-        uncertainty=None if deviation is None else tensor.to_deviation(deviation),
-        warm_start=kept,
-        moments=tuple(Moment(each.step, partial(read, each, seconds)) for each in moments),
+        ended = yield from _fit(plane, settings, hooks, further_steps, start, keep_network)
+    # a moment outlives the run: it keeps nothing that it does not need
+    fitted = dataclasses.replace(ended, last=None, deviation=None, warm_start=None, moments=())
+    if wants_smoothing and ended.reason is not StopReason.USER:
+        if ended.last is not None:
+            yield ended.last
+        ended = yield from _smooth(plane, ended, hooks)
+    assert ended.last is not None  # there is always a stage
+    seconds = time.perf_counter() - began
+    result = _conclude(plane, ended, seconds, ended.steps if ended.reason is StopReason.USER else None)
+    smoothed, to_image = ended.smoothed, plane.tensor.to_image
+    wants_smoothed, wants_detail = (
+        wanted or not task.removes_noise for wanted in (settings.smoothed, settings.detail_enhanced)
     )
-    yield dataclasses.replace(last, result=result)
+    result = dataclasses.replace(
+        result,
+        smoothed=to_image(smoothed) if wants_smoothed and smoothed is not None else None,
+        detail_enhanced=to_image(_enhanced(ended, smoothed)) if wants_detail and smoothed is not None else None,
+        uncertainty=None if ended.deviation is None else plane.tensor.to_deviation(ended.deviation),
+        warm_start=ended.warm_start,
+        moments=tuple(Moment(each.step, partial(_read_moment, plane, fitted, each, seconds)) for each in ended.moments),
+    )
+    yield dataclasses.replace(ended.last, result=result)
+
+
+def _fit(
+    plane: MeasuredPlane,
+    settings: Settings,
+    hooks: Hooks,
+    further_steps: float,
+    start: WarmStart | None,
+    keep_network: bool,
+) -> Generator[Progress, None, _Ended]:
+    """Fit the network to the plane; yield the reports but the last."""
+
+    def build(settings: Settings) -> Estimate:
+        fit = build_fit(settings, plane.device, plane.data_term)
+        if start is not None:
+            fit.start_from(start.network, lambda_step=start.lambda_step)
+        return build_estimate(settings, fit, keep_network=keep_network)
+
+    removes_noise = plane.task.removes_noise
+    snapshots = Snapshots(settings.snapshots if removes_noise else 0, settings.report_every)
+    step_limit = settings.chosen_step or settings.step_limit
+    stage = Stage("restoring", step_limit, settings, hooks, further_steps, snapshots)
+    outcome = yield from stage.run(build, lambda estimate: plane.to_image(plane.impose_known(estimate)))
+    estimate, step, moments = outcome.estimate, outcome.estimate.step, []
+    if settings.snapshots and removes_noise:
+        moments = [estimate.take_snapshot_of_best(), *(each for each in snapshots.kept if each.step != step)]
+    return _Ended(
+        restored=plane.impose_known(estimate.image),
+        settings=outcome.settings,
+        reports=outcome.reports,
+        step=step,
+        reason=outcome.reason,
+        bound=estimate.fit.lipschitz_bound(step - 1),
+        restarts=outcome.restarts,
+        is_idle=outcome.is_idle(),
+        steps=estimate.fit.step_count,
+        last=outcome.last,
+        deviation=estimate.deviation,
+        warm_start=WarmStart(estimate.network, estimate.lambda_step) if keep_network else None,
+        moments=tuple(sorted(moments, key=lambda each: each.step)),
+    )
+
+
+def _smooth(plane: MeasuredPlane, fitted: _Ended, hooks: Hooks) -> Generator[Progress, None, _Ended]:
+    """Fit a network that is held to a small λ to what was restored; yield the reports but the last.
+
+    Where details are enhanced, and no noise is removed, this is the stage that counts.
+    """
+    counts, restored = not plane.task.removes_noise, fitted.restored
+    gentle = _smoothing_settings(resolve_settings(fitted.settings, plane.data_term))
+    everything = torch.ones_like(restored[:, :1], dtype=torch.bool)
+    of_restored = data_term_of(find_task("denoise"), restored, everything)
+    image = plane.to_image(restored)
+
+    def show(smooth: torch.Tensor) -> NDArray[np.float32]:
+        return plane.tensor.to_image(_enhanced(fitted, smooth)) if counts else image
+
+    def build(settings: Settings) -> Estimate:
+        return build_estimate(settings, build_fit(settings, plane.device, of_restored))
+
+    stage = Stage("smoothing", fitted.settings.smoothed_steps, gentle, hooks)
+    try:
+        outcome = yield from stage.run(build, show)
+    except FloatingPointError:
+        if counts:  # else what was restored is not lost with it
+            raise
+        return fitted
+    steps = fitted.steps + outcome.steps  # a repetition begins again, too
+    if not counts:
+        is_whole = outcome.reason is StopReason.STEP_LIMIT  # half a smoothing is none
+        smoothed = outcome.estimate.image if is_whole else None
+        return dataclasses.replace(fitted, last=outcome.last, steps=steps, smoothed=smoothed)
+    return dataclasses.replace(
+        fitted,
+        reports=outcome.reports,
+        step=outcome.estimate.fit.step_count,
+        reason=outcome.reason,
+        bound=gentle.lipschitz_bound,
+        restarts=fitted.restarts + outcome.restarts,
+        is_idle=outcome.is_idle(),
+        steps=steps,
+        last=outcome.last,
+        smoothed=outcome.estimate.image,
+    )
+
+
+def _enhanced(fitted: _Ended, smooth: torch.Tensor) -> torch.Tensor:
+    """Return what was restored with more of what the smoothed image lacks of it, ``(1, c, H, W)``."""
+    return fitted.restored + fitted.settings.detail_amount * (fitted.restored - smooth)
+
+
+def _conclude(plane: MeasuredPlane, ended: _Ended, seconds: float, stopped_after: int | None) -> Restoration:
+    """Return the result, but for the outputs that take a run of their own."""
+    settings, data_term, device = ended.settings, plane.data_term, plane.device
+    used = dataclasses.replace(
+        resolve_settings(settings, data_term),
+        device=device.device,
+        precision=device.precision,
+        lipschitz_bound=ended.bound,
+    )
+    residual = data_term.residual(ended.restored)
+    correlation = max(float(each) for each in neighbour_correlation(residual, plane.known))
+    note = _write_note(plane, ended, correlation)
+    return Restoration(
+        restored=plane.to_image(ended.restored),
+        smoothed=None,
+        detail_enhanced=None,
+        uncertainty=None,
+        residual=plane.tensor.to_residual(residual) if settings.residual else None,
+        note=note,
+        step=ended.step,
+        stop_reason=ended.reason,
+        history=ended.reports,
+        settings=used,
+        record=Record(
+            task=plane.task.name,
+            factor=plane.factor,
+            settings=settings,
+            used=used,
+            compared=data_term.description,
+            missing=int((~plane.known).sum()),
+            device=device.reason,
+            step=ended.step,
+            stop_step=ended.reports[-1].step,
+            stop_reason=ended.reason.value,
+            residual_correlation=correlation,
+            note=note,
+            seconds=seconds,
+            versions=read_versions(),
+            given=plane.given,
+            stopped_after=stopped_after,
+            restarts=ended.restarts,
+            noise=plane.noise,
+            threads=torch.get_num_threads(),
+        ),
+    )
+
+
+def _write_note(plane: MeasuredPlane, ended: _Ended, residual_correlation: float) -> str:
+    notes = [warn_of_idle_network()] if ended.is_idle else []
+    if plane.task.noise_is_independent:
+        advice = advise_denoising(
+            plane.data_term.noise,
+            correlated_over=plane.data_term.correlation_side,
+            residual_correlation=residual_correlation,
+            scale=plane.scale,
+            report=next((each for each in reversed(ended.reports) if each.step == ended.step), None),
+        )
+        notes.append(advice)
+    if plane.keeps_known and plane.factor is None and plane.tensor.is_rounded:
+        notes.append("Known pixels above 16,777,216 are rounded to what float32 can tell apart.")
+    return " ".join(filter(None, (*notes, plane.device.warning)))
+
+
+@plain_modes()
+def _read_moment(plane: MeasuredPlane, fitted: _Ended, snapshot: Snapshot, seconds: float) -> Restoration:
+    """Return what the run would have returned at a moment that was kept."""
+    reports = tuple(report for report in fitted.reports if report.step <= snapshot.step)
+    moment = dataclasses.replace(
+        fitted,
+        restored=plane.impose_known(snapshot.estimate()),
+        settings=dataclasses.replace(fitted.settings, chosen_step=snapshot.step),
+        reports=reports,
+        step=snapshot.step,
+        reason=StopReason.CHOSEN,
+        bound=reports[-1].lipschitz_bound,
+    )
+    return _conclude(plane, moment, seconds, None)
 
 
 def _smoothing_settings(settings: Settings) -> Settings:

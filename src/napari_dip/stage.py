@@ -15,6 +15,7 @@ from .optimisation.snapshots import Snapshots
 from .optimisation.stopping import StopReason, choose_rule
 from .outcome import Progress, Report
 from .pace import StepTimer
+from .request import Hooks
 from .settings import Settings, find_bounds
 
 _STARTS = 4  # that a network gets at most
@@ -38,6 +39,8 @@ class Outcome:
         How many networks before it were given up, since they did not start.
     steps : int
         That all of them took.
+    reports : tuple of Report
+        All of the network that lived, yielded or not.
     reason : StopReason
     last : Progress
         The last report.
@@ -47,14 +50,15 @@ class Outcome:
     settings: Settings
     restarts: int
     steps: int
+    reports: tuple[Report, ...]
     reason: StopReason
     last: Progress
 
-    def is_idle(self, history: list[Report]) -> bool:
+    def is_idle(self) -> bool:
         """Return whether the network explains the image no better than a coarse blur of it, though it had time to."""
         fit = self.estimate.fit
         had_time = fit.step_count >= _STEPS_TO_START[self.settings.optimiser]
-        return had_time and min(report.loss for report in history) >= fit.measure_blur()
+        return had_time and min(report.loss for report in self.reports) >= fit.measure_blur()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +71,7 @@ class Stage:
         As progress reports it: "restoring" or "smoothing".
     step_limit : int
     settings : Settings
-    stop_requested : callable
-        Asked after every step.
-    report_wanted : callable
-        Asked at every report; when it returns False, this one is not yielded.
-    quick_estimates : bool
-        Whether reports carry the image that was judged instead of the estimate, which takes a while.
+    hooks : Hooks
     further_steps : float
         Of the next stage, in steps of this one: for the time that is left.
     snapshots : Snapshots or None
@@ -82,9 +81,7 @@ class Stage:
     name: str
     step_limit: int
     settings: Settings
-    stop_requested: Callable[[], bool]
-    report_wanted: Callable[[], bool]
-    quick_estimates: bool
+    hooks: Hooks
     further_steps: float = 0.0
     snapshots: Snapshots | None = None
 
@@ -92,7 +89,6 @@ class Stage:
         self,
         build: Callable[[Settings], Estimate],
         as_image: Callable[[torch.Tensor], NDArray[np.float32]],
-        history: list[Report],
     ) -> Generator[Progress, None, Outcome]:
         """Build a fit and step it; yield its reports but the last, which is returned.
 
@@ -105,14 +101,13 @@ class Stage:
             Makes a fit, with its estimate, of these settings or of the same with another seed.
         as_image : callable
             Makes of an estimate, ``(1, c, H, W)``, what is reported.
-        history : list of Report
-            Takes every report, yielded or not, of the network that is not given up.
 
         Raises
         ------
         FloatingPointError
             If the fit diverges before anything is worth keeping.
         """
+        history: list[Report] = []
         steps = 0
         for restarts in range(_STARTS):
             seed = (self.settings.seed + restarts * _SEEDS_APART) % _SEEDS
@@ -126,7 +121,8 @@ class Stage:
             if self.snapshots is not None:
                 self.snapshots.clear()
         assert ended is not None  # the last start is not given up
-        return Outcome(estimate, settings, restarts, steps, *ended)
+        reason, last = ended
+        return Outcome(estimate, settings, restarts, steps, tuple(history), reason, last)
 
     def _run_once(
         self,
@@ -150,7 +146,7 @@ class Stage:
         started = not may_give_up
         while True:
             fit.step()
-            stopped = self.stop_requested()
+            stopped = self.hooks.stop_requested()
             at_limit = fit.step_count >= self.step_limit
             if not (stopped or at_limit or fit.step_count % self.settings.report_every == 0):
                 continue
@@ -179,9 +175,9 @@ class Stage:
             if reason is not None:
                 return reason, self._progress(history[-1], as_image(estimate.image))
             seconds_per_step = timer.seconds_per_step(fit.step_count)
-            if self.report_wanted():
+            if self.hooks.report_wanted():
                 left = self._seconds_left(fit.step_count, rule.earliest_stop, seconds_per_step)
-                image = estimate.quick_image if self.quick_estimates else estimate.image
+                image = estimate.quick_image if self.hooks.quick_estimates else estimate.image
                 progress = self._progress(history[-1], as_image(image), left)
                 with timer.stopped():
                     yield progress

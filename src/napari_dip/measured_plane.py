@@ -1,0 +1,108 @@
+"""One plane as a run knows it: its pixels, what they tell, and the way back to the user's units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .device import DeviceChoice
+from .image_tensor import ImageTensor
+from .measurement.data_term import DataTerm, data_term_of
+from .measurement.task import Task
+from .measurement.whole_image import WholeImage
+from .record import Given
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredPlane:
+    """What a restoration starts from; nothing of it changes on the way.
+
+    Attributes
+    ----------
+    tensor : ImageTensor
+    task : Task
+    factor : int or None
+        Of super-resolution.
+    device : DeviceChoice
+    given : Given
+        As the record has it.
+    data_term : DataTerm
+        On the device.
+    keeps_known : bool
+        Whether the result agrees with what is known.
+    """
+
+    tensor: ImageTensor
+    task: Task
+    factor: int | None
+    device: DeviceChoice
+    given: Given
+    data_term: DataTerm
+    keeps_known: bool
+
+    @property
+    def values(self) -> torch.Tensor:
+        """The degraded image brought to [0, 1], ``(1, c, h, w)`` on the device."""
+        return self.data_term.values
+
+    @property
+    def known(self) -> torch.Tensor:
+        """Which of its pixels were measured, ``(1, 1, h, w)`` bool on the device."""
+        return self.data_term.known
+
+    @property
+    def scale(self) -> float | None:
+        """Intensity per unit of the values; None of channels that are no colours: each has its own."""
+        return float(self.tensor.scale[0]) if self.given.colours else None
+
+    @property
+    def noise(self) -> float | None:
+        """Estimated deviation of the noise, as ``Record`` has it; None where none can be told."""
+        noise = self.data_term.noise
+        return None if noise is None else noise.mean_variance**0.5 * (1.0 if self.scale is None else self.scale)
+
+    def impose_known(self, estimate: torch.Tensor) -> torch.Tensor:
+        """Return an estimate, ``(1, c, H, W)``, as it agrees with what is known, if it is to."""
+        return self.data_term.impose(estimate) if self.keeps_known or not self.data_term.by_pixel else estimate
+
+    def to_image(self, restored: torch.Tensor) -> NDArray[np.float32]:
+        """Return a restored plane, ``(1, c, H, W)``, in the user's units."""
+        image = self.tensor.to_image(restored)
+        # the known pixels as they were given, not as they were rounded on the way
+        return self.tensor.keep_known(image) if self.keeps_known and self.factor is None else image
+
+
+def measure_plane(
+    tensor: ImageTensor,
+    task: Task,
+    factor: int | None,
+    device: DeviceChoice,
+    given: Given,
+    *,
+    quantisation_table: NDArray | None,
+    whole: WholeImage | None,
+    keep_known: bool,
+) -> MeasuredPlane:
+    """Return a plane with what its pixels tell about the image that the task seeks.
+
+    Parameters
+    ----------
+    tensor, task, factor, device, given
+        As ``MeasuredPlane`` has them.
+    quantisation_table : array or None
+        ``(8, 8)``, of a grey JPEG.
+    whole : WholeImage or None
+        What is known of the image that this is a part of.
+    keep_known : bool
+        Whether the result is to agree with what is known, where the task lets it.
+    """
+    data_term = data_term_of(
+        task, tensor.values.to(device.device), tensor.known.to(device.device), factor=factor,
+        scale=float(tensor.scale[0]), offset=float(tensor.offset[0]), quantisation_table=quantisation_table,
+        colours=given.colours, whole=whole,
+    )  # fmt: skip
+    keeps_known = (task.keeps_known and keep_known) or not task.removes_noise
+    return MeasuredPlane(tensor, task, factor, device, given, data_term, keeps_known)

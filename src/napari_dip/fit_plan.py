@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import cast
 
 import torch
 
@@ -19,7 +18,7 @@ from .optimisation.fit import Fit
 from .optimisation.muon import Muon
 from .optimisation.partner import choose_partner
 from .prior.networks import NETWORKS, Architecture, Network, fixed_input
-from .settings import Settings
+from .settings import Resolved, Settings
 
 _FEWEST_LEVELS, _MOST_LEVELS = 5, 10  # of levels="auto"
 _WIDE_HOLE, _SQUARE_PER_HOLE = 10, 0.8  # pixels; of held_out_side="auto"
@@ -56,19 +55,17 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
         On that device.
     """
     generator = torch.Generator().manual_seed(settings.seed)
-    settings = resolve_settings(settings, data_term)
-    levels, side = cast("int", settings.levels), cast("int", settings.held_out_side)
-    share = cast("float", settings.held_out)
+    resolved = resolve_settings(settings, data_term)
     low, high, mean = _range_of(data_term)
-    architecture = _architecture_of(settings, len(mean))
-    canvas = _canvas_of(settings, data_term.size)
+    architecture = _architecture_of(settings, resolved.runs, resolved.width, resolved.levels, channels=len(mean))
+    canvas = _canvas_of(settings, resolved.levels, data_term.size)
     check_memory(device.device, _BYTES_OF_LIBRARIES + _bytes_of_fit(settings, device, canvas, architecture))
     held_out = torch.zeros_like(data_term.judged)
     if data_term.by_pixel:
-        held_out = choose_held_out(data_term.known, share, generator, side)
+        held_out = choose_held_out(data_term.known, resolved.held_out, generator, resolved.held_out_side)
     kind = NETWORKS[settings.network]
-    size = kind.input_size(canvas, levels)
-    noise = fixed_input(settings.input_kind, settings.runs, settings.input_channels, size, generator)
+    size = kind.input_size(canvas, resolved.levels)
+    noise = fixed_input(settings.input_kind, resolved.runs, settings.input_channels, size, generator)
     network = kind(architecture, (min(0.0, low), max(1.0, high)), mean, generator)
     network.compute_dtype = getattr(torch, device.precision)
     network.to(device.device)
@@ -77,7 +74,7 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
         noise.to(device.device, memory_format=torch.channels_last if device.channels_last else torch.contiguous_format),
         data_term=data_term,
         held_out=held_out,
-        optimisers=_choose_optimisers(settings, network),
+        optimisers=_choose_optimisers(settings, resolved.learning_rate, network),
         averaging=settings.averaging,
         lipschitz_bound=_schedule_bound(settings),
         input_noise=settings.input_noise,
@@ -112,14 +109,14 @@ def _schedule_bound(settings: Settings) -> Callable[[int], float | None]:
     return lambda step: bound
 
 
-def _architecture_of(settings: Settings, channels: int) -> Architecture:
-    """Return what settings whose every "auto" is resolved say of the network."""
+def _architecture_of(settings: Settings, runs: int, width: int, levels: int, *, channels: int) -> Architecture:
+    """Return the network's, of settings whose "auto" is resolved."""
     return Architecture(
-        runs=settings.runs,
+        runs=runs,
         input_channels=settings.input_channels,
         output_channels=channels,
-        width=cast("int", settings.width),
-        levels=cast("int", settings.levels),
+        width=width,
+        levels=levels,
         convolutions_per_level=settings.convolutions_per_level,
         stem_convolutions=settings.stem_convolutions,
         skip_channels=settings.skip_channels,
@@ -131,12 +128,11 @@ def _architecture_of(settings: Settings, channels: int) -> Architecture:
     )
 
 
-def _choose_optimisers(settings: Settings, network: Network) -> list[torch.optim.Optimizer]:
+def _choose_optimisers(settings: Settings, learning_rate: float, network: Network) -> list[torch.optim.Optimizer]:
     """Return what updates the network: Adam everything, or Muon the kernels and Adam the rest."""
     kernels = [layer.kernel for layer in network.convolutions]
     known = {id(kernel) for kernel in kernels}
     rest = [each for each in network.parameters() if each.requires_grad and id(each) not in known]
-    learning_rate = cast("float", settings.learning_rate)
 
     def adam(parameters: list[torch.nn.Parameter], learning_rate: float) -> torch.optim.Adam:
         betas = (0.9, settings.second_moment_decay)
@@ -167,8 +163,8 @@ def bytes_needed(
     helped = helped and settings.partner
     width, runs = settings.width_where(helped=helped), settings.networks
     levels = settings.levels if settings.levels != "auto" else _FEWEST_LEVELS
-    settings = dataclasses.replace(settings, width=width, levels=levels, runs=runs)
-    fitting = _bytes_of_fit(settings, device, _canvas_of(settings, size), _architecture_of(settings, channels))
+    architecture = _architecture_of(settings, runs, width, levels, channels=channels)
+    fitting = _bytes_of_fit(settings, device, _canvas_of(settings, levels, size), architecture)
     helping = size[0] * size[1] * channels * _BYTES_PER_PIXEL_OF_PARTNER if helped else 0.0
     return _BYTES_OF_LIBRARIES + max(fitting, helping)
 
@@ -208,9 +204,9 @@ def check_run_fits(
     check_memory(device.device, bytes_needed(alone, device, size, channels, helped=False))
 
 
-def _canvas_of(settings: Settings, size: tuple[int, int]) -> tuple[int, int]:
-    """Return the sides of the canvas for an image of ``size``, by settings whose levels are resolved."""
-    unit = 2 ** cast("int", settings.levels)
+def _canvas_of(settings: Settings, levels: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the sides of the canvas for an image of ``size``."""
+    unit = 2**levels
     fewest = max(2, settings.kernel_size // 2 + 1)  # pixels a side at the smallest size: reflection needs neighbours
     rows, columns = (max(fewest, -(-side // unit)) * unit for side in size)
     return rows, columns
@@ -227,8 +223,8 @@ def _bytes_of_fit(
     return math.prod(canvas) * per_pixel + copies * kind.bytes_of_kernels(architecture)
 
 
-def resolve_settings(settings: Settings, data_term: DataTerm) -> Settings:
-    """Return the settings with every "auto" that depends on the measurement replaced by its value.
+def resolve_settings(settings: Settings, data_term: DataTerm) -> Resolved:
+    """Return what every "auto" of the settings that depends on the measurement becomes.
 
     Wide holes want more levels, so that no pixel of the Decoder's input lies wholly within one: what is drawn there
     would depend on nothing that is known. And they want to be judged by squares nearly as wide: single pixels are
@@ -237,23 +233,30 @@ def resolve_settings(settings: Settings, data_term: DataTerm) -> Settings:
     """
     hole = widest_hole(data_term.known)
     drawn_hole = hole * data_term.size[0] / data_term.known.shape[2]
-    levels, held_out, side = settings.levels, settings.held_out, settings.held_out_side
+    levels = settings.levels
     if levels == "auto":
         levels = _FEWEST_LEVELS
         while 2**levels < drawn_hole and levels < _MOST_LEVELS and 2 ** (levels + 1) < min(data_term.size):
             levels += 1
+    side = settings.held_out_side
     if side == "auto":
-        side = data_term.correlation_side if hole < _WIDE_HOLE else round(_SQUARE_PER_HOLE * hole)
+        nearly_as_wide: int = round(_SQUARE_PER_HOLE * hole)
+        side = data_term.correlation_side if hole < _WIDE_HOLE else nearly_as_wide
+    held_out = settings.held_out
     if held_out == "auto":
         held_out = _HELD_OUT_PIXELS if side == 1 else _HELD_OUT_SQUARES
     rate = settings.learning_rate
     if rate == "auto":
         muon = _MUON_RATE if data_term.is_direct else _MUON_RATE_INDIRECT
         rate = muon if settings.optimiser == "muon" else _ADAM_RATE
-    return dataclasses.replace(
-        settings, levels=levels, held_out=held_out, held_out_side=side, runs=settings.networks,
-        learning_rate=rate, width=settings.width_where(helped=settings.partner and data_term.noise is not None),
-    )  # fmt: skip
+    return Resolved(
+        levels=levels,
+        width=settings.width_where(helped=settings.partner and data_term.noise is not None),
+        runs=settings.networks,
+        held_out=held_out,
+        held_out_side=side,
+        learning_rate=rate,
+    )
 
 
 def _range_of(data_term: DataTerm) -> tuple[float, float, torch.Tensor]:

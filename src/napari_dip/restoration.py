@@ -298,7 +298,7 @@ def _smooth(plane: MeasuredPlane, fitted: _Ended, hooks: Hooks) -> Generator[Pro
     Where details are enhanced, and no noise is removed, this is the stage that counts.
     """
     counts, restored = not plane.task.removes_noise, fitted.restored
-    gentle = _smoothing_settings(resolve_settings(fitted.settings, plane.data_term))
+    gentle = _smoothing_settings(resolve_settings(fitted.settings, plane.data_term).put_into(fitted.settings))
     everything = torch.ones_like(restored[:, :1], dtype=torch.bool)
     of_restored = data_term_of(find_task("denoise"), restored, everything)
     image = plane.to_image(restored)
@@ -344,7 +344,7 @@ def _conclude(plane: MeasuredPlane, ended: _Ended, seconds: float, stopped_after
     """Return the result, but for the outputs that take a run of their own."""
     settings, data_term, device = ended.settings, plane.data_term, plane.device
     used = dataclasses.replace(
-        resolve_settings(settings, data_term),
+        resolve_settings(settings, data_term).put_into(settings),
         device=device.device,
         precision=device.precision,
         lipschitz_bound=ended.bound,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from numbers import Integral, Real
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -347,6 +347,28 @@ class Settings:
                 langevin = {"weight_noise": 2.0, "weight_decay": 5e-8, "burn_in": 7000, "step_limit": 20_000}
                 return replace(default, **ulyanov | langevin)
         raise ValueError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What every "auto" of some settings becomes that depends on the measurement.
+
+    Attributes
+    ----------
+    levels, width, runs, held_out, held_out_side, learning_rate
+        As ``Settings`` has them, in numbers.
+    """
+
+    levels: int
+    width: int
+    runs: int
+    held_out: float
+    held_out_side: int
+    learning_rate: float
+
+    def put_into(self, settings: Settings) -> Settings:
+        """Return the settings with these numbers."""
+        return replace(settings, **asdict(self))
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,8 +196,8 @@ class RestoreForm(Container):
         self.quality.value = quality or _LOADED
         self._show_preset()  # anew, even if the name is the same
         self.advanced.show_settings(settings)
-        for name, field in self._output_fields().items():
-            field.value = getattr(settings, name)
+        for of, field in self._output_fields().items():
+            field.value = getattr(settings, of)
         self.original_type.value = record.output.dtype != "float32"
         left = ""
         if record.given is not None and record.given.mask is not None:

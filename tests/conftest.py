@@ -11,8 +11,9 @@ import napari_dip
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave whole restorations on the pretend device to the longer tests: its steps are tested one by one as well."""
     for item in items:
-        device = getattr(item, "callspec", None) and item.callspec.params.get("device")
-        if device == "pretend" and item.path.name in ("test_restoration.py", "test_partner.py"):
+        of = item.callspec.params if hasattr(item, "callspec") else {}
+        is_slow = of.get("device") == "pretend" or (of.get("accelerator") == "pretend" and of.get("task") == "denoise")
+        if is_slow and item.path.name in ("test_restoration.py", "test_partner.py"):
             item.add_marker(pytest.mark.full)
 
 

@@ -292,7 +292,8 @@ def test_half_a_smoothing_is_none(camera, small_settings) -> None:
     np.testing.assert_array_equal(last.result.restored, restore(camera, settings=small_settings).restored)
 
 
-@pytest.mark.parametrize("preset", [pytest.param("deep_image_prior", marks=pytest.mark.full), "gp_dip"])
+@pytest.mark.full
+@pytest.mark.parametrize("preset", ["deep_image_prior", "gp_dip"])
 def test_the_smoothed_image_is_held_to_its_bound_by_every_preset(preset: str, camera) -> None:
     gradient = []
     for bound in (0.5, 2.0):

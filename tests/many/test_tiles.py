@@ -101,6 +101,7 @@ def test_a_stop_keeps_the_tiles_that_are_done(noisy, small_settings) -> None:
     assert np.isnan(restored[81:, :48]).any() or np.isnan(restored[81:]).any()
 
 
+@pytest.mark.full
 def test_reports_say_which_tile_they_are_of(noisy, small_settings) -> None:
     _, image = noisy
     settings = dataclasses.replace(small_settings, step_limit=60, report_every=5, partner=False)

@@ -41,7 +41,8 @@ napari.run()
 """
 
 
-@pytest.mark.parametrize("when", [pytest.param("running", marks=pytest.mark.full), "scrubbing"])
+@pytest.mark.full
+@pytest.mark.parametrize("when", ["running", "scrubbing"])
 def test_closing_the_window_is_quiet(when: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, when], capture_output=True, text=True, timeout=200, check=False

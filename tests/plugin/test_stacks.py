@@ -508,6 +508,7 @@ def test_what_does_not_fit_the_memory_is_refused(viewer, qtbot, said) -> None:
     assert "choose a range of planes" in said[0]
 
 
+@pytest.mark.full
 def test_the_script_repeats_the_stack(viewer, qtbot, film, tmp_path) -> None:
     tifffile.imwrite(tmp_path / "film.ome.tif", film[:3], metadata={"axes": "TCYX"}, photometric="minisblack")
     (layer,) = viewer.open(tmp_path / "film.ome.tif", plugin="napari")

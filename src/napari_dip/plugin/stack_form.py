@@ -54,8 +54,8 @@ class StackForm(Container):
         self.warm_start = ComboBox(
             name="warm_start", label="Each begins", choices=self._axes_to_begin_along, value=_AFRESH,
             tooltip="Afresh: each plane is what it would be alone. Like the one before (warm start): with the network "
-            "of its neighbour, where the two hardly differ, in about half the time. What that gains and risks is in "
-            "docs/many_images.md.",
+            "of its neighbour, where the two hardly differ, in about a third of the time. What that gains and risks is "
+            "in docs/many_images.md.",
         )  # fmt: skip
         self.extend([self.planes, self.along, self.first, self.last, self.together, self.warm_start])
         self.margins = (0, 0, 0, 0)

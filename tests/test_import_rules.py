@@ -89,23 +89,24 @@ MAY_IMPORT = {  # a room, or a module beside them; what is not named imports not
     "fit_plan": {"device", "measurement", "optimisation", "prior", "settings"},
     "device_check": {"device", "fit_plan", "measurement", "settings"},
     "measured_plane": {"device", "image_tensor", "measurement", "record"},
+    "request": {"settings"},
     "stage": {"optimisation", "outcome", "pace", "request", "settings"},
     "restoration": {
         *WORDS, "device", "device_check", "fit_plan", "guidance", "image_tensor", "measurement", "optimisation",
         "measured_plane", "request", "spectrum", "stage", "torch_modes",
     },
     "many": {
-        *WORDS, *FILES, "device", "device_check", "fit_plan", "image_tensor", "measurement", "pace", "restoration",
-        "torch_modes",
+        *WORDS, *FILES, "device", "device_check", "fit_plan", "image_tensor", "measurement", "pace", "request",
+        "restoration", "torch_modes",
     },
-    "command_progress": {"device_check", "many", "measurement", "pace", "restoration", "settings"},
+    "command_progress": {"device_check", "many", "measurement", "pace", "request", "restoration", "settings"},
     "command_line": {
         *WORDS, *FILES, "command_progress", "device", "device_check", "many", "measurement", "samples", "spectrum",
         "threads",
     },
     "plugin": {
-        *WORDS, *FILES, "device", "device_check", "many", "measurement", "pace", "restoration", "samples",
-        "smaller_way", "spectrum", "threads",
+        *WORDS, *FILES, "device", "device_check", "many", "measurement", "pace", "request", "restoration",
+        "samples", "smaller_way", "spectrum", "threads",
     },
 }  # fmt: skip
 

@@ -22,6 +22,7 @@ from .many.folder import restore_files
 from .many.tasks import find_devices
 from .measurement.task import find_task
 from .pace import Pace, say_time_left
+from .request import Hooks
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -78,9 +79,8 @@ def restore_one(
                     bar.update(planes, completed=each.number)
                     shown.begin_anew()
 
-        outcome = restore_file(
-            job, watch=watch, stop_requested=stop.is_set, report_wanted=pace.is_due, overwrite=overwrite, client=client
-        )
+        hooks = Hooks(stop.is_set, pace.is_due, quick_estimates=True)
+        outcome = restore_file(job, watch=watch, hooks=hooks, overwrite=overwrite, client=client)
     for warning in outcome.warnings:
         say(warning, err=True)
     alone = results[0] if outcome.planes == 1 and results else None
@@ -112,8 +112,8 @@ def restore_many(jobs: Sequence[FileJob], report: Path, stop: Stop, *, overwrite
                     shown.begin_anew()
 
         rows = restore_files(
-            jobs, report, devices=devices, client=client, overwrite=overwrite, watch=watch, stop_requested=stop.is_set,
-            report_wanted=pace.is_due,
+            jobs, report, devices=devices, client=client, overwrite=overwrite, watch=watch,
+            hooks=Hooks(stop.is_set, pace.is_due, quick_estimates=True),
         )  # fmt: skip
         files = bar.add_task("files", total=len(jobs), of=f"{len(jobs)} files", left="")
         for row in rows:

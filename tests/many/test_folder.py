@@ -23,6 +23,7 @@ from napari_dip.many.folder import plan_jobs, read_report, restore_files
 from napari_dip.many.image_stack import Stack
 from napari_dip.many.kept_planes import folder_of_planes
 from napari_dip.many.stack_files import open_stack, write_stack
+from napari_dip.request import Hooks
 from napari_dip.whole_files import remove_unfinished, write_whole
 
 QUICK = ["--device", "cpu", "--step-limit", "10", "--set", "width=8", "--set", "levels=2", "--set", "partner=false"]
@@ -104,7 +105,7 @@ def test_a_stopped_file_is_done_again(folder, tmp_path, small_settings) -> None:
     jobs = plan_jobs([folder / "a.png", folder / "b.tif"], tmp_path / "out",
                      FileJob(folder, tmp_path, settings=small_settings), suffix=None, mask=None)  # fmt: skip
     asked = iter(range(10_000))
-    rows = list(restore_files(jobs, tmp_path / "r.json", devices=("cpu",), stop_requested=lambda: next(asked) > 5))
+    rows = list(restore_files(jobs, tmp_path / "r.json", devices=("cpu",), hooks=Hooks(lambda: next(asked) > 5)))
     assert [row.status for row in rows] == ["failed", "failed"]
     assert "stopped" in rows[0].error
     assert "not begun" in rows[1].error

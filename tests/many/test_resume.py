@@ -21,6 +21,7 @@ from napari_dip.image_files import write_tiff
 from napari_dip.many.file_job import FileJob, folder_of_planes
 from napari_dip.many.file_restoration import restore_file
 from napari_dip.many.folder import plan_jobs, read_report, restore_files
+from napari_dip.request import Hooks
 from napari_dip.whole_files import hide_unfinished
 
 SETTINGS = napari_dip.Settings(device="cpu", width=8, levels=2, step_limit=10, partner=False)
@@ -53,7 +54,7 @@ def interrupt(job: FileJob, planes: int) -> None:
     """Run a job until so many planes are done."""
     done = []
     with pytest.raises(InterruptedError, match="kept"):
-        restore_file(job, watch=lambda each: done.append(each.result), stop_requested=lambda: len(done) >= planes)
+        restore_file(job, watch=lambda each: done.append(each.result), hooks=Hooks(lambda: len(done) >= planes))
     assert not job.out.exists()
 
 
@@ -116,7 +117,7 @@ def test_planes_of_other_settings_are_not_mixed_in_and_wait(job, tmp_path) -> No
     other = replace(job, settings=replace(SETTINGS, seed=5))
     asked = []
     with pytest.raises(InterruptedError, match=r"3 planes, not used: made with another seed"):
-        restore_file(other, watch=asked.append, stop_requested=lambda: len(asked) > 0)
+        restore_file(other, watch=asked.append, hooks=Hooks(lambda: len(asked) > 0))
     done, _, pixels = go_on(job)  # the mistake cost nothing
     assert done == [3]
     np.testing.assert_array_equal(pixels, afresh(job, tmp_path))

@@ -10,8 +10,10 @@ from skimage.metrics import peak_signal_noise_ratio
 
 import napari_dip
 from napari_dip.image_files import read_image, read_quantisation_table
-from napari_dip.many.tiles import measure_whole, restore_tiles
+from napari_dip.many import tiles
+from napari_dip.many.tiles import measure_whole
 from napari_dip.many.tiling import Tiling, plan_tiles
+from napari_dip.request import NO_REPORTS, Request
 
 
 @pytest.mark.parametrize(("shape", "tile", "overlap"), [((100, 70), (40, 32), 8), ((50, 50), (64, 20), 5)])
@@ -22,6 +24,13 @@ def test_weights_sum_to_one_everywhere(shape, tile, overlap, factor) -> None:
     for place in tiling.places():
         total[tuple(slice(each.start * factor, each.stop * factor) for each in place)] += tiling.weights(place, factor)
     np.testing.assert_allclose(total, 1, atol=1e-6)
+
+
+def restore_tiles(read, read_mask, shape, tiling, *how, **named):
+    """Return the steps of the engine's own function, which takes a request and hooks."""
+    asked = {name: named.pop(name) for name in ("stop_requested", "report_wanted", "quick_estimates") if name in named}
+    hooks = dataclasses.replace(NO_REPORTS, **asked)
+    return tiles.restore_tiles(read, read_mask, shape, tiling, Request(*how, **named), hooks)
 
 
 def test_a_budget_bounds_the_tiles(small_settings) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..image_files import TIFF_SUFFIXES, read_image, read_mask, read_quantisation_table, write_png, write_tiff
 from ..measurement.task import find_task
 from ..pixel_type import as_dtype
+from ..request import NO_REPORTS, Hooks, Request
 from .axes import Plane, find_axes
 from .file_job import (
     FileJob,
@@ -38,8 +39,7 @@ def restore_file(
     job: FileJob,
     *,
     watch: Callable[[Any], None] = lambda progress: None,
-    stop_requested: Callable[[], bool] = lambda: False,
-    report_wanted: Callable[[], bool] = lambda: False,
+    hooks: Hooks = NO_REPORTS,
     keep_stopped: bool = True,
     keep_existing: bool = False,
     overwrite: bool = False,
@@ -53,9 +53,8 @@ def restore_file(
     job : FileJob
     watch : callable
         Is given every ``PlaneProgress``.
-    stop_requested, report_wanted : callable
-        As ``restore_steps`` takes them. Of a plane, a stop writes the best so far; of a stack, it keeps the planes that
-        are done for a job that resumes.
+    hooks : Hooks
+        Of a plane, a stop writes the best so far; of a stack, it keeps the planes that are done for a job that resumes.
     keep_stopped : bool
         Whether a plane that was stopped is written; if not, a run that resumes will do it again.
     keep_existing : bool
@@ -87,8 +86,8 @@ def restore_file(
         if opened is not None:
             from .stack_job import restore_stack_file
 
-            return restore_stack_file(job, opened, watch, stop_requested, report_wanted, client)
-        return _restore_plane_file(job, watch, stop_requested, report_wanted, keep_stopped)
+            return restore_stack_file(job, opened, watch, hooks, client)
+        return _restore_plane_file(job, watch, hooks, keep_stopped)
 
 
 def are_outputs_there(job: FileJob) -> bool:
@@ -105,8 +104,7 @@ def are_outputs_there(job: FileJob) -> bool:
 def _restore_plane_file(
     job: FileJob,
     watch: Callable[[Any], None],
-    stop_requested: Callable[[], bool],
-    report_wanted: Callable[[], bool],
+    hooks: Hooks,
     keep_stopped: bool,
 ) -> FileOutcome:
     from ..restoration import restore_steps
@@ -123,17 +121,12 @@ def _restore_plane_file(
     plane = next(find_axes(picture.shape[:2]).planes())
     result = None
     tiling = plan_tiles(picture.shape, job.settings, job.task, job.factor, job.memory)
+    request = Request(job.task, job.factor, job.settings, table)
     if tiling is None:
-        steps = restore_steps(
-            picture, mask, job.task, job.factor, job.settings, quantisation_table=table, stop_requested=stop_requested,
-            report_wanted=report_wanted, quick_estimates=True,
-        )  # fmt: skip
+        steps = restore_steps(picture, mask, **request.arguments, **hooks.arguments)
     else:
-        steps = restore_tiles(
-            lambda *place: picture[place], None if mask is None else lambda *place: mask[place], picture.shape, tiling,
-            job.task, job.factor, job.settings, quantisation_table=table, stop_requested=stop_requested,
-            report_wanted=report_wanted, quick_estimates=True,
-        )  # fmt: skip
+        part_of_mask = None if mask is None else lambda *place: mask[place]
+        steps = restore_tiles(lambda *place: picture[place], part_of_mask, picture.shape, tiling, request, hooks)
     for progress in steps:
         watch(PlaneProgress(Plane(plane.index, {}), 1, 1, progress))
         result = progress.result

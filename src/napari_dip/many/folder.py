@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..image_files import TIFF_SUFFIXES
+from ..request import NO_REPORTS, Hooks
 from .file_job import FileJob, FileOutcome
 from .file_plan import FileToRead, FileToWrite, check_apart, check_files, spell
 from .file_restoration import OutputsThere, are_outputs_there, restore_file
@@ -116,8 +117,7 @@ def restore_files(
     client: Any = None,
     overwrite: bool = False,
     watch: Callable[[FileJob, Any], None] = lambda job, progress: None,
-    stop_requested: Callable[[], bool] = lambda: False,
-    report_wanted: Callable[[], bool] = lambda: False,
+    hooks: Hooks = NO_REPORTS,
     seconds_without_workers: float = SECONDS_WITHOUT_WORKERS,
 ) -> Iterator[Row]:
     """Restore files, each on its own: what goes wrong with one is told in its row and stops no other.
@@ -134,7 +134,7 @@ def restore_files(
         Whether to replace outputs that are there.
     watch : callable
         Is given every ``PlaneProgress`` with its job; not on a cluster.
-    stop_requested, report_wanted : callable
+    hooks : Hooks
         As ``restore_file`` takes them. After a stop no more files are begun.
 
     Yields
@@ -153,7 +153,7 @@ def restore_files(
     check_jobs(jobs, report, overwrite=overwrite)
     for folder in {path.parent for job in jobs for path in job.outputs.values()}:
         folder.mkdir(parents=True, exist_ok=True)
-    return _run(jobs, report, devices, client, overwrite, watch, stop_requested, report_wanted, seconds_without_workers)
+    return _run(jobs, report, devices, client, overwrite, watch, hooks, seconds_without_workers)
 
 
 def _run(
@@ -163,8 +163,7 @@ def _run(
     client: Any,
     overwrite: bool,
     watch: Callable[[FileJob, Any], None],
-    stop_requested: Callable[[], bool],
-    report_wanted: Callable[[], bool],
+    hooks: Hooks,
     seconds_without_workers: float,
 ) -> Iterator[Row]:
     outputs = [report, *(path for job in jobs for path in job.outputs.values())]
@@ -182,18 +181,18 @@ def _run(
     abandoned = threading.Event()
 
     def restore_here(job: FileJob, keep: bool, overwrite: bool, device: str) -> FileOutcome:
-        if stop_requested():
+        if hooks.stop_requested():
             raise InterruptedError("it was not begun: the run was stopped.")
         return restore_file(
             _on_device(job, device), watch=lambda progress: watch(job, progress),
-            stop_requested=lambda: stop_requested() or abandoned.is_set(), report_wanted=report_wanted,
+            hooks=dataclasses.replace(hooks, stop_requested=lambda: hooks.stop_requested() or abandoned.is_set()),
             keep_stopped=False, keep_existing=keep, overwrite=overwrite,
         )  # fmt: skip
 
     arguments = ((job, job.resume and not overwrite, overwrite) for job in to_do)
     outcomes = run_tasks(
         restore_here if client is None else _restore_there, arguments, client=client, devices=devices,
-        stop_requested=stop_requested, abandoned=abandoned, seconds_without_workers=seconds_without_workers,
+        stop_requested=hooks.stop_requested, abandoned=abandoned, seconds_without_workers=seconds_without_workers,
     )  # fmt: skip
     try:
         yield from list(rows.values())

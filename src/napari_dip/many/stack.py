@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..measurement.task import find_task
 from ..outcome import Progress, Restoration, WarmStart
 from ..pixel_type import as_dtype
+from ..request import Hooks, Request
 from ..restoration import restore_steps
 from ..settings import Settings
 from .axes import Axes, Plane, find_axes
@@ -146,11 +147,12 @@ def restore_stack(
         if isinstance(out, np.ndarray) and not out.flags.writeable:
             raise ValueError("out cannot be written; give an array that can.")
     tiling = None if client is not None else plan_tiles(found.plane_shape, settings or Settings(), task, factor, memory)
+    request = Request(task, factor, settings or Settings(), colours=not found.takes_channels_together)
+    neighbours = None if warm_start is None else Neighbours(found, warm_start)
+    hooks = Hooks(stop_requested, report_wanted, quick_estimates)
     steps = restore_planes(
-        stack, found, chosen, mask, task, factor, settings or Settings(), tiling=tiling, client=client,
-        neighbours=None if warm_start is None else Neighbours(found, warm_start), stop_requested=stop_requested,
-        report_wanted=report_wanted, quick_estimates=quick_estimates,
-    )  # fmt: skip
+        stack, found, chosen, mask, request, hooks, tiling=tiling, neighbours=neighbours, client=client
+    )
     return steps if out is None else _filling(out, found, output, steps)
 
 
@@ -159,16 +161,12 @@ def restore_planes(
     axes: Axes,
     planes: list[Plane],
     mask: Any,
-    task: str,
-    factor: int | None,
-    settings: Settings,
+    request: Request,
+    hooks: Hooks,
     *,
     tiling: Tiling | None,
     neighbours: Neighbours | None,
     client: Any,
-    stop_requested: Callable[[], bool],
-    report_wanted: Callable[[], bool],
-    quick_estimates: bool,
 ) -> Iterator[PlaneProgress]:
     """Restore some planes of a stack, as ``restore_stack`` does.
 
@@ -178,6 +176,9 @@ def restore_planes(
     ----------
     axes : Axes
     planes : list of Plane
+    request : Request
+        How each is to be restored.
+    hooks : Hooks
     tiling : Tiling, optional
         Of every plane.
     neighbours : Neighbours, optional
@@ -192,40 +193,35 @@ def restore_planes(
         axes.check_mask(tuple(mask.shape))
     if neighbours is not None and (client is not None or tiling is not None):
         raise ValueError("planes that begin where others ended cannot be shared out or tiled; leave warm_start None.")
-    colours = not axes.takes_channels_together
 
     def begin(plane: Plane) -> Iterator[Progress]:
         if neighbours is not None:
-            return _begin_warm(begin_at, neighbours, plane, axes.read(stack, plane), settings)
-        return begin_at(plane, settings, None)
+            return _begin_warm(begin_at, neighbours, plane, axes.read(stack, plane), request.settings)
+        return begin_at(plane, request.settings, None)
 
     def begin_at(plane: Plane, settings: Settings, start: WarmStart | None) -> Iterator[Progress]:
         if tiling is not None:
-            return restore_tiles(
-                partial(axes.read, stack, plane), None if mask is None else partial(axes.read_mask, mask, plane),
-                axes.plane_shape, tiling, task, factor, settings, colours=colours,
-                stop_requested=stop_requested, report_wanted=report_wanted, quick_estimates=quick_estimates,
-            )  # fmt: skip
+            read_mask = None if mask is None else partial(axes.read_mask, mask, plane)
+            return restore_tiles(partial(axes.read, stack, plane), read_mask, axes.plane_shape, tiling, request, hooks)
+        how = replace(request, settings=settings)
         return restore_steps(
-            axes.read(stack, plane), None if mask is None else axes.read_mask(mask, plane), task, factor, settings,
-            colours=colours, start=start, keep_network=neighbours is not None,
-            stop_requested=stop_requested, report_wanted=report_wanted, quick_estimates=quick_estimates,
+            axes.read(stack, plane), read_mask_of(plane), **how.arguments, start=start,
+            keep_network=neighbours is not None, **hooks.arguments,
         )  # fmt: skip
+
+    def read_mask_of(plane: Plane) -> NDArray | None:
+        return None if mask is None else axes.read_mask(mask, plane)
 
     if not planes:
         return iter(())
     if client is not None:
-        arguments = (
-            (_read(axes, stack, plane), None if mask is None else axes.read_mask(mask, plane), task, factor, settings,
-             colours)
-            for plane in planes
-        )  # fmt: skip
-        return _run_on_cluster(planes, arguments, client, stop_requested)
+        arguments = ((_read(axes, stack, plane), read_mask_of(plane), request) for plane in planes)
+        return _run_on_cluster(planes, arguments, client, hooks.stop_requested)
     try:
         first = begin(planes[0])
     except UnreadablePixels as error:
         raise _of_plane(error, planes[0]) from error
-    return _run(planes, first, begin, stop_requested)
+    return _run(planes, first, begin, hooks.stop_requested)
 
 
 def _read(axes: Axes, stack: Any, plane: Plane) -> NDArray:
@@ -285,19 +281,9 @@ def _run_on_cluster(
         yield PlaneProgress(planes[number], done, len(planes), outcome)
 
 
-def _restore_plane(
-    image: NDArray,
-    mask: NDArray | None,
-    task: str,
-    factor: int | None,
-    settings: Settings | None,
-    colours: bool,
-    device: str,
-) -> Progress:
+def _restore_plane(image: NDArray, mask: NDArray | None, request: Request, device: str) -> Progress:
     """Restore one plane on a worker: its device is the worker's own choice unless the settings name one."""
-    (last,) = deque(
-        restore_steps(image, mask, task, factor, settings, colours=colours, report_wanted=lambda: False), maxlen=1
-    )
+    (last,) = deque(restore_steps(image, mask, **request.arguments, report_wanted=lambda: False), maxlen=1)
     assert last.result is not None
     return replace(last, result=replace(last.result, moments=()))
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..pixel_type import as_dtype
 from ..record import Record
+from ..request import Hooks, Request
 from .axes import Axes, Plane, find_axes
 from .file_job import FileJob, FileOutcome, enlarge_pixels, folder_of_planes, open_if_stack, output_type, summarise
 from .image_stack import Stack
@@ -28,8 +29,7 @@ def restore_stack_file(
     job: FileJob,
     opened: Stack,
     watch: Callable[[Any], None],
-    stop_requested: Callable[[], bool],
-    report_wanted: Callable[[], bool],
+    hooks: Hooks,
     client: Any = None,
 ) -> FileOutcome:
     """Restore the planes of a stack file that are not yet done, then write its outputs.
@@ -63,12 +63,12 @@ def restore_stack_file(
     if neighbours is not None:
         kept.recall(neighbours)
     to_do = [plane for plane in planes if not kept.has(plane)]
+    request = Request(job.task, job.factor, job.settings, colours=not axes.takes_channels_together)
     for each in restore_planes(
-        opened.array, axes, to_do, mask, job.task, job.factor, job.settings, tiling=kept.tiling, neighbours=neighbours,
-        client=client, stop_requested=stop_requested, report_wanted=report_wanted, quick_estimates=True,
-    ):  # fmt: skip
+        opened.array, axes, to_do, mask, request, hooks, tiling=kept.tiling, neighbours=neighbours, client=client
+    ):
         # a stop ends the plane that is at work here, not those that a cluster has finished
-        if each.result is not None and (client is not None or not stop_requested()):
+        if each.result is not None and (client is not None or not hooks.stop_requested()):
             kept.keep(each.plane, each.result)
         watch(each)
     done = sum(map(kept.has, planes))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ..image_tensor import SMALLEST_SIDE, check_size, find_intensity_range, read_arrays, to_tensor
 from ..measurement.noise import estimate_channel_noise, estimate_noise, is_correlated
@@ -18,6 +18,7 @@ from ..measurement.whole_image import WholeImage
 from ..outcome import Progress, Restoration, Tile
 from ..outputs import FURTHER_OUTPUTS, OUTPUTS
 from ..pace import seconds_left_of_planes
+from ..request import Hooks, Request
 from ..restoration import restore_steps
 from ..settings import Settings
 from ..torch_modes import keep_modes
@@ -91,15 +92,8 @@ def restore_tiles(
     read_mask: Read | None,
     shape: tuple[int, ...],
     tiling: Tiling,
-    task: str = "denoise",
-    factor: int | None = None,
-    settings: Settings | None = None,
-    *,
-    quantisation_table: ArrayLike | None = None,
-    colours: bool = True,
-    stop_requested: Callable[[], bool] = lambda: False,
-    report_wanted: Callable[[], bool] = lambda: False,
-    quick_estimates: bool = False,
+    request: Request,
+    hooks: Hooks,
 ) -> Iterator[Progress]:
     """Restore an image tile by tile: one intensity range, noise, schedule of λ and step for all of them.
 
@@ -108,11 +102,12 @@ def restore_tiles(
 
     Parameters
     ----------
-    read, read_mask, shape, colours
+    read, read_mask, shape
         As ``measure_whole`` takes them.
     tiling : Tiling
-    task, factor, settings, quantisation_table, stop_requested, report_wanted, quick_estimates
-        As ``restore_steps`` takes them. A stop returns what is done; NaN where nothing is.
+    request : Request
+    hooks : Hooks
+        A stop returns what is done; NaN where nothing is.
 
     Yields
     ------
@@ -120,11 +115,7 @@ def restore_tiles(
         Of the tiles; its estimate is the tile's, its time left that of all tiles. The last one has the result, of the
         whole image: its history is that of the last tile.
     """
-    steps = _restore_tiles(
-        read, read_mask, shape, tiling, task, factor, settings or Settings(), quantisation_table, colours,
-        stop_requested, report_wanted, quick_estimates,
-    )  # fmt: skip
-    yield from keep_modes(steps)
+    yield from keep_modes(_restore_tiles(read, read_mask, shape, tiling, request, hooks))
 
 
 def _restore_tiles(
@@ -132,17 +123,12 @@ def _restore_tiles(
     read_mask: Read | None,
     shape: tuple[int, ...],
     tiling: Tiling,
-    task: str,
-    factor: int | None,
-    settings: Settings,
-    quantisation_table: ArrayLike | None,
-    colours: bool,
-    stop_requested: Callable[[], bool],
-    report_wanted: Callable[[], bool],
-    quick_estimates: bool,
+    request: Request,
+    hooks: Hooks,
 ) -> Generator[Progress, None, None]:
     start = time.perf_counter()
-    settings = dataclasses.replace(settings, snapshots=0)
+    task, factor, colours = request.task, request.factor, request.colours
+    settings = dataclasses.replace(request.settings, snapshots=0)
     whole = measure_whole(read, read_mask, shape, task, colours)
     surveys = [_survey(read, read_mask, place, colours) for place in tiling.places()]
     known = [each for each in surveys if each.known >= SMALLEST_SIDE]
@@ -155,10 +141,8 @@ def _restore_tiles(
 
     def steps(place: Place, settings: Settings) -> Iterator[Progress]:
         mask = None if read_mask is None else read_mask(*place)
-        return restore_steps(
-            read(*place), mask, task, factor, settings, quantisation_table=quantisation_table, colours=colours,
-            whole=whole, stop_requested=stop_requested, report_wanted=report_wanted, quick_estimates=quick_estimates,
-        )  # fmt: skip
+        how = dataclasses.replace(request, settings=settings)
+        return restore_steps(read(*place), mask, **how.arguments, whole=whole, **hooks.arguments)
 
     if settings.chosen_step is None and settings.stopping != "fixed" and find_task(task).removes_noise:
         chosen = []
@@ -199,7 +183,7 @@ def _restore_tiles(
         done.append(survey.place)
         if kept is not None:
             kept[survey.place] &= final.result.restored == _in_float32(read(*survey.place))
-        if stop_requested():
+        if hooks.stop_requested():
             break
     assert final is not None
     assert final.result is not None

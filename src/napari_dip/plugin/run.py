@@ -15,6 +15,8 @@ from qtpy.QtCore import QThreadPool
 
 from ..measurement.task import Task, find_task
 from ..pace import Pace
+from ..request import Hooks
+from ..request import Request as PlaneRequest
 from ..settings import Settings
 from ..threads import shorten_waits
 from .layers import Source
@@ -182,17 +184,14 @@ def _restore(
     table = source.quantisation_table if find_task(request.task).knows_quantisation else None
     pace = Pace(1 / request.previews_per_second)  # no more: napari would queue them up
     image, mask = source.image, source.mask
-    how: dict[str, Any] = {
-        "task": request.task, "factor": request.factor, "settings": request.settings, "quantisation_table": table,
-        "colours": source.colours, "stop_requested": stop.is_set, "quick_estimates": True,
-        "report_wanted": lambda: pace.is_due() or not may_go_on.is_set(),
-    }  # fmt: skip
+    how = PlaneRequest(request.task, request.factor, request.settings, table, source.colours)
+    hooks = Hooks(stop.is_set, lambda: pace.is_due() or not may_go_on.is_set(), quick_estimates=True)
     tiling = plan_tiles(image.shape, request.settings, request.task, request.factor)
     if tiling is None:
-        steps = restore_steps(image, mask, **how)
+        steps = restore_steps(image, mask, **how.arguments, **hooks.arguments)
     else:  # it does not fit as a whole
         read_mask = None if mask is None else lambda *place: mask[place]
-        steps = restore_tiles(lambda *place: image[place], read_mask, image.shape, tiling, **how)
+        steps = restore_tiles(lambda *place: image[place], read_mask, image.shape, tiling, how, hooks)
     for progress in steps:
         pace.made()
         if progress.result is not None:

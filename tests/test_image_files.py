@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import struct
+import tracemalloc
 import warnings
 import zlib
 
@@ -277,3 +278,19 @@ def test_complex_numbers_are_refused(tmp_path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", grey().astype(np.complex64))
     with pytest.raises(ValueError, match="not real numbers"):
         read_image(tmp_path / "a.tif")
+
+
+def test_a_tag_that_promises_more_than_the_file_holds_is_refused_before_room_is_made_for_it(tmp_path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((20, 16), np.uint8), description="of a plane", metadata=None)
+    with tifffile.TiffFile(path) as file:
+        entry = file.pages.first.tags["ImageDescription"].offset
+    data = bytearray(path.read_bytes())
+    data[entry + 4 : entry + 8] = struct.pack("<I", 3_000_000_000)
+    path.write_bytes(data)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="a tag promises more than the file holds"):
+        read_image(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6

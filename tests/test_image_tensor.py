@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from napari_dip import restore
 from napari_dip.image_tensor import to_tensor
 
 DTYPES = [bool, np.uint8, np.int16, np.uint16, np.int64, np.float16, np.float32, np.float64]
@@ -82,3 +83,11 @@ def test_masks_that_do_not_fit(camera: np.ndarray) -> None:
         to_tensor(camera, np.zeros((64, 64), bool))
     with pytest.raises(ValueError, match="leave nothing"):
         to_tensor(camera, np.ones(camera.shape, bool))
+
+
+def test_a_masked_array_of_another_shape_is_refused_in_a_sentence() -> None:
+    image = np.ma.masked_array(
+        np.ones((20, 16, 16, 1)), mask=np.eye(16, dtype=bool)[:, :, None] & np.ones((20, 16, 16, 1), bool)
+    )
+    with pytest.raises(ValueError, match=r"image has shape .*\.$"):
+        restore(image, np.zeros((20, 16), bool))

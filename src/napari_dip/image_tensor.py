@@ -117,7 +117,7 @@ def read_arrays(
     if marks is not None and marks.shape != given.shape[:2]:
         raise ValueError(f"mask shape {marks.shape} does not match image {given.shape[:2]}.")
     missing = None if marks is None else np.asarray(np.ma.filled(marks, True)) != 0  # one that is masked is not known
-    if np.ma.is_masked(given):
+    if np.ma.is_masked(given) and given.ndim in (2, 3):  # other shapes are refused, whatever is masked
         hidden = np.ma.getmaskarray(given)
         if given.ndim == 3:
             hidden = np.any(hidden[:, :, :3] if colours else hidden, axis=2)

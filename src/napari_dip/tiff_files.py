@@ -38,6 +38,7 @@ def open_tiff(path: Path) -> Iterator[tuple[Any, Any]]:
     """
     import tifffile
 
+    _check_first_page(path)
     try:
         opened: Any = tifffile.TiffFile(path)
     except (tifffile.TiffFileError, struct.error) as error:
@@ -99,12 +100,47 @@ def _check_chain(file: Any) -> None:
             raise ValueError("it is damaged: its pages lead back to each other")
         seen.add(offset)
         try:
-            handle.seek(offset)
-            (tags,) = struct.unpack(layout.tagnoformat, handle.read(layout.tagnosize))
-            handle.seek(offset + layout.tagnosize + tags * layout.tagsize)
-            (offset,) = struct.unpack(layout.offsetformat, handle.read(layout.offsetsize))
+            offset = _check_tags(handle, layout, offset, handle.size)
         except (struct.error, OSError, OverflowError) as error:
             raise ValueError(f"it is cut off or damaged after {_count(len(seen) - 1)}") from error
+
+
+def _check_first_page(path: Path) -> None:
+    """Check the tags of the first page, before tifffile makes room for what they promise."""
+    import tifffile
+
+    formats = tifffile.TIFF
+    layouts = dict(
+        zip(_SIGNATURES, (formats.CLASSIC_LE, formats.CLASSIC_BE, formats.BIG_LE, formats.BIG_BE), strict=True)
+    )
+    with path.open("rb") as file:
+        layout = layouts.get(file.read(4))
+        if layout is None:
+            return  # tifffile says what it is
+        try:
+            file.seek(layout.offsetsize)
+            (offset,) = struct.unpack(layout.offsetformat, file.read(layout.offsetsize))
+            _check_tags(file, layout, offset, path.stat().st_size)
+        except (struct.error, OSError, OverflowError):
+            return  # as above
+
+
+def _check_tags(file: Any, layout: Any, offset: int, size: int) -> int:
+    """Check that no tag of a page promises more than a file of that size holds; return where the next page begins."""
+    import tifffile
+
+    file.seek(offset)
+    (tags,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
+    entries = file.read(min(tags * layout.tagsize, size))
+    for begin in range(0, len(entries) - layout.tagsize + 1, layout.tagsize):
+        _, kind = struct.unpack(layout.tagformat1, entries[begin : begin + 4])
+        count, _ = struct.unpack(layout.tagformat2, entries[begin + 4 : begin + layout.tagsize])
+        width = struct.calcsize(tifffile.TIFF.DATA_FORMATS.get(kind, "B"))
+        if count * width > size:
+            raise ValueError("it is damaged: a tag promises more than the file holds")
+    file.seek(offset + layout.tagnosize + tags * layout.tagsize)
+    (following,) = struct.unpack(layout.offsetformat, file.read(layout.offsetsize))
+    return following
 
 
 def _check_ome(file: Any, path: Path) -> None:

@@ -32,6 +32,12 @@ def small_network(monkeypatch):
     monkeypatch.setattr(napari_dip.Settings, "preset", staticmethod(small))
 
 
+@pytest.fixture(autouse=True)
+def no_notifications(monkeypatch) -> None:
+    """Napari's own notifications stay for some seconds, and take a megabyte each."""
+    monkeypatch.setattr("napari_dip.plugin.restore_widget.show_info", lambda text: None)
+
+
 def settle(qtbot) -> None:
     qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=60_000)
     qtbot.wait(100)  # what is queued to be deleted

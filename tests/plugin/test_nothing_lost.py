@@ -39,6 +39,14 @@ def film() -> np.ndarray:
     return np.random.default_rng(0).normal(np.array([10, 20, 30])[:, None, None], 3, (3, SIDE, SIDE)).astype("float32")
 
 
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    """What napari is asked to show as a notification."""
+    sentences: list[str] = []
+    monkeypatch.setattr("napari_dip.plugin.restore_widget.show_info", sentences.append)
+    return sentences
+
+
 def open_widget(viewer) -> RestoreWidget:
     _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
     return widget
@@ -159,7 +167,7 @@ def test_what_was_stopped_early_is_called_so_whatever_is_finished_later(viewer, 
 # ---------------------------------------------------------------- closing
 
 
-def test_closing_the_form_in_mid_run_keeps_the_best_so_far(make_napari_viewer, qtbot, film, capsys) -> None:
+def test_closing_the_form_in_mid_run_keeps_the_best_so_far(make_napari_viewer, qtbot, film, said) -> None:
     viewer = make_napari_viewer(show=True)
     image = viewer.add_image(film[0], name="cells", scale=(0.5, 0.5))
     dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
@@ -174,7 +182,7 @@ def test_closing_the_form_in_mid_run_keeps_the_best_so_far(make_napari_viewer, q
     assert_lies_over(restored, image)
     record = napari_dip.Record.from_dict(restored.metadata["napari-dip"])
     assert record.stop_reason == napari_dip.StopReason.USER.value
-    assert "Form closed; kept so far: “cells restored”." in capsys.readouterr().out
+    assert "Form closed; kept so far: “cells restored”." in " ".join(said)
     dock, again = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")  # and the form opens anew
     assert again is not widget
     assert again.form.image.value is image
@@ -184,7 +192,7 @@ def test_closing_the_form_in_mid_run_keeps_the_best_so_far(make_napari_viewer, q
 
 
 @pytest.mark.full
-def test_closing_the_form_keeps_the_planes_that_are_done(viewer, qtbot, film, capsys) -> None:
+def test_closing_the_form_keeps_the_planes_that_are_done(viewer, qtbot, film, said) -> None:
     viewer.add_image(film, name="film", axis_labels=("t", "y", "x"))
     dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
     widget.form.stack.planes.value = "all"
@@ -196,7 +204,7 @@ def test_closing_the_form_keeps_the_planes_that_are_done(viewer, qtbot, film, ca
     qtbot.waitUntil(lambda: "film preview" not in viewer.layers, timeout=60_000)
     done = np.isfinite(viewer.layers["film restored"].data).all(axis=(1, 2))
     assert 1 <= done.sum() <= 3
-    assert "film restored" in capsys.readouterr().out
+    assert "film restored" in " ".join(said)
     assert all(name in ("film", "film restored") or name.endswith(") stopped early") for name in names(viewer))
 
 

@@ -150,7 +150,10 @@ def write_old_zarr(path, film, version, separator="/", **level) -> None:
     encoding = {"name": "v2", "separator": separator}
     for n, step in enumerate((1, 2)):
         part = film[:, :, ::step, ::step]
-        group.create_array(str(n), data=part, chunks=(1, 1, 12, 20), chunk_key_encoding=encoding)
+        array = group.create_array(
+            str(n), shape=part.shape, dtype=part.dtype, chunks=(1, 1, 12, 20), chunk_key_encoding=encoding
+        )
+        array[:] = part
     scales = [{"type": "scale", "scale": [1, 1, 0.5 * step, 0.25 * step]} for step in (1, 2)]
     axes = [{"name": "t", "type": "time", "unit": "second"}, {"name": "c", "type": "channel"}]
     axes += [{"name": letter, "type": "space", "unit": "micrometer"} for letter in "yx"]

@@ -46,7 +46,11 @@ def _write_our_stack(path: Path) -> None:
 
 def _write_old_zarr(path: Path) -> None:
     group = zarr.create_group(str(path), zarr_format=2)
-    group.create_array("0", data=_FILM, chunks=(1, 24, 20), chunk_key_encoding={"name": "v2", "separator": "/"})
+    array = group.create_array(
+        "0", shape=_FILM.shape, dtype=_FILM.dtype, chunks=(1, 24, 20),
+        chunk_key_encoding={"name": "v2", "separator": "/"},
+    )  # fmt: skip
+    array[:] = _FILM
     scale = {"type": "scale", "scale": [1, 0.5, 0.5]}
     axes = [{"name": "t", "type": "time"}, {"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
     group.attrs["multiscales"] = [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}]

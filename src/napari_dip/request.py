@@ -39,14 +39,8 @@ class Hooks:
 
     Attributes
     ----------
-    stop_requested : callable
-        Asked after every step; when it returns True, the run ends with the best so far.
-    report_wanted : callable
-        Asked at every report; when it returns False, this one is not yielded, and its estimate, which takes a while,
-        not made. The history is complete nevertheless.
-    quick_estimates : bool
-        Whether estimates, but for the last, are the images that were judged by held-out pixels: near to what stopping
-        would return, and there already. For previews.
+    stop_requested, report_wanted, quick_estimates
+        As ``restore_steps`` takes them.
     """
 
     stop_requested: Callable[[], bool] = lambda: False

@@ -56,6 +56,7 @@ class RestoreWidget(Container):
         self._view: ImageView | StackView = self._image_view  # of the present run
         self._selected: Layer | None = None  # before the run
         self._window: QMainWindow | None = None  # of the run
+        self._window_watcher = _WindowWatcher()
         self.form = RestoreForm(napari_viewer)
         self.form.advanced["device"].changed.connect(self._look_for_device)
         self.controls = RunControls(
@@ -258,10 +259,9 @@ class RestoreWidget(Container):
         if self._window is None:
             return False
         try:
-            self._window.objectName()
+            return self._window.isVisible() or not self._window_watcher.saw_close
         except RuntimeError:  # Qt has deleted it
             return False
-        return True
 
     def close_dock(self) -> None:
         """Let the run end when the dock closes: the best so far becomes a layer. Plot and form go at once."""
@@ -271,6 +271,8 @@ class RestoreWidget(Container):
         if not self._closed:
             self._run.stop()
             self._closed = True
+            if self._window is not None:
+                self._window.installEventFilter(self._window_watcher)  # Qt removes it with either of them
             self._forget_viewer()
 
     def close_run(self) -> None:
@@ -290,6 +292,17 @@ class RestoreWidget(Container):
             self.form.forget_viewer()
             self._viewer.layers.events.inserted.disconnect(self._forget_problem)
             self._plot_dock.close()
+
+
+class _WindowWatcher(QObject):
+    """Remembers that the watched window was told to close; if the user then says no, it is visible still."""
+
+    saw_close = False
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Watch for the closing."""
+        self.saw_close = self.saw_close or event.type() == QEvent.Type.Close
+        return False
 
 
 class _ClosingWatcher(QObject):

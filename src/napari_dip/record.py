@@ -10,7 +10,6 @@ import base64
 import hashlib
 import json
 import platform
-import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,92 +19,32 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from .measurement.task import LARGEST_FACTOR, find_task
 from .outputs import OUTPUTS
-from .settings import Settings, show
+from .record_fields import (
+    KNOWN_FIELDS_ONLY,
+    Amount,
+    Count,
+    Digest,
+    FilePath,
+    Flag,
+    Length,
+    Number,
+    PackedMask,
+    PixelType,
+    QuantisationRow,
+    Range,
+    Seconds,
+    SettingsRead,
+    Text,
+    VersionText,
+    one_of,
+)
+from .settings import show
 
-_LONGEST_TEXT = 100_000
-_PIXEL_TYPES = (  # numpy's names; the long ones exist on some machines only
-    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-    "float16", "float32", "float64", "float80", "float96", "float128", "longdouble",
-)  # fmt: skip
 _NO_RECORD = "this is not a record of napari-dip, or one of another version"
-
-
-def _check_text(text: Any) -> str:
-    if not isinstance(text, str):
-        raise ValueError("should be a text")
-    if len(text) > _LONGEST_TEXT:
-        raise ValueError(f"should be no longer than {_LONGEST_TEXT:,} characters")
-    return str.__str__(text)
-
-
-def _check_path(path: str) -> str:
-    if "\0" in path:
-        raise ValueError("should be a path")
-    return path
-
-
-def _check_packed(mask: str) -> str:
-    try:
-        packed = base64.b64decode(mask, validate=True)
-    except ValueError:
-        packed = b""
-    if not packed:
-        raise ValueError("should be a mask in base 64")
-    return mask
-
-
-def _written_as(pattern: str, words: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(f"should be {words}")
-        return text
-
-    return AfterValidator(check)
-
-
-def _one_of(*words: str) -> AfterValidator:
-    def check(word: str) -> str:
-        if word not in words:
-            raise ValueError(f"should be one of {', '.join(words)}")
-        return word
-
-    return AfterValidator(check)
-
-
-def _check_range(ends: tuple[int, int]) -> tuple[int, int]:
-    if not ends[0] < ends[1]:
-        raise ValueError("should end after it begins")
-    return ends
-
-
-def _read_settings(values: Any) -> Settings:
-    if not isinstance(values, Mapping):
-        raise ValueError("should hold the name and the value of each setting")
-    # settings that do not name the optimiser are of a time when there was only Adam
-    return Settings.from_dict({"optimiser": "adam"} | dict(values))
-
-
-_Text = Annotated[str, PlainValidator(_check_text)]  # not pydantic's, which refuses file names that are not UTF-8
-_Path = Annotated[_Text, AfterValidator(_check_path)]
-_PackedMask = Annotated[str, Field(strict=True), AfterValidator(_check_packed)]
-_PixelType = Annotated[_Text, _one_of(*_PIXEL_TYPES)]
-_Digest = Annotated[_Text, _written_as("[0-9a-f]{64}", "a SHA-256, 64 hexadecimal digits")]
-_Version = Annotated[_Text, _written_as("[A-Za-z0-9.+!_-]{1,64}", "the name or the number of a version")]
-_Flag = Annotated[bool, Field(strict=True)]
-_Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
-_Length = Annotated[int, Field(strict=True, ge=1, le=2**53)]
-_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-_Amount = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
-_Seconds = Annotated[float, Field(strict=True, ge=0, le=1e12)]
-_Range = Annotated[tuple[_Count, _Count], AfterValidator(_check_range)]
-_Steps = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=1)]  # of a JPEG
-_Row = Annotated[tuple[_Steps, ...], Field(min_length=8, max_length=8)]
-_Settings = Annotated[Settings, PlainValidator(_read_settings)]
-_ALONE = ConfigDict(extra="forbid")  # a field that is not known is refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +73,17 @@ class Given:
         Whether channels were taken for colours of one light.
     """
 
-    __pydantic_config__ = _ALONE
+    __pydantic_config__ = KNOWN_FIELDS_ONLY
 
-    image_shape: Annotated[tuple[_Length, ...], Field(min_length=2, max_length=3)]
-    dtype: _PixelType
-    digest: _Digest
-    mask: _PackedMask | None = None
-    quantisation_table: Annotated[tuple[_Row, ...], Field(min_length=8, max_length=8)] | None = None
-    path: _Path | None = None
-    layer: _Text | None = None
-    region: tuple[_Range, _Range] | None = None
-    colours: _Flag = True
+    image_shape: Annotated[tuple[Length, ...], Field(min_length=2, max_length=3)]
+    dtype: PixelType
+    digest: Digest
+    mask: PackedMask | None = None
+    quantisation_table: Annotated[tuple[QuantisationRow, ...], Field(min_length=8, max_length=8)] | None = None
+    path: FilePath | None = None
+    layer: Text | None = None
+    region: tuple[Range, Range] | None = None
+    colours: Flag = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +100,11 @@ class Output:
         Pixels that were.
     """
 
-    __pydantic_config__ = _ALONE
+    __pydantic_config__ = KNOWN_FIELDS_ONLY
 
-    name: Annotated[_Text, _one_of(*OUTPUTS)] = "restored"
-    dtype: _PixelType = "float32"
-    clipped: _Count = 0
+    name: Annotated[Text, one_of(*OUTPUTS)] = "restored"
+    dtype: PixelType = "float32"
+    clipped: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +123,16 @@ class PlaneRecord:
         The same of its mask, if it had one.
     """
 
-    __pydantic_config__ = _ALONE
+    __pydantic_config__ = KNOWN_FIELDS_ONLY
 
-    place: dict[str, _Count]
-    step: _Count
-    stop_step: _Count
-    stop_reason: _Text
-    noise: _Amount | None
-    seconds: _Seconds
-    digest: _Digest | None = None
-    mask: _Digest | None = None
+    place: dict[str, Count]
+    step: Count
+    stop_step: Count
+    stop_reason: Text
+    noise: Amount | None
+    seconds: Seconds
+    digest: Digest | None = None
+    mask: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,14 +155,14 @@ class StackRecord:
         ``(begin, end)`` along each axis, if the image beside this record is only a part of the stack.
     """
 
-    __pydantic_config__ = _ALONE
+    __pydantic_config__ = KNOWN_FIELDS_ONLY
 
     axes: str
-    shape: tuple[_Length, ...]
+    shape: tuple[Length, ...]
     planes: Annotated[tuple[PlaneRecord, ...], Field(min_length=1)]
-    channels: Annotated[_Text, _one_of("apart", "together")] = "apart"
+    channels: Annotated[Text, one_of("apart", "together")] = "apart"
     warm_start: str | None = None
-    part: tuple[_Range, ...] | None = None
+    part: tuple[Range, ...] | None = None
 
 
 def _check_stack(stack: StackRecord) -> StackRecord:
@@ -295,24 +234,24 @@ class Record:
         How many torch computed with on a CPU: with another number the last digits differ. None in older records.
     """
 
-    task: _Text
+    task: Text
     factor: Annotated[int, Field(strict=True, ge=2, le=LARGEST_FACTOR)] | None
-    settings: _Settings
-    used: _Settings
-    compared: _Text
-    missing: _Count
-    device: _Text
-    step: _Count
-    stop_step: _Count
-    stop_reason: _Text
-    residual_correlation: _Number
-    note: _Text
-    seconds: _Seconds
-    versions: Annotated[dict[_Version, _Version], Field(max_length=100)]
+    settings: SettingsRead
+    used: SettingsRead
+    compared: Text
+    missing: Count
+    device: Text
+    step: Count
+    stop_step: Count
+    stop_reason: Text
+    residual_correlation: Number
+    note: Text
+    seconds: Seconds
+    versions: Annotated[dict[VersionText, VersionText], Field(max_length=100)]
     given: Given | None = None
-    stopped_after: _Count | None = None
-    restarts: _Count = 0
-    noise: _Amount | None = None
+    stopped_after: Count | None = None
+    restarts: Count = 0
+    noise: Amount | None = None
     output: Output = Output()
     stack: Annotated[StackRecord, AfterValidator(_check_stack)] | None = None
     threads: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None

@@ -50,6 +50,15 @@ def write_film(path, film) -> None:
     tifffile.imwrite(path, film, metadata={"axes": "TYX"}, photometric="minisblack")
 
 
+def plan_folder(film, tmp_path, *, resume: bool) -> list[FileJob]:
+    """Write each plane into a file of its own, and plan their restoration."""
+    (tmp_path / "data").mkdir()
+    for number, image in enumerate(film):
+        tifffile.imwrite(tmp_path / "data" / f"{number}.tif", image)
+    model = FileJob(tmp_path, tmp_path, settings=SETTINGS, resume=resume)
+    return plan_jobs(sorted((tmp_path / "data").iterdir()), tmp_path / "out", model, suffix=None, mask=None)
+
+
 def interrupt(job: FileJob, planes: int) -> None:
     """Run a job until so many planes are done."""
     done = []
@@ -270,11 +279,7 @@ def test_a_file_that_another_process_is_at_work_on_is_left_to_it(film, tmp_path,
 
 @pytest.mark.parametrize("report", ["report.csv", "report.json"])
 def test_two_runs_share_a_folder(film, tmp_path, report) -> None:
-    (tmp_path / "data").mkdir()
-    for number, image in enumerate(film):
-        tifffile.imwrite(tmp_path / "data" / f"{number}.tif", image)
-    model = FileJob(tmp_path, tmp_path, settings=SETTINGS, resume=True)
-    jobs = plan_jobs(sorted((tmp_path / "data").iterdir()), tmp_path / "out", model, suffix=None, mask=None)
+    jobs = plan_folder(film, tmp_path, resume=True)
     one = restore_files(jobs, tmp_path / report, devices=("cpu",))
     first = next(one)
     two = list(restore_files(jobs, tmp_path / report, devices=("cpu",)))
@@ -292,11 +297,7 @@ def test_two_runs_share_a_folder(film, tmp_path, report) -> None:
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_what_came_to_be_meanwhile_is_not_overwritten(film, tmp_path, resume) -> None:
-    (tmp_path / "data").mkdir()
-    for number, image in enumerate(film):
-        tifffile.imwrite(tmp_path / "data" / f"{number}.tif", image)
-    model = FileJob(tmp_path, tmp_path, settings=SETTINGS, resume=resume)
-    jobs = plan_jobs(sorted((tmp_path / "data").iterdir()), tmp_path / "out", model, suffix=None, mask=None)
+    jobs = plan_folder(film, tmp_path, resume=resume)
     run_of_all = restore_files(jobs, tmp_path / "report.csv", devices=("cpu",))
     first = next(run_of_all)
     jobs[1].out.write_text("precious")
@@ -316,11 +317,7 @@ def test_what_came_to_be_meanwhile_is_not_overwritten(film, tmp_path, resume) ->
 
 @pytest.mark.parametrize("report", ["report.csv", "report.json"])
 def test_a_report_that_was_broken_off_keeps_its_rows(film, tmp_path, report) -> None:
-    (tmp_path / "data").mkdir()
-    for number, image in enumerate(film[:3]):
-        tifffile.imwrite(tmp_path / "data" / f"{number}.tif", image)
-    model = FileJob(tmp_path, tmp_path, settings=SETTINGS, resume=True)
-    jobs = plan_jobs(sorted((tmp_path / "data").iterdir()), tmp_path / "out", model, suffix=None, mask=None)
+    jobs = plan_folder(film[:3], tmp_path, resume=True)
     rows = list(restore_files(jobs, tmp_path / report, devices=("cpu",)))
     path = tmp_path / report
     path.write_bytes(path.read_bytes()[:-300])  # within the last row

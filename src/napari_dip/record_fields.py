@@ -1,0 +1,94 @@
+"""What the fields of a record may hold: a record that is read is a stranger's, and is checked against these types."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator
+
+from .settings import Settings
+
+_LONGEST_TEXT = 100_000
+_PIXEL_TYPES = (  # numpy's names; the long ones exist on some machines only
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "float16", "float32", "float64", "float80", "float96", "float128", "longdouble",
+)  # fmt: skip
+
+
+def _check_text(text: Any) -> str:
+    if not isinstance(text, str):
+        raise ValueError("should be a text")
+    if len(text) > _LONGEST_TEXT:
+        raise ValueError(f"should be no longer than {_LONGEST_TEXT:,} characters")
+    return str.__str__(text)
+
+
+def _check_path(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("should be a path")
+    return path
+
+
+def _check_packed(mask: str) -> str:
+    try:
+        packed = base64.b64decode(mask, validate=True)
+    except ValueError:
+        packed = b""
+    if not packed:
+        raise ValueError("should be a mask in base 64")
+    return mask
+
+
+def _written_as(pattern: str, words: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"should be {words}")
+        return text
+
+    return AfterValidator(check)
+
+
+def one_of(*words: str) -> AfterValidator:
+    """Return the rule that a text is one of some words."""
+
+    def check(word: str) -> str:
+        if word not in words:
+            raise ValueError(f"should be one of {', '.join(words)}")
+        return word
+
+    return AfterValidator(check)
+
+
+def _check_range(ends: tuple[int, int]) -> tuple[int, int]:
+    if not ends[0] < ends[1]:
+        raise ValueError("should end after it begins")
+    return ends
+
+
+def _read_settings(values: Any) -> Settings:
+    if not isinstance(values, Mapping):
+        raise ValueError("should hold the name and the value of each setting")
+    # settings that do not name the optimiser are of a time when there was only Adam
+    return Settings.from_dict({"optimiser": "adam"} | dict(values))
+
+
+Text = Annotated[str, PlainValidator(_check_text)]  # not pydantic's, which refuses file names that are not UTF-8
+FilePath = Annotated[Text, AfterValidator(_check_path)]
+PackedMask = Annotated[str, Field(strict=True), AfterValidator(_check_packed)]
+PixelType = Annotated[Text, one_of(*_PIXEL_TYPES)]
+Digest = Annotated[Text, _written_as("[0-9a-f]{64}", "a SHA-256, 64 hexadecimal digits")]
+VersionText = Annotated[Text, _written_as("[A-Za-z0-9.+!_-]{1,64}", "the name or the number of a version")]
+Flag = Annotated[bool, Field(strict=True)]
+Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
+Length = Annotated[int, Field(strict=True, ge=1, le=2**53)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Amount = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
+Seconds = Annotated[float, Field(strict=True, ge=0, le=1e12)]
+Range = Annotated[tuple[Count, Count], AfterValidator(_check_range)]
+QuantisationStep = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=1)]  # of a JPEG
+QuantisationRow = Annotated[tuple[QuantisationStep, ...], Field(min_length=8, max_length=8)]
+SettingsRead = Annotated[Settings, PlainValidator(_read_settings)]
+KNOWN_FIELDS_ONLY = ConfigDict(extra="forbid")  # a field that is not known is refused

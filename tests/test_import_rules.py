@@ -92,9 +92,13 @@ MAY_IMPORT = {  # a room, or a module beside them; what is not named imports not
     "measured_plane": {"device", "image_tensor", "measurement", "record"},
     "request": {"settings"},
     "stage": {"optimisation", "outcome", "pace", "request", "settings"},
+    "plane_run": {
+        *WORDS, "fit_plan", "guidance", "measured_plane", "measurement", "optimisation", "request", "spectrum", "stage",
+        "torch_modes",
+    },
     "restoration": {
-        *WORDS, "device", "device_check", "fit_plan", "guidance", "image_tensor", "measurement", "optimisation",
-        "measured_plane", "request", "spectrum", "stage", "torch_modes",
+        *WORDS, "device_check", "fit_plan", "image_tensor", "measured_plane", "measurement", "plane_run", "request",
+        "torch_modes",
     },
     "many": {
         *WORDS, *FILES, "device", "device_check", "fit_plan", "image_tensor", "measurement", "pace", "request",

@@ -556,14 +556,14 @@ def test_a_moment_is_what_a_run_to_its_step_returns(kind, camera, astronaut, sma
 
 def test_keeping_moments_changes_nothing_and_keeps_no_network(camera, small_settings, monkeypatch) -> None:
     fits = []
-    build = napari_dip.restoration.build_fit
+    build = napari_dip.plane_run.build_fit
 
     def build_and_watch(*arguments) -> Fit:
         fit = build(*arguments)
         fits.extend([weakref.ref(fit), weakref.ref(fit.network)])
         return fit
 
-    monkeypatch.setattr(napari_dip.restoration, "build_fit", build_and_watch)
+    monkeypatch.setattr(napari_dip.plane_run, "build_fit", build_and_watch)
     result = restore(camera, settings=dataclasses.replace(small_settings, snapshots=2, smoothed=True, smoothed_steps=5))
     gc.collect()
     assert len(fits) == 4

@@ -1,0 +1,302 @@
+"""One run on one plane, where measurement, prior, spectrum and optimisation meet: fit, smooth if asked, conclude."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .fit_plan import build_estimate, build_fit, resolve_settings
+from .guidance import advise_denoising, warn_of_idle_network
+from .measured_plane import MeasuredPlane
+from .measurement.data_term import data_term_of
+from .measurement.task import find_task
+from .optimisation.estimate import Estimate
+from .optimisation.snapshots import Snapshot, Snapshots
+from .optimisation.stopping import StopReason
+from .outcome import Moment, Progress, Report, Restoration, WarmStart
+from .record import Record, read_versions
+from .request import Hooks
+from .settings import Settings
+from .spectrum.whiteness import neighbour_correlation
+from .stage import Stage
+from .torch_modes import plain_modes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Ended:
+    """How far a run has come: what a stage made, and how it ended.
+
+    Attributes
+    ----------
+    restored : Tensor
+        ``(1, c, H, W)``.
+    settings : Settings
+        With the seed of the start that lived: a record repeats that at once.
+    reports : tuple of Report
+    step : int
+        That was chosen.
+    reason : StopReason
+    bound : float, "auto" or None
+        λ at that step.
+    restarts : int
+    is_idle : bool
+        Whether the network contributed nothing.
+    steps : int
+        Of all networks of all stages.
+    last : Progress or None
+    deviation : Tensor or None
+        Of the estimate, ``(1, c, H, W)``, in [0, 1].
+    warm_start : WarmStart or None
+    moments : tuple of Snapshot
+    smoothed : Tensor or None
+        ``(1, c, H, W)``; None if it was not asked for, or not finished.
+    """
+
+    restored: torch.Tensor
+    settings: Settings
+    reports: tuple[Report, ...] = ()
+    step: int = 0
+    reason: StopReason = StopReason.STEP_LIMIT
+    bound: float | Literal["auto"] | None = None
+    restarts: int = 0
+    is_idle: bool = False
+    steps: int = 0
+    last: Progress | None = None
+    deviation: torch.Tensor | None = None
+    warm_start: WarmStart | None = None
+    moments: tuple[Snapshot, ...] = ()
+    smoothed: torch.Tensor | None = None
+
+
+def run_plane(
+    plane: MeasuredPlane, settings: Settings, hooks: Hooks, start: WarmStart | None, keep_network: bool
+) -> Generator[Progress, None, None]:
+    """Fit, then smooth if asked; yield every report, the last one with the result."""
+    began, task = time.perf_counter(), plane.task
+    wants_smoothing = settings.smoothed or settings.detail_enhanced or not task.removes_noise
+    ended = _Ended(restored=plane.values, settings=settings, bound=settings.lipschitz_bound)
+    if task.removes_noise or not bool(plane.known.all()):
+        further_steps = settings.smoothed_steps / settings.networks if wants_smoothing else 0
+        ended = yield from _fit(plane, settings, hooks, further_steps, start, keep_network)
+    # a moment outlives the run: it keeps nothing that it does not need
+    fitted = dataclasses.replace(ended, last=None, deviation=None, warm_start=None, moments=())
+    if wants_smoothing and ended.reason is not StopReason.USER:
+        if ended.last is not None:
+            yield ended.last
+        ended = yield from _smooth(plane, ended, hooks)
+    assert ended.last is not None  # there is always a stage
+    seconds = time.perf_counter() - began
+    result = _conclude(plane, ended, seconds, ended.steps if ended.reason is StopReason.USER else None)
+    smoothed, to_image = ended.smoothed, plane.tensor.to_image
+    wants_smoothed, wants_detail = (
+        wanted or not task.removes_noise for wanted in (settings.smoothed, settings.detail_enhanced)
+    )
+    result = dataclasses.replace(
+        result,
+        smoothed=to_image(smoothed) if wants_smoothed and smoothed is not None else None,
+        detail_enhanced=to_image(_enhanced(ended, smoothed)) if wants_detail and smoothed is not None else None,
+        uncertainty=None if ended.deviation is None else plane.tensor.to_deviation(ended.deviation),
+        warm_start=ended.warm_start,
+        moments=tuple(Moment(each.step, partial(_read_moment, plane, fitted, each, seconds)) for each in ended.moments),
+    )
+    yield dataclasses.replace(ended.last, result=result)
+
+
+def _fit(
+    plane: MeasuredPlane,
+    settings: Settings,
+    hooks: Hooks,
+    further_steps: float,
+    start: WarmStart | None,
+    keep_network: bool,
+) -> Generator[Progress, None, _Ended]:
+    """Fit the network to the plane; yield the reports but the last."""
+
+    def build(settings: Settings) -> Estimate:
+        fit = build_fit(settings, plane.device, plane.data_term)
+        if start is not None:
+            fit.start_from(start.network, lambda_step=start.lambda_step)
+        return build_estimate(settings, fit, keep_network=keep_network)
+
+    removes_noise = plane.task.removes_noise
+    snapshots = Snapshots(settings.snapshots if removes_noise else 0, settings.report_every)
+    step_limit = settings.chosen_step or settings.step_limit
+    stage = Stage("restoring", step_limit, settings, hooks, further_steps, snapshots)
+    outcome = yield from stage.run(build, lambda estimate: plane.to_image(plane.impose_known(estimate)))
+    estimate, step, moments = outcome.estimate, outcome.estimate.step, []
+    if settings.snapshots and removes_noise:
+        moments = [estimate.take_snapshot_of_best(), *(each for each in snapshots.kept if each.step != step)]
+    return _Ended(
+        restored=plane.impose_known(estimate.image),
+        settings=outcome.settings,
+        reports=outcome.reports,
+        step=step,
+        reason=outcome.reason,
+        bound=estimate.fit.lipschitz_bound(step - 1),
+        restarts=outcome.restarts,
+        is_idle=outcome.is_idle(),
+        steps=estimate.fit.step_count,
+        last=outcome.last,
+        deviation=estimate.deviation,
+        warm_start=WarmStart(estimate.network, estimate.lambda_step) if keep_network else None,
+        moments=tuple(sorted(moments, key=lambda each: each.step)),
+    )
+
+
+def _smooth(plane: MeasuredPlane, fitted: _Ended, hooks: Hooks) -> Generator[Progress, None, _Ended]:
+    """Fit a network that is held to a small λ to what was restored; yield the reports but the last.
+
+    Where details are enhanced, and no noise is removed, this is the stage that counts.
+    """
+    counts, restored = not plane.task.removes_noise, fitted.restored
+    gentle = _smoothing_settings(resolve_settings(fitted.settings, plane.data_term).put_into(fitted.settings))
+    everything = torch.ones_like(restored[:, :1], dtype=torch.bool)
+    of_restored = data_term_of(find_task("denoise"), restored, everything)
+    image = plane.to_image(restored)
+
+    def show(smooth: torch.Tensor) -> NDArray[np.float32]:
+        return plane.tensor.to_image(_enhanced(fitted, smooth)) if counts else image
+
+    def build(settings: Settings) -> Estimate:
+        return build_estimate(settings, build_fit(settings, plane.device, of_restored))
+
+    stage = Stage("smoothing", fitted.settings.smoothed_steps, gentle, hooks)
+    try:
+        outcome = yield from stage.run(build, show)
+    except FloatingPointError:
+        if counts:  # else what was restored is not lost with it
+            raise
+        return fitted
+    steps = fitted.steps + outcome.steps  # a repetition begins again, too
+    if not counts:
+        is_whole = outcome.reason is StopReason.STEP_LIMIT  # half a smoothing is none
+        smoothed = outcome.estimate.image if is_whole else None
+        return dataclasses.replace(fitted, last=outcome.last, steps=steps, smoothed=smoothed)
+    return dataclasses.replace(
+        fitted,
+        reports=outcome.reports,
+        step=outcome.estimate.fit.step_count,
+        reason=outcome.reason,
+        bound=gentle.lipschitz_bound,
+        restarts=fitted.restarts + outcome.restarts,
+        is_idle=outcome.is_idle(),
+        steps=steps,
+        last=outcome.last,
+        smoothed=outcome.estimate.image,
+    )
+
+
+def _enhanced(fitted: _Ended, smooth: torch.Tensor) -> torch.Tensor:
+    """Return what was restored with more of what the smoothed image lacks of it, ``(1, c, H, W)``."""
+    return fitted.restored + fitted.settings.detail_amount * (fitted.restored - smooth)
+
+
+def _conclude(plane: MeasuredPlane, ended: _Ended, seconds: float, stopped_after: int | None) -> Restoration:
+    """Return the result, but for the outputs that take a run of their own."""
+    settings, data_term, device = ended.settings, plane.data_term, plane.device
+    used = dataclasses.replace(
+        resolve_settings(settings, data_term).put_into(settings),
+        device=device.device,
+        precision=device.precision,
+        lipschitz_bound=ended.bound,
+    )
+    residual = data_term.residual(ended.restored)
+    correlation = max(float(each) for each in neighbour_correlation(residual, plane.known))
+    note = _write_note(plane, ended, correlation)
+    return Restoration(
+        restored=plane.to_image(ended.restored),
+        smoothed=None,
+        detail_enhanced=None,
+        uncertainty=None,
+        residual=plane.tensor.to_residual(residual) if settings.residual else None,
+        note=note,
+        step=ended.step,
+        stop_reason=ended.reason,
+        history=ended.reports,
+        settings=used,
+        record=Record(
+            task=plane.task.name,
+            factor=plane.factor,
+            settings=settings,
+            used=used,
+            compared=data_term.description,
+            missing=int((~plane.known).sum()),
+            device=device.reason,
+            step=ended.step,
+            stop_step=ended.reports[-1].step,
+            stop_reason=ended.reason.value,
+            residual_correlation=correlation,
+            note=note,
+            seconds=seconds,
+            versions=read_versions(),
+            given=plane.given,
+            stopped_after=stopped_after,
+            restarts=ended.restarts,
+            noise=plane.noise,
+            threads=torch.get_num_threads(),
+        ),
+    )
+
+
+def _write_note(plane: MeasuredPlane, ended: _Ended, residual_correlation: float) -> str:
+    notes = [warn_of_idle_network()] if ended.is_idle else []
+    if plane.task.noise_is_independent:
+        advice = advise_denoising(
+            plane.data_term.noise,
+            correlated_over=plane.data_term.correlation_side,
+            residual_correlation=residual_correlation,
+            scale=plane.scale,
+            report=next((each for each in reversed(ended.reports) if each.step == ended.step), None),
+        )
+        notes.append(advice)
+    if plane.keeps_known and plane.factor is None and plane.tensor.is_rounded:
+        notes.append("Known pixels above 16,777,216 are rounded to what float32 can tell apart.")
+    return " ".join(filter(None, (*notes, plane.device.warning)))
+
+
+@plain_modes()
+def _read_moment(plane: MeasuredPlane, fitted: _Ended, snapshot: Snapshot, seconds: float) -> Restoration:
+    """Return what the run would have returned at a moment that was kept."""
+    reports = tuple(report for report in fitted.reports if report.step <= snapshot.step)
+    moment = dataclasses.replace(
+        fitted,
+        restored=plane.impose_known(snapshot.estimate()),
+        settings=dataclasses.replace(fitted.settings, chosen_step=snapshot.step),
+        reports=reports,
+        step=snapshot.step,
+        reason=StopReason.CHOSEN,
+        bound=reports[-1].lipschitz_bound,
+    )
+    return _conclude(plane, moment, seconds, None)
+
+
+def _smoothing_settings(settings: Settings) -> Settings:
+    """Return the settings of the smoothed image: the same network, held to a small λ by the default's optimisation."""
+    default = Settings()
+    return dataclasses.replace(
+        settings,
+        lipschitz_bound=settings.smoothed_lipschitz_bound,
+        normalisation="lipschitz",
+        optimiser=default.optimiser,
+        learning_rate=default.learning_rate,
+        momentum=default.momentum,
+        second_moment_decay=default.second_moment_decay,
+        averaging=default.averaging,
+        input_noise=0.0,
+        weight_noise=0.0,
+        weight_decay=0.0,
+        held_out=0.0,
+        stopping="fixed",
+        runs=1,
+        partner=False,
+        chosen_step=None,
+        snapshots=0,
+    )

@@ -18,6 +18,7 @@ from napari_dip.command_line import app
 from napari_dip.device import NotEnoughMemory, choose_device
 from napari_dip.device_check import check_device, choose_proven_device, forget_verdicts
 from napari_dip.many.tiling import plan_tiles
+from napari_dip.request import Request
 
 pretends = pytest.mark.skipif(not pretend_device.is_available(), reason="this torch takes no device in Python")
 SMALL = {"width": 8, "levels": 2, "step_limit": 10, "partner": False, "stopping": "fixed", "precision": "float32"}
@@ -154,7 +155,7 @@ def test_a_device_that_was_named_is_refused(wrong, camera) -> None:
 def test_tiles_are_planned_for_the_device_that_will_be_used(offered, wrong) -> None:
     auto, cpu = (napari_dip.Settings(**SMALL, device=device) for device in ("auto", "cpu"))
     budget = 1.2e9  # of which what the process has imported is a part, on a CPU only
-    tilings = [plan_tiles((2048, 2048), settings, "denoise", None, budget) for settings in (auto, cpu)]
+    tilings = [plan_tiles((2048, 2048), Request("denoise", settings), budget) for settings in (auto, cpu)]
     assert tilings[0] == tilings[1]
     assert tilings[0] is not None
 

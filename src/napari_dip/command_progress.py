@@ -187,7 +187,7 @@ def in_encoding(text: str, stream: Any) -> str:
 
 
 def _say_result(result: Restoration) -> None:
-    if find_task(result.record.task).knows_quantisation:  # whose table was read, or estimated
+    if find_task(result.record.task).takes("quantisation_table"):  # whose table was read, or estimated
         say(f"What was compared: {result.record.compared}.", err=True)
     if result.note:
         say(result.note, err=True)

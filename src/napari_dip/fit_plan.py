@@ -170,7 +170,7 @@ def bytes_needed(
 
 
 def check_run_fits(
-    settings: Settings, device: DeviceChoice, task: Task, shape: tuple[int, ...], factor: int | None, *, colours: bool
+    settings: Settings, device: DeviceChoice, task: Task, shape: tuple[int, ...], enlargement: int, *, colours: bool
 ) -> None:
     """Refuse an image that surely does not fit the memory, before anything is made of it.
 
@@ -184,8 +184,8 @@ def check_run_fits(
     task : Task
     shape : tuple of int
         ``(h, w)`` or ``(h, w, c)``.
-    factor : int or None
-        Of super-resolution.
+    enlargement : int
+        How many times more rows and columns the result has.
     colours : bool
         Whether a fourth channel is alpha.
 
@@ -197,7 +197,7 @@ def check_run_fits(
     check_memory("cpu", height * width * channels * _BYTES_PER_VALUE_READ)
     if colours and channels == 4:
         channels = 3
-    size = (height * (factor or 1), width * (factor or 1))
+    size = (height * enlargement, width * enlargement)
     alone = dataclasses.replace(settings, width=settings.width_where(helped=task.noise_is_independent))
     if not task.removes_noise:
         alone = dataclasses.replace(alone, runs=1, uncertainty=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +26,8 @@ class MeasuredPlane:
     ----------
     tensor : ImageTensor
     task : Task
-    factor : int or None
-        Of super-resolution.
+    parameters : mapping
+        Those of the task.
     device : DeviceChoice
     given : Given
         As the record has it.
@@ -37,7 +39,7 @@ class MeasuredPlane:
 
     tensor: ImageTensor
     task: Task
-    factor: int | None
+    parameters: Mapping[str, Any]
     device: DeviceChoice
     given: Given
     data_term: DataTerm
@@ -72,17 +74,16 @@ class MeasuredPlane:
         """Return a restored plane, ``(1, c, H, W)``, in the user's units."""
         image = self.tensor.to_image(restored)
         # the known pixels as they were given, not as they were rounded on the way
-        return self.tensor.keep_known(image) if self.keeps_known and self.factor is None else image
+        return self.tensor.keep_known(image) if self.keeps_known and self.data_term.is_direct else image
 
 
 def measure_plane(
     tensor: ImageTensor,
     task: Task,
-    factor: int | None,
+    parameters: Mapping[str, Any],
     device: DeviceChoice,
     given: Given,
     *,
-    quantisation_table: NDArray | None,
     whole: WholeImage | None,
     keep_known: bool,
 ) -> MeasuredPlane:
@@ -90,19 +91,16 @@ def measure_plane(
 
     Parameters
     ----------
-    tensor, task, factor, device, given
+    tensor, task, parameters, device, given
         As ``MeasuredPlane`` has them.
-    quantisation_table : array or None
-        ``(8, 8)``, of a grey JPEG.
     whole : WholeImage or None
         What is known of the image that this is a part of.
     keep_known : bool
         Whether the result is to agree with what is known, where the task lets it.
     """
     data_term = data_term_of(
-        task, tensor.values.to(device.device), tensor.known.to(device.device), factor=factor,
-        scale=float(tensor.scale[0]), offset=float(tensor.offset[0]), quantisation_table=quantisation_table,
-        colours=given.colours, whole=whole,
+        task, tensor.values.to(device.device), tensor.known.to(device.device), scale=float(tensor.scale[0]),
+        offset=float(tensor.offset[0]), colours=given.colours, whole=whole, **parameters,
     )  # fmt: skip
     keeps_known = (task.keeps_known and keep_known) or not task.removes_noise
-    return MeasuredPlane(tensor, task, factor, device, given, data_term, keeps_known)
+    return MeasuredPlane(tensor, task, parameters, device, given, data_term, keeps_known)

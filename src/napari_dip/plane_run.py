@@ -224,7 +224,7 @@ def _conclude(plane: MeasuredPlane, ended: _Ended, seconds: float, stopped_after
         settings=used,
         record=Record(
             task=plane.task.name,
-            factor=plane.factor,
+            factor=plane.parameters.get("factor"),
             settings=settings,
             used=used,
             compared=data_term.description,
@@ -257,7 +257,7 @@ def _write_note(plane: MeasuredPlane, ended: _Ended, residual_correlation: float
             report=next((each for each in reversed(ended.reports) if each.step == ended.step), None),
         )
         notes.append(advice)
-    if plane.keeps_known and plane.factor is None and plane.tensor.is_rounded:
+    if plane.keeps_known and plane.data_term.is_direct and plane.tensor.is_rounded:
         notes.append("Known pixels above 16,777,216 are rounded to what float32 can tell apart.")
     return " ".join(filter(None, (*notes, plane.device.warning)))
 

@@ -277,7 +277,7 @@ class Record:
             raise ValueError(f"{_NO_RECORD}.")
         try:
             record = _reader().validate_python(dict(values))
-            if (record.factor is not None) != find_task(record.task).needs_factor:
+            if (record.factor is not None) != find_task(record.task).takes("factor"):
                 raise ValueError(f"the task {record.task!a} does not go with the factor {record.factor}.")
         except ValidationError as error:
             raise ValueError(f"{_NO_RECORD}: {_describe_fault(error)}.") from None

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.typing import ArrayLike
-
 from .settings import Settings
 
 
@@ -17,20 +15,31 @@ class Request:
 
     Attributes
     ----------
-    task, factor, settings, quantisation_table, colours
+    task, settings, colours
         As ``restore`` takes them.
+    parameters : mapping
+        What else the task takes, as ``restore`` does: its factor, for one.
     """
 
     task: str = "denoise"
-    factor: int | None = None
     settings: Settings = field(default_factory=Settings)
-    quantisation_table: ArrayLike | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     colours: bool = True
+
+    @property
+    def factor(self) -> int | None:
+        """Of super-resolution."""
+        return self.parameters.get("factor")
+
+    @property
+    def enlargement(self) -> int:
+        """How many times more rows and columns the result has."""
+        return self.factor or 1
 
     @property
     def arguments(self) -> Mapping[str, Any]:
         """What ``restore`` and its like are called with."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {"task": self.task, "settings": self.settings, "colours": self.colours, **self.parameters}
 
 
 @dataclass(frozen=True, slots=True)

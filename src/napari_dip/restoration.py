@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .device_check import choose_proven_device
 from .fit_plan import check_run_fits
-from .image_tensor import as_plain_array, check_shape, read_arrays, to_tensor
+from .image_tensor import check_shape, read_arrays, to_tensor
 from .measured_plane import measure_plane
-from .measurement.task import Task, check_factor, find_task
+from .measurement.task import find_task
 from .measurement.whole_image import WholeImage
 from .outcome import Progress, Restoration, WarmStart
 from .plane_run import run_plane
@@ -130,36 +129,24 @@ def restore_steps(
     if not isinstance(settings, Settings):
         raise TypeError(f"settings is a {type(settings).__name__}; give napari_dip.Settings(...).")
     chosen_task = find_task(task)
-    check_factor(chosen_task, factor)
+    parameters = chosen_task.read_parameters({"factor": factor, "quantisation_table": quantisation_table})
     if settings.chosen_step is not None and not chosen_task.removes_noise:
         raise ValueError(f"chosen_step picks a moment of a restoration; the task {task!r} has none, leave it None.")
     with plain_modes():
         image, mask = read_arrays(image, mask, colours=colours)
         check_shape(image.shape, colours=colours)
-        table = None if quantisation_table is None else _check_table(quantisation_table, chosen_task, image)
+        chosen_task.check_image(image, parameters)
         settings = settings.for_task(chosen_task)
         device = choose_proven_device(settings.device, settings.precision)
-        check_run_fits(settings, device, chosen_task, image.shape, factor, colours=colours)
+        check_run_fits(settings, device, chosen_task, image.shape, factor or 1, colours=colours)
         tensor = to_tensor(
             image, mask, colours=colours, intensity_range=None if whole is None else whole.intensity_range
         )
         if chosen_task.needs_mask and bool(tensor.known.all()) and whole is None:  # a tile may lack nothing
             raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
-        given = describe_given(image, mask, table, colours)
+        given = describe_given(image, mask, parameters.get("quantisation_table"), colours)
         plane = measure_plane(
-            tensor, chosen_task, factor, device, given, quantisation_table=table, whole=whole,
-            keep_known=settings.keep_known,
-        )  # fmt: skip
+            tensor, chosen_task, parameters, device, given, whole=whole, keep_known=settings.keep_known
+        )
     hooks = Hooks(stop_requested, report_wanted, quick_estimates)
     return keep_modes(run_plane(plane, settings, hooks, start, keep_network))
-
-
-def _check_table(quantisation_table: ArrayLike, task: Task, image: NDArray) -> NDArray[np.float64]:
-    if not task.knows_quantisation:
-        raise ValueError(f"quantisation_table is for deblocking; the task {task.name!r} takes none.")
-    table = as_plain_array(quantisation_table, "quantisation_table")
-    if table.dtype.kind not in "buif" or table.shape != (8, 8) or not ((table >= 1) & (table < np.inf)).all():
-        raise ValueError("quantisation_table must hold 8 x 8 steps of at least 1, vertical frequency first.")
-    if image.min() < 0 or not 1 < image.max() <= 255 or (image != np.round(image)).any():
-        raise ValueError("quantisation_table is in steps of 8 bits: give the JPEG's intensities, whole, from 0 to 255.")
-    return table.astype(np.float64)

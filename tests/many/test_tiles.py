@@ -26,19 +26,19 @@ def test_weights_sum_to_one_everywhere(shape, tile, overlap, factor) -> None:
     np.testing.assert_allclose(total, 1, atol=1e-6)
 
 
-def restore_tiles(read, read_mask, shape, tiling, *how, **named):
+def restore_tiles(read, read_mask, shape, tiling, task="denoise", *, settings, **named):
     """Return the steps of the engine's own function, which takes a request and hooks."""
     asked = {name: named.pop(name) for name in ("stop_requested", "report_wanted", "quick_estimates") if name in named}
     hooks = dataclasses.replace(NO_REPORTS, **asked)
-    return tiles.restore_tiles(read, read_mask, shape, tiling, Request(*how, **named), hooks)
+    return tiles.restore_tiles(read, read_mask, shape, tiling, Request(task, settings, named), hooks)
 
 
 def test_a_budget_bounds_the_tiles(small_settings) -> None:
-    assert plan_tiles((256, 256), small_settings, "denoise", None, memory=2e9) is None
-    sides = [plan_tiles((4096, 4096), small_settings, "denoise", None, memory=each).tile[0] for each in (1e9, 2e9)]
+    assert plan_tiles((256, 256), Request("denoise", small_settings), memory=2e9) is None
+    sides = [plan_tiles((4096, 4096), Request("denoise", small_settings), memory=each).tile[0] for each in (1e9, 2e9)]
     assert sides[0] < sides[1] < 4096
     with pytest.raises(ValueError, match=r"budget of 0\.10 GB is too small"):
-        plan_tiles((4096, 4096), small_settings, "denoise", None, memory=1e8)
+        plan_tiles((4096, 4096), Request("denoise", small_settings), memory=1e8)
 
 
 def test_the_whole_is_told_by_blocks() -> None:
@@ -177,8 +177,8 @@ def test_weights_count_in_the_budget(small_settings) -> None:
     for optimiser, times in (("muon", 4), ("adam", 5)):  # gradients, momentum or two moments, and those bounded
         settings = dataclasses.replace(wide, optimiser=optimiser)
         with pytest.raises(ValueError, match=r"budget of .* is too small"):
-            plan_tiles((1024, 1024), settings, "denoise", None, memory=6.3e8 + times * kernels)
-    assert plan_tiles((64, 64), wide, "denoise", None, memory=6.3e8 + 20 * kernels) is None
+            plan_tiles((1024, 1024), Request("denoise", settings), memory=6.3e8 + times * kernels)
+    assert plan_tiles((64, 64), Request("denoise", wide), memory=6.3e8 + 20 * kernels) is None
 
 
 def test_a_run_that_does_not_fit_is_refused_before_anything_is_made_of_the_image() -> None:
@@ -196,7 +196,7 @@ def test_tiles_of_a_jpeg_begin_with_its_blocks(small_settings, tmp_path) -> None
     picture = data.camera()[60:257, 150:421]
     Image.fromarray(picture).save(tmp_path / "picture.jpg", quality=10)
     image, table = read_image(tmp_path / "picture.jpg"), read_quantisation_table(tmp_path / "picture.jpg")
-    tiling = plan_tiles(image.shape, small_settings, "deblock", None, memory=6.4e8)
+    tiling = plan_tiles(image.shape, Request("deblock", small_settings), memory=6.4e8)
     assert len(tiling.places()) > 1
     assert all(each.start % 8 == 0 for place in tiling.places() for each in place)
     assert max(rows.stop for rows, _ in tiling.places()) == image.shape[0]

@@ -117,11 +117,12 @@ def _restore_plane_file(
     check_plane_name(job.out, picture)
     like = open_stack(job.source) if job.source.suffix.lower() in TIFF_SUFFIXES else None
     mask = None if job.mask is None else read_mask(job.mask)
-    table = read_quantisation_table(job.source) if find_task(job.task).knows_quantisation else None
+    table = read_quantisation_table(job.source) if find_task(job.task).takes("quantisation_table") else None
     plane = next(find_axes(picture.shape[:2]).planes())
     result = None
-    tiling = plan_tiles(picture.shape, job.settings, job.task, job.factor, job.memory)
-    request = Request(job.task, job.factor, job.settings, table)
+    given = {"factor": job.factor, "quantisation_table": table}
+    request = Request(job.task, job.settings, {name: value for name, value in given.items() if value is not None})
+    tiling = plan_tiles(picture.shape, request, job.memory)
     if tiling is None:
         steps = restore_steps(picture, mask, **request.arguments, **hooks.arguments)
     else:

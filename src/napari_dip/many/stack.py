@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..measurement.task import find_task
 from ..outcome import Progress, Restoration, WarmStart
@@ -68,6 +68,7 @@ def restore_stack(
     skip: Callable[[Plane], bool] = lambda plane: False,
     client: Any = None,
     memory: float | None = None,
+    quantisation_table: ArrayLike | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
     report_wanted: Callable[[], bool] = lambda: False,
     quick_estimates: bool = False,
@@ -112,6 +113,8 @@ def restore_stack(
     memory : float, optional
         Bytes that a plane may take; one that would take more is restored in overlapping tiles, of which its reports
         are. By default most of what the device has free. (On a cluster planes are not tiled.)
+    quantisation_table : array, optional
+        As ``restore`` takes it, of every plane.
     stop_requested, report_wanted, quick_estimates
         As ``restore_steps`` takes them, for the plane at work. A stop keeps the best of this plane, and ends.
 
@@ -134,10 +137,15 @@ def restore_stack(
     found = find_axes(stack.shape, axes, channels)
     chosen = [plane for plane in found.planes(planes) if not skip(plane)]
     mask = mask if mask is None or hasattr(mask, "shape") else np.asarray(mask)
-    output = find_task(task).main_output
+    request = Request(
+        task,
+        settings or Settings(),
+        find_task(task).read_parameters({"factor": factor, "quantisation_table": quantisation_table}),
+        colours=not found.takes_channels_together,
+    )
     if out is not None:
         wanted = tuple(
-            length * (factor or 1 if letter in "YX" else 1)
+            length * (request.enlargement if letter in "YX" else 1)
             for letter, length in zip(found.letters, found.shape, strict=True)
         )
         if tuple(out.shape) != wanted:
@@ -146,14 +154,13 @@ def restore_stack(
             raise TypeError(f"out has dtype {out.dtype}; give an array of real numbers, such as float32.")
         if isinstance(out, np.ndarray) and not out.flags.writeable:
             raise ValueError("out cannot be written; give an array that can.")
-    tiling = None if client is not None else plan_tiles(found.plane_shape, settings or Settings(), task, factor, memory)
-    request = Request(task, factor, settings or Settings(), colours=not found.takes_channels_together)
+    tiling = None if client is not None else plan_tiles(found.plane_shape, request, memory)
     neighbours = None if warm_start is None else Neighbours(found, warm_start)
     hooks = Hooks(stop_requested, report_wanted, quick_estimates)
     steps = restore_planes(
         stack, found, chosen, mask, request, hooks, tiling=tiling, neighbours=neighbours, client=client
     )
-    return steps if out is None else _filling(out, found, output, steps)
+    return steps if out is None else _filling(out, found, find_task(task).main_output, steps)
 
 
 def restore_planes(

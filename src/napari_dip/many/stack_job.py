@@ -52,9 +52,9 @@ def restore_stack_file(
     _check_room(job.out, math.prod(shape) * sum(output_type(job, name, dtype).itemsize for name in job.outputs))
     mask = None if job.mask is None else open_mask(job.mask)
     neighbours = None if job.warm_start is None else Neighbours(axes, job.warm_start)
-    planned = (
-        None if client is not None else plan_tiles(axes.plane_shape, job.settings, job.task, job.factor, job.memory)
-    )
+    parameters = {} if job.factor is None else {"factor": job.factor}
+    request = Request(job.task, job.settings, parameters, colours=not axes.takes_channels_together)
+    planned = None if client is not None else plan_tiles(axes.plane_shape, request, job.memory)
     if mask is not None:
         axes.check_mask(tuple(mask.shape))
     is_free = client is None and job.memory is None and neighbours is None
@@ -63,7 +63,6 @@ def restore_stack_file(
     if neighbours is not None:
         kept.recall(neighbours)
     to_do = [plane for plane in planes if not kept.has(plane)]
-    request = Request(job.task, job.factor, job.settings, colours=not axes.takes_channels_together)
     for each in restore_planes(
         opened.array, axes, to_do, mask, request, hooks, tiling=kept.tiling, neighbours=neighbours, client=client
     ):

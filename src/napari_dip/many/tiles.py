@@ -127,15 +127,15 @@ def _restore_tiles(
     hooks: Hooks,
 ) -> Generator[Progress, None, None]:
     start = time.perf_counter()
-    task, factor, colours = request.task, request.factor, request.colours
+    task, colours = find_task(request.task), request.colours
     settings = dataclasses.replace(request.settings, snapshots=0)
-    whole = measure_whole(read, read_mask, shape, task, colours)
+    whole = measure_whole(read, read_mask, shape, request.task, colours)
     surveys = [_survey(read, read_mask, place, colours) for place in tiling.places()]
     known = [each for each in surveys if each.known >= SMALLEST_SIDE]
     if not known:
         raise ValueError("no tile has enough known pixels to learn from; allow more memory, or crop the image.")
-    untouched = [each for each in known if _is_done(each, find_task(task), settings)]
-    fitted = [each for each in known if not _is_done(each, find_task(task), settings)]
+    untouched = [each for each in known if _is_done(each, task, settings)]
+    fitted = [each for each in known if not _is_done(each, task, settings)]
     if not fitted:
         raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
 
@@ -144,7 +144,7 @@ def _restore_tiles(
         how = dataclasses.replace(request, settings=settings)
         return restore_steps(read(*place), mask, **how.arguments, whole=whole, **hooks.arguments)
 
-    if settings.chosen_step is None and settings.stopping != "fixed" and find_task(task).removes_noise:
+    if settings.chosen_step is None and settings.stopping != "fixed" and task.removes_noise:
         chosen = []
         samples = _samples_of(fitted)
         for number, place in enumerate(samples, start=1):
@@ -155,9 +155,9 @@ def _restore_tiles(
                 else:
                     chosen.append(progress.result.step)
         settings = dataclasses.replace(settings, chosen_step=int(np.median(chosen)))
-    sums = _Sums(tiling, shape, factor or 1)
+    sums = _Sums(tiling, shape, request.enlargement)
     # where all tiles have the image's own values: fading into one another rounds them
-    kept = np.ones(shape, bool) if _keeps_values(find_task(task), settings, shape, colours) else None
+    kept = np.ones(shape, bool) if request.enlargement == 1 and _keeps_values(task, settings, shape, colours) else None
     done = [survey.place for survey in untouched]
     for survey in untouched:
         image = _in_float32(read(*survey.place))
@@ -241,9 +241,7 @@ def _is_done(survey: _Survey, task: Task, settings: Settings) -> bool:
 def _keeps_values(task: Task, settings: Settings, shape: tuple[int, ...], colours: bool) -> bool:
     """Return whether some values of the result are the image's own: those of known pixels, or alpha."""
     has_alpha = colours and shape[2:] == (4,)
-    return not task.needs_factor and (
-        (task.keeps_known and settings.keep_known) or not task.removes_noise or has_alpha
-    )  # fmt: skip
+    return (task.keeps_known and settings.keep_known) or not task.removes_noise or has_alpha
 
 
 def _in_float32(image: NDArray) -> NDArray[np.float32]:

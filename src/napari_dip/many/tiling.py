@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from ..device import free_memory
 from ..device_check import choose_proven_device
 from ..fit_plan import bytes_needed
-from ..measurement.forward_operator import BLOCK
-from ..measurement.task import check_factor, find_task
-from ..settings import Settings
+from ..measurement.task import find_task
+from ..request import Request
 from ..torch_modes import plain_modes
 
 _OVERLAP = 64  # pixels, or a quarter of a small tile
@@ -81,27 +80,25 @@ class Tiling:
         return ramp
 
 
-def plan_tiles(
-    shape: tuple[int, ...], settings: Settings, task: str, factor: int | None, memory: float | None = None
-) -> Tiling | None:
+def plan_tiles(shape: tuple[int, ...], request: Request, memory: float | None = None) -> Tiling | None:
     """Return tiles that fit a memory budget; None if the whole image does.
 
     Parameters
     ----------
     shape : tuple of int
         ``(h, w)`` or ``(h, w, c)``.
-    settings, task, factor
-        As ``restore`` takes them.
+    request : Request
     memory : float, optional
         Bytes that the run may take, torch and the image included. By default most of what the device has free.
 
     Raises
     ------
     ValueError
-        If not even the smallest tile fits, the factor does not go with the task, or the device cannot be used.
+        If not even the smallest tile fits, a parameter does not go with the task, or the device cannot be used.
     """
-    check_factor(find_task(task), factor)
-    settings = settings.for_task(find_task(task))
+    task, enlargement = find_task(request.task), request.enlargement
+    task.read_parameters(request.parameters)
+    settings = request.settings.for_task(task)
     height, width = shape[:2]
     channels = shape[2] if len(shape) == 3 else 1
     with plain_modes():  # a device proves itself by a fit, which takes gradients
@@ -109,14 +106,14 @@ def plan_tiles(
     budget = _SHARE_OF_FREE * free_memory(device.device) if memory is None else float(memory)
 
     def needs(rows: int, columns: int) -> float:
-        size = (rows * (factor or 1), columns * (factor or 1))
-        needed = bytes_needed(settings, device, size, channels, helped=find_task(task).noise_is_independent)
+        size = (rows * enlargement, columns * enlargement)
+        needed = bytes_needed(settings, device, size, channels, helped=task.noise_is_independent)
         # a user's budget is for the whole process, with all that it has imported; what is free is counted without it
         return needed + (_BYTES_OF_IMPORTS if memory is not None and device.device == "cpu" else 0.0)
 
     if needs(height, width) <= budget:
         return None
-    beside = _BYTES_OF_PLANE * height * width * channels * (factor or 1) ** 2 if device.device == "cpu" else 0
+    beside = _BYTES_OF_PLANE * height * width * channels * enlargement**2 if device.device == "cpu" else 0
     fitting = [side for side in range(_SMALLEST_TILE, max(height, width), 32) if needs(side, side) + beside <= budget]
     if not fitting:
         least = needs(_SMALLEST_TILE, _SMALLEST_TILE) + beside
@@ -125,7 +122,7 @@ def plan_tiles(
             f"about {least / 1e9:.2f} GB. Allow more memory, or choose a narrower network (width) or fewer runs."
         )
     side, overlap = fitting[-1], min(_OVERLAP, fitting[-1] // 4)
-    grid = BLOCK if find_task(task).knows_quantisation else 1
+    grid = task.block
     # the last tile begins on the grid, too, and ends with the image
     rows, columns = (min(side - (side - length) % grid, length) for length in (height, width))
     return Tiling((height, width), (rows, columns), overlap, grid)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from .forward_operator import BLOCK, BlockCosines, Downsampling, ForwardOperator, Identity
 from .jpeg import (
@@ -18,8 +19,10 @@ from .jpeg import (
 )
 from .missing_pixels import blur
 from .noise import ChannelNoise, NoiseModel, estimate_channel_noise, estimate_noise, is_correlated
-from .task import Task
 from .whole_image import WholeImage
+
+if TYPE_CHECKING:
+    from .task import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,68 +174,120 @@ class QuantisedDataTerm(DataTerm):
         return (BlockCosines()(image) - self.middles) / self.half_widths
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measured:
+    """A degraded image, and what is known of it: what data terms are built of.
+
+    Attributes
+    ----------
+    values : Tensor
+        ``(1, c, h, w)``, the degraded image brought to [0, 1].
+    known : Tensor
+        ``(1, 1, h, w)`` bool.
+    parameters : mapping
+        Those of the task, by name.
+    block : int
+        As ``Task`` has it.
+    noise : NoiseModel, ChannelNoise or None
+        Where it may be estimated as independent from pixel to pixel.
+    is_correlated : bool
+        Whether the noise is not.
+    scale, offset : float
+        intensity = offset + scale * value.
+    """
+
+    values: torch.Tensor
+    known: torch.Tensor
+    parameters: Mapping[str, Any]
+    block: int = 1
+    noise: NoiseModel | ChannelNoise | None = None
+    is_correlated: bool = False
+    scale: float = 1.0
+    offset: float = 0.0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.values.shape[2], self.values.shape[3]
+
+
 def data_term_of(
     task: Task,
     values: torch.Tensor,
     known: torch.Tensor,
     *,
-    factor: int | None = None,
     scale: float = 1.0,
     offset: float = 0.0,
-    quantisation_table: NDArray | None = None,
     colours: bool = True,
     whole: WholeImage | None = None,
+    **parameters: Any,
 ) -> DataTerm:
     """Return what a degraded image tells about the image that the task seeks.
 
     Parameters
     ----------
     task : Task
-    values : Tensor
-        ``(1, c, h, w)``, the degraded image brought to [0, 1].
-    known : Tensor
-        ``(1, 1, h, w)`` bool.
-    factor : int, optional
-        Of super-resolution.
-    scale, offset : float
-        intensity = offset + scale * value; for JPEG, which quantises intensities.
-    quantisation_table : array, optional
-        ``(8, 8)`` steps of a grey JPEG; estimated from the pixels if None.
+    values, known, scale, offset
+        As ``Measured`` has them.
     colours : bool
         Whether channels are colours of one light, whose noise is alike.
     whole : WholeImage, optional
         What is known of the image that this is a part of; else its noise is estimated from itself.
+    **parameters
+        Those of the task.
     """
-    size = (values.shape[2], values.shape[3])
-    everything = bool(known.all())
-    if factor is not None:
-        return DataTerm(
-            operator=Downsampling.by(factor, size, values.device),
-            values=values,
-            known=known,
-            size=(size[0] * factor, size[1] * factor),
-            description=f"squared error of the pixels after Lanczos downsampling by {factor}",
-        )
     noise: NoiseModel | ChannelNoise | None = None
-    if whole is not None:
-        correlated, noise = task.noise_is_independent and whole.correlated, whole.noise
-    else:
-        correlated = task.noise_is_independent and is_correlated(values, known)
-        if task.noise_is_independent and not correlated:
+    correlated = False
+    if task.noise_is_independent:
+        correlated = is_correlated(values, known) if whole is None else whole.correlated
+        if whole is not None:
+            noise = whole.noise
+        elif not correlated:
             noise = estimate_noise(values, known) if colours else estimate_channel_noise(values, known)
-    pixels = DataTerm(
+    return task.build_data_term(
+        Measured(
+            values=values, known=known, parameters=parameters, block=task.block, noise=noise,
+            is_correlated=correlated, scale=scale, offset=offset,
+        )
+    )  # fmt: skip
+
+
+def measure_pixels(measured: Measured) -> DataTerm:
+    """Return the data term of an image whose pixels were measured themselves."""
+    return DataTerm(
         operator=Identity(),
-        values=values,
-        known=known,
-        size=size,
+        values=measured.values,
+        known=measured.known,
+        size=measured.size,
         description="squared error of the pixels",
-        noise=noise if task.noise_is_independent else None,
-        correlation_side=BLOCK if task.knows_quantisation or correlated else 1,
+        noise=measured.noise,
+        correlation_side=BLOCK if measured.is_correlated else measured.block,
     )
-    if not (task.knows_quantisation and everything and values.shape[1] == 1):
+
+
+def measure_small_image(measured: Measured) -> DataTerm:
+    """Return the data term of the small image of a large one: ``factor`` times as many rows and columns."""
+    (height, width), factor = measured.size, measured.parameters["factor"]
+    return DataTerm(
+        operator=Downsampling.by(factor, measured.size, measured.values.device),
+        values=measured.values,
+        known=measured.known,
+        size=(height * factor, width * factor),
+        description=f"squared error of the pixels after Lanczos downsampling by {factor}",
+    )
+
+
+def measure_jpeg(measured: Measured) -> DataTerm:
+    """Return the data term of a grey JPEG, by its quantisation; where that cannot be told, that of its pixels.
+
+    The parameter ``quantisation_table``, ``(8, 8)``, is estimated from the pixels if it is not given.
+    """
+    values, known, scale = measured.values, measured.known, measured.scale
+    pixels = measure_pixels(measured)
+    if not bool(known.all()) or values.shape[1] != 1:
         return pixels
-    image = (offset + scale * values).round()
-    table, source = quantisation_table, "given"
+    image = (measured.offset + scale * values).round()
+    table, source = measured.parameters.get("quantisation_table"), "given"
     if table is None:
         table, source = estimate_quantisation_table(image[0, 0].cpu().numpy()), "estimated"
     if table is None or np.median(table) <= FINEST_STEP:
@@ -243,7 +298,7 @@ def data_term_of(
         operator=pixels.operator,
         values=values,
         known=known,
-        size=size,
+        size=measured.size,
         description=f"squared error of the JPEG's coefficients in quantisation steps ({source}), held to their cells",
         middles=BlockCosines()(values) + (lattice - quantised_coefficients(image)) / scale,
         half_widths=steps / 2 / scale,

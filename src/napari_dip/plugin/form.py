@@ -225,7 +225,7 @@ class RestoreForm(Container):
         smooths = enhances or self.further["smoothed"].value
         self._amounts.visible = self.smoothed_lipschitz_bound.visible = smooths
         self.detail_amount.visible = enhances
-        self.factor.visible = task.needs_factor
+        self.factor.visible = task.takes("factor")
         self._show_advanced(self.advanced_shown.text == _UNFOLDED)
 
     def _show_advanced(self, shown: bool) -> None:
@@ -268,7 +268,7 @@ class RestoreForm(Container):
             source = read_source(image, *marks, of=of, at=self.stack.this_plane())
             if region is not None:
                 source = source.cut(region(image))
-        factor = self.factor.value if find_task(self.task.value).needs_factor else None
+        factor = self.factor.value if find_task(self.task.value).takes("factor") else None
         return Request(
             source, self.task.value, factor, self.settings(), self.original_type.value,
             read_preferences().previews_per_second, self.stack.neighbours() if region is None else None,

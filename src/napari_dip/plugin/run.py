@@ -181,12 +181,15 @@ def _restore(
 
     source = request.source
     assert isinstance(source, Source)
-    table = source.quantisation_table if find_task(request.task).knows_quantisation else None
+    table = source.quantisation_table if find_task(request.task).takes("quantisation_table") else None
     pace = Pace(1 / request.previews_per_second)  # no more: napari would queue them up
     image, mask = source.image, source.mask
-    how = PlaneRequest(request.task, request.factor, request.settings, table, source.colours)
+    given = {"factor": request.factor, "quantisation_table": table}
+    how = PlaneRequest(
+        request.task, request.settings, {name: each for name, each in given.items() if each is not None}, source.colours
+    )
     hooks = Hooks(stop.is_set, lambda: pace.is_due() or not may_go_on.is_set(), quick_estimates=True)
-    tiling = plan_tiles(image.shape, request.settings, request.task, request.factor)
+    tiling = plan_tiles(image.shape, how)
     if tiling is None:
         steps = restore_steps(image, mask, **how.arguments, **hooks.arguments)
     else:  # it does not fit as a whole

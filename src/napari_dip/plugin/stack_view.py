@@ -65,7 +65,7 @@ class StackView:
         source, request = layers.source, layers.request
         if report.result is None or not report.finished:
             progress = report.progress
-            factor = request.factor if find_task(request.task).needs_factor else 1
+            factor = request.factor if find_task(request.task).takes("factor") else 1
             first = [0 if isinstance(at, slice) else at for at in report.plane.seen_from(source.first).index]
             image = source.spread(progress.estimate)
             self._preview.show(

@@ -76,14 +76,14 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
 
 FILES = {"pixel_type", "tiff_files", "whole_files", "image_files"}
-WORDS = {"settings", "outputs", "outcome", "record"}
+WORDS = {"settings", "outputs", "outcome", "record", "pixel_text"}
 MAY_IMPORT = {  # a room, or a module beside them; what is not named imports nothing of the package
     "optimisation": {"measurement", "spectrum"},
     "image_tensor": {"measurement", "pixel_type"},
     "image_files": FILES,
     "guidance": {"measurement"},
     "smaller_way": {"measurement", "settings"},
-    "record": {"measurement", "outputs", "record_fields", "record_script", "settings"},
+    "record": {"measurement", "outputs", "pixel_text", "record_fields", "record_script", "settings"},
     "record_fields": {"settings"},
     "record_script": {"outputs", "settings"},
     "outcome": {"record", "settings"},
@@ -93,8 +93,8 @@ MAY_IMPORT = {  # a room, or a module beside them; what is not named imports not
     "request": {"settings"},
     "stage": {"optimisation", "outcome", "pace", "request", "settings"},
     "plane_run": {
-        *WORDS, "fit_plan", "guidance", "measured_plane", "measurement", "optimisation", "request", "spectrum", "stage",
-        "torch_modes",
+        *WORDS, "fit_plan", "guidance", "measured_plane", "measurement", "optimisation", "record_fields", "request",
+        "spectrum", "stage", "torch_modes",
     },
     "restoration": {
         *WORDS, "device_check", "fit_plan", "image_tensor", "measured_plane", "measurement", "plane_run", "request",

@@ -15,7 +15,10 @@ import pytest
 
 import napari_dip
 from napari_dip.image_files import write_tiff
-from napari_dip.record import Output, digest_image, pack_mask, unpack_mask
+from napari_dip.measurement.task import TASKS, Parameter, Task
+from napari_dip.pixel_text import digest_image, pack_mask, unpack_mask
+from napari_dip.record import Output
+from napari_dip.record_fields import read_numbers
 from napari_dip.samples import jpeg_photograph
 
 REGION = ((3, 35), (5, 37))
@@ -110,6 +113,11 @@ def test_a_record_of_version_0_1_0_can_be_read() -> None:
     assert napari_dip.Record.from_dict(json.loads(old.as_json())) == old
     with pytest.raises(ValueError, match="older version"):
         old.as_python()
+    old = napari_dip.Record.from_dict(json.loads(OF_0_1_0) | {"task": "super_resolve", "factor": 4})
+    assert (old.factor, old.parameters) == (4, {"factor": 4})
+    for factor in ("None if __import__('os').system('true') else None", 1, True, 2.5, None, [2], 10**30, DEEP):
+        with pytest.raises(ValueError, match=r"^this is not a record of napari-dip.*factor.*\.$"):
+            napari_dip.Record.from_dict(json.loads(OF_0_1_0) | {"task": "super_resolve", "factor": factor})
 
 
 @pytest.mark.parametrize(("name", "promise"), [("cpu", "to the last bit"), ("cuda:1", "nearly"), ("mps", "nearly")])
@@ -125,7 +133,13 @@ def test_a_table_of_a_jpeg_survives(settings) -> None:
     record = napari_dip.restore(image, task="deblock", settings=settings, quantisation_table=table).record
     again = napari_dip.Record.from_dict(json.loads(record.as_json()))
     assert again == record
-    np.testing.assert_array_equal(again.given.quantisation_table, table)
+    np.testing.assert_array_equal(again.parameters["quantisation_table"], table)
+    of_before = json.loads(record.as_json())  # when it was a part of what was given
+    of_before["given"] |= of_before.pop("parameters")
+    assert napari_dip.Record.from_dict(of_before | {"factor": None}) == record
+    of_before["given"]["quantisation_table"][3][4] = 0
+    with pytest.raises(ValueError, match=r"^this is not a record of napari-dip.*at least 1"):
+        napari_dip.Record.from_dict(of_before | {"factor": None})
 
 
 @pytest.mark.parametrize(
@@ -148,7 +162,8 @@ def test_what_is_no_record_is_refused(result, spoil) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("factor", "None if __import__('os').system('true') else None"), ("factor", 2), ("factor", True),
+        ("parameters", None), ("parameters", []), ("parameters", {1: 2}),
+        ("parameters.smell", 2), ("parameters.factor", 2), ("parameters.factor", True),
         ("stopped_after", "1 or print()"), ("stopped_after", -1), ("step", 10**30), ("seconds", float("nan")),
         ("noise", float("inf")), ("residual_correlation", float("-inf")), ("versions", {"torch": "1\nimport os"}),
         ("versions", {"a b": "1"}), ("versions", ["2.13"]), ("task", "x\u2028"), ("task", ["denoise"]), ("note", 3),
@@ -158,7 +173,7 @@ def test_what_is_no_record_is_refused(result, spoil) -> None:
         ("given.dtype", "object"), ("given.dtype", "O8"), ("given.digest", "0" * 63), ("given.digest", "g" * 64),
         ("given.image_shape", [0, 5]), ("given.image_shape", "48"), ("given.image_shape", [4, 4, 4, 4]),
         ("given.mask", "no mask"), ("given.mask", ""), ("given.path", "a\0b"), ("given.path", 5), ("given.colours", 1),
-        ("given.quantisation_table", [[1] * 8] * 7), ("given.quantisation_table", [[0] * 8] * 8),
+        ("given.quantisation_table", [[1] * 8] * 8),
         ("output.name", "__import__('os')"), ("output.name", "step"), ("output.dtype", "U4"), ("output.clipped", 0.5),
         ("used.lipschitz_bound", float("inf")), ("settings.width", 10**9), ("settings.device", "cpu', x=print('"),
     ],
@@ -174,6 +189,69 @@ def test_what_no_field_of_a_record_holds_is_refused_in_a_line(record, field, val
         napari_dip.Record.from_dict(values)
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 400
+
+
+def read_kernel(kernel) -> np.ndarray:
+    kernel = np.asarray(kernel, np.float64)
+    if kernel.ndim not in (2, 3) or kernel.min() < 0:
+        raise ValueError(f"kernel must be an image of a point, never negative, not {kernel.tolist()}.")
+    return kernel
+
+
+@pytest.fixture
+def toy(monkeypatch, camera, settings) -> napari_dip.Record:
+    """Return the record of a task of our own that takes an array; nothing but the table of tasks knows it."""
+    kernel = np.random.default_rng(0).random((3, 4, 2)).astype(np.float32)
+    monkeypatch.setitem(TASKS, "toy", Task("toy", "Play", (Parameter("kernel", "playing", read_kernel),)))
+    record = napari_dip.restore(camera, settings=settings).record
+    return dataclasses.replace(record, task="toy", parameters={"kernel": read_numbers(read_kernel(kernel))})
+
+
+def test_an_array_that_a_new_task_takes_is_recorded_and_scripted(toy) -> None:
+    again = napari_dip.Record.from_dict(json.loads(toy.as_json()))
+    assert again == toy
+    assert (np.shape(again.parameters["kernel"]), again.factor) == ((3, 4, 2), None)
+    stack = again.of_stack("TYX", (2, 48, 40), [({"T": 0}, again)])
+    for script in (again.as_python(), stack.as_python()):
+        (rows,) = (
+            node.value
+            for node in ast.parse(script).body
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "kernel"
+        )
+        assert ast.literal_eval(rows) == list(toy.parameters["kernel"])
+        assert "kernel=kernel" in script
+
+
+def test_a_large_array_is_a_parameter(toy) -> None:
+    kernel = np.random.default_rng(0).random((256, 256, 4))
+    record = dataclasses.replace(toy, parameters={"kernel": read_numbers(kernel)})
+    again = napari_dip.Record.from_dict(json.loads(record.as_json()))
+    np.testing.assert_array_equal(again.parameters["kernel"], kernel)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "said"),
+    [
+        ("[[1.0]]; import os", "should be"), (None, "should be"), (True, "should be"), ({}, "should be"),
+        ([[1, "1"]], "should be"), ([[1, None]], "should be"), ([[1, 2], [3]], "should be"), (DEEP, "should be"),
+        ([[1, float("nan")]], "should be"), ([[1, 10**400]], "should be"), ([[10**30]], "should be"),
+        ([[[[1]]]], "should have"), ([[0] * 2000] * 2000, "should have"),
+        (3, "must be an image"), ([1, 2], "must be an image"), ([[-1] * 500] * 500, "must be an image"),
+    ],
+)  # fmt: skip
+def test_what_is_no_array_that_a_task_takes_is_refused_in_a_line(toy, kernel, said) -> None:
+    values = toy.as_dict() | {"parameters": {"kernel": kernel}}
+    with pytest.raises(ValueError, match=rf"^this is not a record of napari-dip.*kernel {said}.*\.$") as refused:
+        napari_dip.Record.from_dict(values)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("name", ["kernel\u2028import os", "a=1", "", "x" * 1000, "kernel2"])
+def test_what_no_parameter_is_called_is_refused_in_a_line(toy, name) -> None:
+    with pytest.raises(ValueError, match=r"^this is not a record of napari-dip.*name of a parameter\.$") as refused:
+        napari_dip.Record.from_dict(toy.as_dict() | {"parameters": {name: 1}})
+    assert str(refused.value).isprintable()
 
 
 @pytest.mark.parametrize("values", [None, [], 3, "{}", {1: 2}, DEEP, {}])
@@ -253,6 +331,12 @@ def test_the_script_repeats_what_the_user_stopped(camera, settings, tmp_path) ->
     np.testing.assert_array_equal(run_script(record, tmp_path), last.result.restored)
 
 
+def test_a_script_of_before_finds_what_it_imports(result) -> None:
+    script = result.record.as_python()
+    assert "from napari_dip.pixel_text import digest_image, unpack_mask\n" in script
+    exec("from napari_dip.record import digest_image, unpack_mask", {})  # as it said then
+
+
 def test_the_script_refuses_another_image(camera, result, tmp_path) -> None:
     write_tiff(tmp_path / "cells.tif", camera[::-1])
     record = result.record.of_output("restored", result.restored, layer="cells")
@@ -302,8 +386,8 @@ def test_a_script_reads_the_path_that_it_shows(record, path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"factor": "None if print() else None"}, {"stopped_after": "1 or print()"}, {"task": "denoise', x=print('"},
-        {"output": Output("print()", "float32")}, {"seconds": "1"},
+        {"parameters": {"factor": "None if print() else None"}}, {"stopped_after": "1 or print()"}, {"seconds": "1"},
+        {"task": "denoise', x=print('"}, {"output": Output("print()", "float32")},
     ],
 )  # fmt: skip
 def test_a_record_that_was_made_wrong_writes_no_script(record, change) -> None:

@@ -23,6 +23,7 @@ from .optimisation.snapshots import Snapshot, Snapshots
 from .optimisation.stopping import StopReason
 from .outcome import Moment, Progress, Report, Restoration, WarmStart
 from .record import Record, read_versions
+from .record_fields import read_numbers
 from .request import Hooks
 from .settings import Settings
 from .spectrum.whiteness import neighbour_correlation
@@ -224,7 +225,7 @@ def _conclude(plane: MeasuredPlane, ended: _Ended, seconds: float, stopped_after
         settings=used,
         record=Record(
             task=plane.task.name,
-            factor=plane.parameters.get("factor"),
+            parameters={name: read_numbers(value) for name, value in plane.parameters.items()},
             settings=settings,
             used=used,
             compared=data_term.description,

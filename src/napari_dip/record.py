@@ -6,11 +6,9 @@ One that a run has made is trusted.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import platform
-import zlib
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -21,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from .measurement.task import LARGEST_FACTOR, find_task
+from .measurement.task import find_task
 from .outputs import OUTPUTS
+from .pixel_text import digest_image, digest_packed, pack_mask, unpack_mask
 from .record_fields import (
     KNOWN_FIELDS_ONLY,
     Amount,
@@ -32,9 +31,10 @@ from .record_fields import (
     Flag,
     Length,
     Number,
+    Numbers,
     PackedMask,
+    ParameterName,
     PixelType,
-    QuantisationRow,
     Range,
     Seconds,
     SettingsRead,
@@ -42,9 +42,11 @@ from .record_fields import (
     VersionText,
     one_of,
 )
+from .record_script import write_script
 from .settings import show
 
 _NO_RECORD = "this is not a record of napari-dip, or one of another version"
+_LONGEST_FAULT = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,6 @@ class Given:
         SHA-256 of the image's pixels: tells whether another image is the same.
     mask : str or None
         The mask as ``pack_mask`` writes it.
-    quantisation_table : tuple or None
-        8 rows of 8 steps.
     path : str or None
         The file that the image, or what it is a region of, was read from.
     layer : str or None
@@ -79,11 +79,14 @@ class Given:
     dtype: PixelType
     digest: Digest
     mask: PackedMask | None = None
-    quantisation_table: Annotated[tuple[QuantisationRow, ...], Field(min_length=8, max_length=8)] | None = None
     path: FilePath | None = None
     layer: Text | None = None
     region: tuple[Range, Range] | None = None
     colours: Flag = True
+
+    def read_mask(self) -> NDArray[np.bool_] | None:
+        """Return the mask, ``(h, w)``, True = missing; None if there was none."""
+        return None if self.mask is None else unpack_mask(self.mask, self.image_shape[:2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +194,8 @@ class Record:
     Attributes
     ----------
     task : str
-    factor : int or None
-        Of super-resolution.
+    parameters : dict
+        What else the task took, by name: a number, or rows of numbers.
     settings : Settings
         As asked for: these repeat the run.
     used : Settings
@@ -235,7 +238,7 @@ class Record:
     """
 
     task: Text
-    factor: Annotated[int, Field(strict=True, ge=2, le=LARGEST_FACTOR)] | None
+    parameters: dict[ParameterName, Numbers]
     settings: SettingsRead
     used: SettingsRead
     compared: Text
@@ -258,11 +261,11 @@ class Record:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain types only, as a layer's metadata or a JSON file can hold them."""
-        return _plain(asdict(self))
+        return json.loads(self.as_json())
 
     def as_json(self) -> str:
         """Return the record as JSON text."""
-        return json.dumps(self.as_dict(), indent=1)
+        return json.dumps(asdict(self), indent=1, default=lambda number: number.item())  # numpy's
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Record:
@@ -276,13 +279,10 @@ class Record:
         if not isinstance(values, Mapping):
             raise ValueError(f"{_NO_RECORD}.")
         try:
-            record = _reader().validate_python(dict(values))
-            if (record.factor is not None) != find_task(record.task).takes("factor"):
-                raise ValueError(f"the task {record.task!a} does not go with the factor {record.factor}.")
-        except ValidationError as error:
+            record = _reader().validate_python(_gather_parameters(values))
+            find_task(record.task).read_parameters(record.parameters)
+        except (ValueError, TypeError) as error:
             raise ValueError(f"{_NO_RECORD}: {_describe_fault(error)}.") from None
-        except ValueError as error:
-            raise ValueError(f"{_NO_RECORD}: {error}") from None
         return record
 
     def of_output(self, name: str, image: NDArray, clipped: int = 0, **origin: Any) -> Record:
@@ -325,12 +325,17 @@ class Record:
             PlaneRecord(
                 dict(place), each.step, each.stop_step, each.stop_reason, each.noise, each.seconds,
                 None if each.given is None else each.given.digest,
-                None if each.given is None or each.given.mask is None else _digest_text(each.given.mask),
+                None if each.given is None or each.given.mask is None else digest_packed(each.given.mask),
             )
             for place, each in planes
         )  # fmt: skip
         stack = StackRecord(axes, shape, described, channels, warm_start, part)
         return replace(self, stack=stack, seconds=sum(each.seconds for each in described))
+
+    @property
+    def factor(self) -> int | None:
+        """Of super-resolution."""
+        return self.parameters.get("factor")
 
     @property
     def exactness(self) -> str:
@@ -345,8 +350,6 @@ class Record:
 
     def as_python(self) -> str:
         """Return a script that repeats the result, as exactly as ``exactness`` says."""
-        from .record_script import write_script
-
         return write_script(self)
 
 
@@ -355,8 +358,22 @@ def _reader() -> TypeAdapter[Record]:
     return TypeAdapter(Record)
 
 
-def _describe_fault(error: ValidationError) -> str:
+def _gather_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with its parameters in one field; in those of before, each had a field of its own."""
+    values = dict(values)
+    if "factor" in values and "parameters" not in values:
+        parameters = {"factor": values.pop("factor")}
+        if isinstance(values.get("given"), Mapping):
+            values["given"] = dict(values["given"])
+            parameters["quantisation_table"] = values["given"].pop("quantisation_table", None)
+        values["parameters"] = {name: value for name, value in parameters.items() if value is not None}
+    return values
+
+
+def _describe_fault(error: Exception) -> str:
     """Return what is wrong first with a record that was read, on one line and without a full stop."""
+    if not isinstance(error, ValidationError):  # the task's own words, which show what it was given
+        return textwrap.shorten(str(error).removesuffix("."), _LONGEST_FAULT, placeholder=" …")
     fault = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(show(part, quoted=False) for part in fault["loc"]) or "it"
     if fault["type"] == "missing":
@@ -373,69 +390,12 @@ def read_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in ("napari-dip", "torch", "numpy")}
 
 
-def describe_given(
-    image: NDArray, mask: NDArray | None, quantisation_table: NDArray | None, colours: bool = True
-) -> Given:
+def describe_given(image: NDArray, mask: NDArray | None, colours: bool = True) -> Given:
     """Describe what a restoration was given."""
     return Given(
         image_shape=image.shape,
         dtype=image.dtype.name,
         digest=digest_image(image),
         mask=None if mask is None else pack_mask(mask),
-        quantisation_table=None if quantisation_table is None else _tuples(quantisation_table.tolist()),
         colours=colours,
     )
-
-
-def digest_image(image: NDArray) -> str:
-    """Return the SHA-256 of an image's type, shape and pixels, the same for either byte order."""
-    native = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
-    digest = hashlib.sha256(f"{native.dtype.name} {native.shape}".encode())
-    if native.dtype == np.longdouble and native.dtype.itemsize > 8:  # some of its bytes are no pixel's, and at random
-        with np.errstate(over="ignore"):
-            native = native.astype(np.float64)
-    digest.update(native.view(np.uint8).data if native.ndim else native.tobytes())
-    return digest.hexdigest()
-
-
-def _digest_text(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def pack_mask(mask: NDArray) -> str:
-    """Return a mask, ``(h, w)`` bool, as text: its bits, compressed, in base 64."""
-    bits = np.packbits(np.asarray(mask, dtype=bool))
-    return base64.b64encode(zlib.compress(bits.tobytes(), 9)).decode("ascii")
-
-
-def unpack_mask(text: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the mask of that shape that ``pack_mask`` wrote.
-
-    Raises
-    ------
-    ValueError
-        If the text is no mask of that shape.
-    """
-    try:
-        size = -(-shape[0] * shape[1] // 8)
-        opened = zlib.decompressobj()
-        # a few bytes can stand for gigabytes: no more are unpacked than one beyond what belongs there
-        packed = np.frombuffer(opened.decompress(base64.b64decode(text, validate=True), size + 1), dtype=np.uint8)
-        if packed.size != size or not opened.eof or opened.unused_data:
-            raise ValueError("it is of another size.")
-    except (ValueError, zlib.error) as error:
-        raise ValueError(f"the text is no mask of {shape[0]} x {shape[1]} pixels.") from error
-    return np.unpackbits(packed, count=shape[0] * shape[1]).astype(bool).reshape(shape)
-
-
-def _plain(value: Any) -> Any:
-    """Return numpy's numbers as Python's, at any depth."""
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(each) for each in value)
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(each) for each in value) if isinstance(value, list | tuple) else value

@@ -7,11 +7,13 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator
 
 from .settings import Settings
 
 _LONGEST_TEXT = 100_000
+_MOST_NUMBERS = 256 * 256 * 4  # of a parameter: a point spread function of each of four channels
 _PIXEL_TYPES = (  # numpy's names; the long ones exist on some machines only
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
     "float16", "float32", "float64", "float80", "float96", "float128", "longdouble",
@@ -68,6 +70,23 @@ def _check_range(ends: tuple[int, int]) -> tuple[int, int]:
     return ends
 
 
+def read_numbers(value: Any) -> Any:
+    """Return a number as Python's; of an array or rows of numbers, tuples in one another."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows that differ in length, or lists without end in one another
+        array = np.asarray(None)
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise ValueError("should be a finite number, or rows of them, all of one length")
+    if array.ndim > 3 or array.size > _MOST_NUMBERS:
+        raise ValueError(f"should have 3 dimensions and {_MOST_NUMBERS:,} numbers at most")
+    return _as_tuples(array.tolist())
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+
+
 def _read_settings(values: Any) -> Settings:
     if not isinstance(values, Mapping):
         raise ValueError("should hold the name and the value of each setting")
@@ -88,7 +107,7 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Amount = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
 Seconds = Annotated[float, Field(strict=True, ge=0, le=1e12)]
 Range = Annotated[tuple[Count, Count], AfterValidator(_check_range)]
-QuantisationStep = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=1)]  # of a JPEG
-QuantisationRow = Annotated[tuple[QuantisationStep, ...], Field(min_length=8, max_length=8)]
+ParameterName = Annotated[Text, _written_as("[a-z_]{1,64}", "the name of a parameter")]
+Numbers = Annotated[Any, PlainValidator(read_numbers)]  # of a parameter: what they mean is for its task to say
 SettingsRead = Annotated[Settings, PlainValidator(_read_settings)]
 KNOWN_FIELDS_ONLY = ConfigDict(extra="forbid")  # a field that is not known is refused

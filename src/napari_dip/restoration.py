@@ -144,7 +144,7 @@ def restore_steps(
         )
         if chosen_task.needs_mask and bool(tensor.known.all()) and whole is None:  # a tile may lack nothing
             raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
-        given = describe_given(image, mask, parameters.get("quantisation_table"), colours)
+        given = describe_given(image, mask, colours)
         plane = measure_plane(
             tensor, chosen_task, parameters, device, given, whole=whole, keep_known=settings.keep_known
         )

@@ -238,7 +238,7 @@ def test_no_other_machine_is_asked_because_a_record_names_it(viewer, widget, qtb
 
 def test_what_the_form_cannot_show_leaves_it_as_it_is(viewer, widget, qtbot, restored) -> None:
     record = restored["metadata"]["napari-dip"]
-    viewer.add_image(restored["data"], name="large", metadata={"napari-dip": {**record, "factor": 20}})
+    viewer.add_image(restored["data"], name="large", metadata={"napari-dip": {**record, "parameters": {"factor": 20}}})
     before = widget.form.settings(), widget.form.task.value
     click(qtbot, widget.record_tools.load_button)
     assert "enlarges 20 times" in widget.controls.status.value

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..outcome import Restoration, WarmStart
-from ..record import Record, digest_image, read_versions, unpack_mask
+from ..pixel_text import digest_image
+from ..record import Record, read_versions
 from ..whole_files import hide_unfinished, write_whole
 from .axes import Axes, Plane
 from .file_job import FileJob, folder_of_planes
@@ -196,8 +197,8 @@ class KeptPlanes:
         given = record.given
         if given is None:  # in tiles: nobody has seen it whole
             return digest_image(self._axes.read(self._array, plane)), self._digest_mask(plane)
-        height, width = given.image_shape[:2]
-        return given.digest, None if given.mask is None else digest_image(unpack_mask(given.mask, (height, width)))
+        mask = given.read_mask()
+        return given.digest, None if mask is None else digest_image(mask)
 
     def _digest_mask(self, plane: Plane) -> str | None:
         return None if self._mask is None else digest_image(self._axes.read_mask(self._mask, plane))

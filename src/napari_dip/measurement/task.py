@@ -26,7 +26,8 @@ class Parameter:
     purpose : str
         What it is for, in words.
     read : callable
-        Returns what a caller gave as the engine takes it: a number, or an array of float64. Raises ValueError.
+        Returns what a caller gave as the engine takes it: a number, or an array of float64. Raises ValueError. What it
+        returned it returns again, to the bit: a record holds that, and is read.
     check_image : callable
         ``check_image(image)`` raises ValueError if the parameter does not go with such an image.
     is_required : bool
@@ -140,7 +141,8 @@ class Task:
         """
         for name, value in given.items():
             if value is not None and not self.takes(name):
-                purpose = next(each.purpose for task in TASKS.values() for each in task.parameters if each.name == name)
+                known = {each.name: each.purpose for task in TASKS.values() for each in task.parameters}
+                purpose = known.get(name, "no task")
                 raise ValueError(f"{name} is for {purpose}; the task {self.name!r} takes none.")
         return {
             each.name: each.read(given.get(each.name))

@@ -15,7 +15,8 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from ..image_files import read_image
 from ..many.axes import find_axes
 from ..many.stack_files import open_stack
-from ..record import Record, StackRecord, digest_image
+from ..pixel_text import digest_image
+from ..record import Record, StackRecord
 from .layer_writer import find_layer_record, has_pixel_size, may_have_record_in_file, save_layer
 from .layers import RECORD_KEY
 

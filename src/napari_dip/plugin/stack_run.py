@@ -192,7 +192,7 @@ def _is_unchanged(source: StackSource, plane: Plane, record: Record) -> bool:
     if before is None:
         return True  # of tiles nothing is told
     mask = None if source.mask is None else axes.read_mask(source.mask, plane)
-    now = describe_given(axes.read(source.array, plane), mask, None, before.colours)
+    now = describe_given(axes.read(source.array, plane), mask, before.colours)
     return (now.digest, now.mask) == (before.digest, before.mask)
 
 

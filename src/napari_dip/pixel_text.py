@@ -1,0 +1,53 @@
+"""Pixels as text, as a record holds them: the digest of an image, and a mask, packed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def digest_image(image: NDArray) -> str:
+    """Return the SHA-256 of an image's type, shape and pixels, the same for either byte order."""
+    native = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
+    digest = hashlib.sha256(f"{native.dtype.name} {native.shape}".encode())
+    if native.dtype == np.longdouble and native.dtype.itemsize > 8:  # some of its bytes are no pixel's, and at random
+        with np.errstate(over="ignore"):
+            native = native.astype(np.float64)
+    digest.update(native.view(np.uint8).data if native.ndim else native.tobytes())
+    return digest.hexdigest()
+
+
+def digest_packed(mask: str) -> str:
+    """Return the SHA-256 of a mask that is packed."""
+    return hashlib.sha256(mask.encode()).hexdigest()
+
+
+def pack_mask(mask: NDArray) -> str:
+    """Return a mask, ``(h, w)`` bool, as text: its bits, compressed, in base 64."""
+    bits = np.packbits(np.asarray(mask, dtype=bool))
+    return base64.b64encode(zlib.compress(bits.tobytes(), 9)).decode("ascii")
+
+
+def unpack_mask(text: str, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return the mask, ``(h, w)``, that ``pack_mask`` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the text is no mask of that shape.
+    """
+    height, width = shape
+    try:
+        size = -(-height * width // 8)
+        opened = zlib.decompressobj()
+        # a few bytes can stand for gigabytes: no more are unpacked than one beyond what belongs there
+        packed = np.frombuffer(opened.decompress(base64.b64decode(text, validate=True), size + 1), dtype=np.uint8)
+        if packed.size != size or not opened.eof or opened.unused_data:
+            raise ValueError("it is of another size.")
+    except (ValueError, zlib.error) as error:
+        raise ValueError(f"the text is no mask of {height} x {width} pixels.") from error
+    return np.unpackbits(packed, count=height * width).astype(bool).reshape(height, width)

@@ -261,11 +261,11 @@ class Record:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain types only, as a layer's metadata or a JSON file can hold them."""
-        return json.loads(self.as_json())
+        return json.loads(self.as_json(indent=None))
 
-    def as_json(self) -> str:
+    def as_json(self, indent: int | None = 1) -> str:
         """Return the record as JSON text."""
-        return json.dumps(asdict(self), indent=1, default=lambda number: number.item())  # numpy's
+        return json.dumps(asdict(self), indent=indent, default=lambda value: value.tolist())  # numpy's
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Record:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ from .settings import Settings
 
 _LONGEST_TEXT = 100_000
 _MOST_NUMBERS = 256 * 256 * 4  # of a parameter: a point spread function of each of four channels
+_BASE_64 = "(?:[A-Za-z0-9+/]{4})*[A-Za-z0-9+/]{2}(?:[A-Za-z0-9+/]{2}|[A-Za-z0-9+/]=|==)"
 _PIXEL_TYPES = (  # numpy's names; the long ones exist on some machines only
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
     "float16", "float32", "float64", "float80", "float96", "float128", "longdouble",
@@ -28,22 +29,6 @@ def _check_text(text: Any) -> str:
     return str.__str__(text)
 
 
-def _check_path(path: str) -> str:
-    if "\0" in path:
-        raise ValueError("should be a path")
-    return path
-
-
-def _check_packed(mask: str) -> str:
-    try:
-        packed = base64.b64decode(mask, validate=True)
-    except ValueError:
-        packed = b""
-    if not packed:
-        raise ValueError("should be a mask in base 64")
-    return mask
-
-
 def _written_as(pattern: str, words: str) -> AfterValidator:
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -55,13 +40,7 @@ def _written_as(pattern: str, words: str) -> AfterValidator:
 
 def one_of(*words: str) -> AfterValidator:
     """Return the rule that a text is one of some words."""
-
-    def check(word: str) -> str:
-        if word not in words:
-            raise ValueError(f"should be one of {', '.join(words)}")
-        return word
-
-    return AfterValidator(check)
+    return _written_as("|".join(map(re.escape, words)), f"one of {', '.join(words)}")
 
 
 def _check_range(ends: tuple[int, int]) -> tuple[int, int]:
@@ -72,19 +51,23 @@ def _check_range(ends: tuple[int, int]) -> tuple[int, int]:
 
 def read_numbers(value: Any) -> Any:
     """Return a number as Python's; of an array or rows of numbers, tuples in one another."""
+    rows = _read_rows(value.tolist() if isinstance(value, np.ndarray | np.generic) else value, 3)
     try:
-        array = np.asarray(value)
-    except ValueError:  # rows that differ in length, or lists without end in one another
-        array = np.asarray(None)
-    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-        raise ValueError("should be a finite number, or rows of them, all of one length")
-    if array.ndim > 3 or array.size > _MOST_NUMBERS:
-        raise ValueError(f"should have 3 dimensions and {_MOST_NUMBERS:,} numbers at most")
-    return _as_tuples(array.tolist())
+        array = np.asarray(rows)
+    except ValueError:
+        raise ValueError("should have rows of one length") from None
+    if array.dtype.kind not in "iuf" or array.size > _MOST_NUMBERS:
+        raise ValueError(f"should have {_MOST_NUMBERS:,} numbers at most, none of more than 64 bits")
+    return rows
 
 
-def _as_tuples(value: Any) -> Any:
-    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+def _read_rows(value: Any, dimensions: int) -> Any:
+    # not by numpy: it makes all that stands beside a long text as long as the text
+    if isinstance(value, list | tuple) and dimensions:
+        return tuple(_read_rows(each, dimensions - 1) for each in value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf:
+        return value
+    raise ValueError("should be a finite number, or rows of them, in 3 dimensions at most")
 
 
 def _read_settings(values: Any) -> Settings:
@@ -95,8 +78,8 @@ def _read_settings(values: Any) -> Settings:
 
 
 Text = Annotated[str, PlainValidator(_check_text)]  # not pydantic's, which refuses file names that are not UTF-8
-FilePath = Annotated[Text, AfterValidator(_check_path)]
-PackedMask = Annotated[str, Field(strict=True), AfterValidator(_check_packed)]
+FilePath = Annotated[Text, _written_as(r"[^\0]*", "a path")]
+PackedMask = Annotated[str, Field(strict=True), _written_as(_BASE_64, "a mask in base 64")]
 PixelType = Annotated[Text, one_of(*_PIXEL_TYPES)]
 Digest = Annotated[Text, _written_as("[0-9a-f]{64}", "a SHA-256, 64 hexadecimal digits")]
 VersionText = Annotated[Text, _written_as("[A-Za-z0-9.+!_-]{1,64}", "the name or the number of a version")]

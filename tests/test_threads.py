@@ -74,7 +74,7 @@ def test_neither_library_nor_plugin_touches_the_environment() -> None:
 import os
 before = dict(os.environ)
 import napari_dip, napari_dip.restoration, napari_dip.many.stack
-import napari_dip.plugin.restore_widget, napari_dip.plugin.run
+import napari_dip.plugin.restore_widget, napari_dip.plugin.run.run
 changed = {name for name in before | os.environ if before.get(name) != os.environ.get(name)}
 print(*changed)
 """

@@ -417,7 +417,7 @@ def test_a_pixel_size_that_is_none_is_left_out(tmp_path, film, old, new) -> None
 @pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
 def test_a_stack_that_napari_saves_is_opened_again(tmp_path, film, name) -> None:
     """By our writer, with the record of a stack, which has a shape."""
-    from napari_dip.plugin.layer_writer import write_image_layer
+    from napari_dip.plugin.layers.layer_writer import write_image_layer
 
     write_image_layer(str(tmp_path / name), film, {"name": "film", "metadata": {"napari-dip": RECORD}})
     np.testing.assert_array_equal(pixels(tmp_path / name), film)
@@ -429,7 +429,7 @@ def test_a_stack_that_napari_saves_is_opened_again(tmp_path, film, name) -> None
                                     {"settings": {}, "stack": {"axes": 5}}, {"settings": {1, 2}}])  # fmt: skip
 @pytest.mark.parametrize("names", [7, ["a", "b", "c"], None])
 def test_napari_saves_a_layer_whatever_calls_itself_its_record(tmp_path, film, record, names) -> None:
-    from napari_dip.plugin.layer_writer import write_image_layer
+    from napari_dip.plugin.layers.layer_writer import write_image_layer
 
     meta = {"name": "film", "axis_labels": ("c", "y", "x"), "metadata": {"napari-dip": record, "channel_names": names}}
     write_image_layer(str(tmp_path / "a.ome.tif"), film, meta)
@@ -437,7 +437,7 @@ def test_napari_saves_a_layer_whatever_calls_itself_its_record(tmp_path, film, r
 
 
 def test_a_stack_that_napari_saves_has_the_distances_of_planes_and_frames(tmp_path, film) -> None:
-    from napari_dip.plugin.layer_writer import write_image_layer
+    from napari_dip.plugin.layers.layer_writer import write_image_layer
 
     meta = {"axis_labels": ("t", "z", "y", "x"), "scale": (0.5, 200, 100, 100), "units": ("minute", *["nanometer"] * 3)}
     write_image_layer(str(tmp_path / "a.ome.tif"), film[None], meta)
@@ -449,7 +449,7 @@ def test_a_stack_that_napari_saves_has_the_distances_of_planes_and_frames(tmp_pa
 
 
 def test_what_a_file_calls_a_unit_is_not_computed() -> None:
-    from napari_dip.plugin.pixel_size import as_lengths
+    from napari_dip.plugin.layers.pixel_size import as_lengths
 
     for unit in ("m**(10**10**10)", "m/!", "(", "'", "m+1", "1/0", "lambda", "", "reference frame"):
         assert as_lengths([1.0, 1.0], [unit, unit])[1] is None

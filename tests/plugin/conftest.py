@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -15,12 +16,50 @@ from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QtMsgType, qInstallMessageH
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QScrollArea, QWidget
 
+import napari_dip
+
 _LEFT = Qt.MouseButton.LeftButton
 _NO_FAULTS = (  # of Qt and of the display, about themselves; each whole message, so that nothing else hides behind them
     r"This plugin does not support propagateSizeHints\(\)",  # the offscreen platform
     r"QStandardPaths: .*XDG_RUNTIME_DIR.*",  # a machine without a login session
     r"This plugin does not support raise\(\)",
 )
+
+
+@pytest.fixture(autouse=True)
+def small_network(request, monkeypatch) -> None:
+    """The form's presets with what SMALL of a module changes: a small network and few steps, so that a run is short."""
+    changes = getattr(request.module, "SMALL", {})
+    preset = napari_dip.Settings.preset
+
+    def small(name: str) -> napari_dip.Settings:
+        found = preset(name)
+        wanted = {key: value for key, value in changes.items() if key != "step_limit" or found.weight_noise == 0}
+        return dataclasses.replace(found, **wanted)  # Langevin dynamics takes thousands of steps
+
+    monkeypatch.setattr(napari_dip.Settings, "preset", staticmethod(small))
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    """A viewer as a plugin sees it."""
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    """What the form shows as an error."""
+    sentences: list[str] = []
+    monkeypatch.setattr("napari_dip.plugin.restore_widget.show_error", sentences.append)
+    return sentences
+
+
+@pytest.fixture
+def announced(monkeypatch) -> list[str]:
+    """What the form shows as a notification."""
+    sentences: list[str] = []
+    monkeypatch.setattr("napari_dip.plugin.restore_widget.show_info", sentences.append)
+    return sentences
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """The dock below the image: curves, what the mouse reads, what is exported, and the slider through a run's moments."""
 
 import csv
-import dataclasses
 import gc
 
 import numpy as np
 import pytest
+from gestures import names, open_widget, press, run
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QFileDialog
@@ -15,33 +15,15 @@ from napari_dip.plugin.restore_widget import RestoreWidget
 
 STEPS = 120
 
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch):
-    preset = napari_dip.Settings.preset
-
-    def small(name):
-        return dataclasses.replace(preset(name), width=8, levels=3, device="cpu", stopping="fixed", partner=False)
-
-    monkeypatch.setattr(napari_dip.Settings, "preset", staticmethod(small))
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
+SMALL = {"width": 8, "levels": 3, "device": "cpu", "stopping": "fixed", "partner": False}
 
 
 @pytest.fixture
 def widget(viewer, camera) -> RestoreWidget:
     viewer.add_image(camera, name="cells", scale=(0.5, 0.25), colormap="magma")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+    widget = open_widget(viewer)
     widget.form.advanced["step_limit"].value = STEPS
     return widget
-
-
-def restore(widget, qtbot) -> None:
-    qtbot.mouseClick(widget.controls.restore_button.native, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
 
 
 def scrub(widget, qtbot, steps: int) -> None:
@@ -52,14 +34,10 @@ def scrub(widget, qtbot, steps: int) -> None:
     qtbot.waitUntil(scrubber.use_button.isEnabled, timeout=20_000)
 
 
-def names(viewer) -> list[str]:
-    return [layer.name for layer in viewer.layers]
-
-
 def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> None:
     scrubber = widget._plot_dock.make().scrubber
     assert scrubber.isHidden()
-    restore(widget, qtbot)
+    run(widget, qtbot)
     kept = viewer.layers["cells restored"].data.copy()
     assert not scrubber.isHidden()
     assert "chosen" in scrubber.reading.text()
@@ -71,7 +49,7 @@ def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> 
     np.testing.assert_allclose(moment.scale, (0.5, 0.25))
     for plot in widget.band_plot._plots():
         assert plot._lines["moment"].isVisible()
-    qtbot.mouseClick(scrubber.use_button, Qt.MouseButton.LeftButton)
+    press(qtbot, scrubber.use_button)
     (used,) = [layer for layer in viewer.layers if "restored, step" in layer.name]
     assert names(viewer) == ["cells", "cells restored", used.name]
     np.testing.assert_array_equal(viewer.layers["cells restored"].data, kept)
@@ -84,15 +62,15 @@ def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> 
     assert not scrubber.use_button.isEnabled()
     assert not np.array_equal(used.data, kept)
     widget.form.advanced["chosen_step"].value = str(record["step"])  # and from the form
-    restore(widget, qtbot)
+    run(widget, qtbot)
     np.testing.assert_array_equal(viewer.layers["cells restored [1]"].data, used.data)
 
 
 def test_a_used_moment_brings_its_residual_and_says_what_it_cannot(viewer, widget, qtbot, camera) -> None:
     widget.form.further["residual"].value = widget.form.further["smoothed"].value = True
-    restore(widget, qtbot)
+    run(widget, qtbot)
     scrub(widget, qtbot, -2)
-    qtbot.mouseClick(widget.band_plot.scrubber.use_button, Qt.MouseButton.LeftButton)
+    press(qtbot, widget.band_plot.scrubber.use_button)
     residual, used = viewer.layers[-2:]
     assert viewer.layers.selection.active.name == used.name
     np.testing.assert_allclose(used.data + residual.data, camera, atol=1e-3)
@@ -105,7 +83,7 @@ def test_a_used_moment_brings_its_residual_and_says_what_it_cannot(viewer, widge
 
 
 def test_back_at_the_chosen_step_the_layer_goes(viewer, widget, qtbot) -> None:
-    restore(widget, qtbot)
+    run(widget, qtbot)
     slider = widget.band_plot.scrubber.slider
     chosen = slider.value()
     scrub(widget, qtbot, -1)
@@ -115,7 +93,7 @@ def test_back_at_the_chosen_step_the_layer_goes(viewer, widget, qtbot) -> None:
 
 
 def test_the_latest_position_wins(viewer, widget, qtbot) -> None:
-    restore(widget, qtbot)
+    run(widget, qtbot)
     scrubber = widget.band_plot.scrubber
     for place in (0, 5, 2, 1, 3):
         scrubber.slider.setValue(place)
@@ -136,7 +114,7 @@ def test_whatever_ends_scrubbing_leaves_nothing_behind(make_napari_viewer, camer
     viewer.add_image(camera, name="cells")
     dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
     widget.form.advanced["step_limit"].value = STEPS
-    restore(widget, qtbot)
+    run(widget, qtbot)
     scrubber = widget.band_plot.scrubber
     scrub(widget, qtbot, -2)
     scrubber.slider.setValue(0)  # another image is on its way
@@ -151,7 +129,7 @@ def test_whatever_ends_scrubbing_leaves_nothing_behind(make_napari_viewer, camer
         case "viewer":
             viewer.close()
         case "new run":
-            restore(widget, qtbot)
+            run(widget, qtbot)
     qtbot.wait(500)
     if what == "viewer":
         return
@@ -164,8 +142,8 @@ def test_whatever_ends_scrubbing_leaves_nothing_behind(make_napari_viewer, camer
 
 def test_a_moment_that_fails_is_said_and_the_slider_returns(viewer, widget, qtbot, monkeypatch) -> None:
     said = []
-    monkeypatch.setattr("napari_dip.plugin.scrubber.show_error", said.append)
-    restore(widget, qtbot)
+    monkeypatch.setattr("napari_dip.plugin.run.scrubber.show_error", said.append)
+    run(widget, qtbot)
 
     def fail(self):
         raise RuntimeError("CUDA out of memory.")
@@ -181,7 +159,7 @@ def test_a_moment_that_fails_is_said_and_the_slider_returns(viewer, widget, qtbo
 
 def test_enlarged_moments_lie_over_the_original(viewer, widget, qtbot, camera) -> None:
     widget.form.task.value = "super_resolve"
-    restore(widget, qtbot)
+    run(widget, qtbot)
     scrub(widget, qtbot, -1)
     moment, image = viewer.layers["cells moment"], viewer.layers["cells"]
     assert moment.data.shape == tuple(2 * side for side in camera.shape)
@@ -190,16 +168,16 @@ def test_enlarged_moments_lie_over_the_original(viewer, widget, qtbot, camera) -
 
 def test_enhancing_has_no_moments(widget, qtbot) -> None:
     widget.form.task.value = "enhance"
-    restore(widget, qtbot)
+    run(widget, qtbot)
     assert widget.band_plot.scrubber.isHidden()
 
 
 def test_the_mouse_reads_every_curve(make_napari_viewer, camera, qtbot) -> None:
     viewer = make_napari_viewer(show=True)
     viewer.add_image(camera, name="cells")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+    widget = open_widget(viewer)
     widget.form.advanced["step_limit"].value = STEPS
-    restore(widget, qtbot)
+    run(widget, qtbot)
     plot = widget.band_plot
     for index, text in ((0, "{0.band_correspondence[4]:.2f}"), (1, "{0.held_out_error:.3g}"), (1, "{0.ratio:.3g}")):
         plot.view_choice.setCurrentIndex(index)
@@ -225,7 +203,7 @@ def test_the_curves_of_a_network_that_was_given_up_go(widget) -> None:
 
 
 def test_the_stop_is_marked_in_both_views_and_forgotten_by_the_next_run(widget, qtbot) -> None:
-    restore(widget, qtbot)
+    run(widget, qtbot)
     plot = widget.band_plot
     assert f"Step {plot._chosen_step} was chosen: the step limit was reached." == plot.caption.text()
     for curves in plot._plots():
@@ -243,11 +221,11 @@ def test_the_stop_is_marked_in_both_views_and_forgotten_by_the_next_run(widget, 
 )  # fmt: skip
 def test_the_run_is_exported(widget, qtbot, tmp_path, monkeypatch, view, suffix) -> None:
     said = []
-    monkeypatch.setattr("napari_dip.plugin.export_button.show_info", said.append)
+    monkeypatch.setattr("napari_dip.plugin.run.export_button.show_info", said.append)
     widget._plot_dock.begin()
     plot = widget._plot_dock.open()
     assert not plot.export_button.isEnabled()
-    restore(widget, qtbot)
+    run(widget, qtbot)
     plot.view_choice.setCurrentIndex(view)
     actions = plot.export_button.menu().actions()
     (next(action for action in actions if suffix[1:].upper() in action.text())).trigger()
@@ -272,8 +250,8 @@ def test_the_run_is_exported(widget, qtbot, tmp_path, monkeypatch, view, suffix)
 
 def test_what_cannot_be_written_is_said(widget, qtbot, tmp_path, monkeypatch) -> None:
     said = []
-    monkeypatch.setattr("napari_dip.plugin.export_button.show_error", said.append)
-    restore(widget, qtbot)
+    monkeypatch.setattr("napari_dip.plugin.run.export_button.show_error", said.append)
+    run(widget, qtbot)
     (tmp_path / "file").write_text("")
     button = widget.band_plot.export_button
     for name in ("run.jpg", "file/run.csv"):
@@ -285,12 +263,14 @@ def test_what_cannot_be_written_is_said(widget, qtbot, tmp_path, monkeypatch) ->
 
 
 def test_large_images_keep_fewer_moments(viewer) -> None:
-    from napari_dip.plugin.layers import read_source
-    from napari_dip.plugin.run import Request
-    from napari_dip.plugin.scrubber import keep_moments
+    from napari_dip.plugin.layers.source import read_source
+    from napari_dip.plugin.request import LayerRequest
+    from napari_dip.plugin.run.scrubber import keep_moments
+    from napari_dip.request import Request
 
     kept = []
     for side in (64, 4000):
         source = read_source(viewer.add_image(np.zeros((side, side), np.uint8)))
-        kept.append(keep_moments(Request(source, "super_resolve", 2, napari_dip.Settings())).settings.snapshots)
+        request = LayerRequest(source, Request("super_resolve", parameters={"factor": 2}))
+        kept.append(keep_moments(request).how.settings.snapshots)
     assert kept == [20, 1]

@@ -31,7 +31,7 @@ def look():
         ready = "cells preview" in viewer.layers
     if ready:
         timer.stop()
-        viewer.window._qt_window.close()
+        widget.native.window().close()
 
 timer = QTimer()
 timer.timeout.connect(look)

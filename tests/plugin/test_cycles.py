@@ -1,6 +1,5 @@
 """Open, start, stop and close over and over: nothing is left behind, whatever was closed when."""
 
-import dataclasses
 import gc
 import os
 import threading
@@ -10,44 +9,27 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from qtpy.QtCore import QThreadPool
-
-import napari_dip
+from gestures import stop, wait_for_workers
 
 CYCLES, WARM_UP = 50, 15
+
+SMALL = {"width": 8, "levels": 3, "partner": False}  # without filters, so that a cycle takes a second
 
 # Bytes a cycle; one run of this size that stays takes more than 1 MB. Over 150 cycles the growth was 64 kB each, and
 # ended; over 50 it was 100 to 270 kB, as the allocator had it.
 MOST_GROWTH = 0.5e6
 
 
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch):
-    """The form's presets with a small network and without filters, so that a cycle takes a second."""
-    preset = napari_dip.Settings.preset
-
-    def small(name):
-        return dataclasses.replace(preset(name), width=8, levels=3, partner=False)
-
-    monkeypatch.setattr(napari_dip.Settings, "preset", staticmethod(small))
-
-
-@pytest.fixture(autouse=True)
-def no_notifications(monkeypatch) -> None:
-    """Napari's own notifications stay for some seconds, and take a megabyte each."""
-    monkeypatch.setattr("napari_dip.plugin.restore_widget.show_info", lambda text: None)
-
-
 def settle(qtbot) -> None:
-    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=60_000)
+    wait_for_workers(qtbot)
     qtbot.wait(100)  # what is queued to be deleted
     gc.collect()
 
 
 @pytest.mark.full
 @pytest.mark.timeout(900)
-def test_fifty_runs_leave_nothing_behind(quiet, make_napari_viewer, qtbot, camera) -> None:
-    viewer = make_napari_viewer(show=True)
+def test_fifty_runs_leave_nothing_behind(quiet, announced, make_napari_viewer, qtbot, camera) -> None:
+    viewer = make_napari_viewer(show=True)  # napari's own notifications, instead of `announced`, take a megabyte each
     image = viewer.add_image(camera, name="cells")
     process = psutil.Process()
     memory, handles, threads, device_memory = [], [], [], []
@@ -58,18 +40,16 @@ def test_fifty_runs_leave_nothing_behind(quiet, make_napari_viewer, qtbot, camer
         widget.start()
         qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
         qtbot.waitUntil(lambda widget=widget: widget.band_plot is not None, timeout=60_000)
-        worker = widget._run._job.worker
         if cycle % 3 == 0:  # else it is closed in mid-run
-            widget.stop_and_keep()
-            qtbot.waitUntil(lambda widget=widget: not widget.running, timeout=60_000)
+            stop(widget, qtbot)
         left += [weakref.ref(each) for each in (widget, widget.band_plot, widget.form, viewer.layers[-1])]
         viewer.window.remove_dock_widget(dock)
-        qtbot.waitUntil(lambda worker=worker: not worker.is_running, timeout=60_000)
+        wait_for_workers(qtbot)
         qtbot.waitUntil(lambda: "cells restored" in viewer.layers, timeout=60_000)
         for layer in list(viewer.layers):
             if layer is not image:
                 viewer.layers.remove(layer)
-        del dock, widget, worker
+        del dock, widget
         layer = None
         settle(qtbot)
         memory.append(process.memory_info().rss)

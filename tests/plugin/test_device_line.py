@@ -1,25 +1,15 @@
 """The form's device line: which device computes, and what became of one that is wrong."""
 
-import dataclasses
-
 import numpy as np
 import pretend_device
 import pytest
+from gestures import finish, open_widget
 
-import napari_dip
 from napari_dip.device_check import forget_verdicts
 
 pytestmark = pytest.mark.skipif(not pretend_device.is_available(), reason="this torch takes no device in Python")
 
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch):
-    preset = napari_dip.Settings.preset
-
-    def small(name):
-        return dataclasses.replace(preset(name), width=8, levels=2, step_limit=20, partner=False, precision="float32")
-
-    monkeypatch.setattr(napari_dip.Settings, "preset", staticmethod(small))
+SMALL = {"width": 8, "levels": 2, "step_limit": 20, "partner": False, "precision": "float32"}
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +31,7 @@ def test_auto_says_why_the_cpu_is_used_and_so_does_the_result(
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1380, 960)
     viewer.add_image(camera, name="cells")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+    widget = open_widget(viewer)
     qtbot.waitUntil(lambda: "checking" not in line_of(widget), timeout=120_000)
     assert line_of(widget).startswith("CPU (")
     for told in (line_of(widget), widget.controls.device_line.tooltip):
@@ -49,7 +39,7 @@ def test_auto_says_why_the_cpu_is_used_and_so_does_the_result(
     assert "The CPU is used instead" in widget.controls.device_line.tooltip
     qtbot.waitUntil(lambda: widget.band_plot is not None, timeout=120_000)
     widget.start()
-    qtbot.waitUntil(lambda: not widget.running, timeout=120_000)
+    finish(widget, qtbot)
     record = viewer.layers["cells restored"].metadata["napari-dip"]
     assert record["used"]["device"] == "cpu"
     assert np.isfinite(viewer.layers["cells restored"].data).all()
@@ -59,18 +49,16 @@ def test_auto_says_why_the_cpu_is_used_and_so_does_the_result(
     viewer.screenshot(str(screenshots / "auto_device_failed.png"), canvas_only=False)
 
 
-def test_a_device_that_was_named_is_refused(make_napari_viewer, qtbot, camera, screenshots, monkeypatch) -> None:
-    said = []
-    monkeypatch.setattr("napari_dip.plugin.restore_widget.show_error", said.append)
+def test_a_device_that_was_named_is_refused(make_napari_viewer, qtbot, camera, screenshots, said) -> None:
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1380, 960)
     viewer.add_image(camera, name="cells")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+    widget = open_widget(viewer)
     widget.form.advanced["device"].value = pretend_device.NAME
     qtbot.waitUntil(lambda: "is refused" in line_of(widget), timeout=120_000)
     qtbot.waitUntil(lambda: widget.band_plot is not None, timeout=120_000)
     widget.start()
-    qtbot.waitUntil(lambda: not widget.running, timeout=120_000)
+    finish(widget, qtbot)
     assert [layer.name for layer in viewer.layers] == ["cells"]
     (sentence,) = said
     assert sentence.startswith('Device "pretend" is refused: ')

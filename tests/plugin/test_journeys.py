@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
+from gestures import wait_for_workers
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton
 from skimage.draw import line
@@ -200,12 +201,11 @@ def test_close_in_mid_run(hands, qtbot) -> None:
     hands.press(hands.widget.controls.restore_button)
     hands.wait_until(lambda: "cells preview" in hands.viewer.layers)
     hands.look("close_running")
-    worker = hands.widget._run._job.worker
     (close_button,) = (
         button for button in hands.dock.titleBarWidget().findChildren(QPushButton) if "close" in button.toolTip()
     )
     hands.press(close_button)
-    hands.wait_until(lambda: not worker.is_running)
+    wait_for_workers(qtbot)
     hands.wait_until(lambda: hands.names() == ["cells", "cells restored"])
     qtbot.wait(300)
     hands.look("close_closed")

@@ -1,34 +1,17 @@
 """Which layer is restored: the one that was chosen, whatever it is called and wherever it lies."""
 
-import dataclasses
-
 import numpy as np
 import pytest
+from gestures import finish, open_widget, texts
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
 
-import napari_dip
-from napari_dip.plugin.mask_finder import MaskFinderWidget
-from napari_dip.plugin.restore_widget import RestoreWidget
+from napari_dip.plugin.form.mask_finder import MaskFinderWidget
 
 SIDE = 24
 
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch):
-    """The form's presets with a small network and a few steps."""
-    preset = napari_dip.Settings.preset
-
-    def small(name):
-        return dataclasses.replace(preset(name), width=8, levels=2, device="cpu", partner=False, step_limit=20)
-
-    monkeypatch.setattr(napari_dip.Settings, "preset", staticmethod(small))
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
+SMALL = {"width": 8, "levels": 2, "device": "cpu", "partner": False, "step_limit": 20}
 
 
 @pytest.fixture
@@ -43,11 +26,6 @@ def two(viewer, pixels) -> tuple:
     return viewer.add_image(pixels[0], name="control"), viewer.add_image(pixels[1], name="treated")
 
 
-def open_widget(viewer) -> RestoreWidget:
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
-    return widget
-
-
 def choose(qtbot, choice, text: str) -> None:
     """Pick an entry with the keyboard, as a user does; also the one that is shown already."""
     native = choice.native
@@ -57,10 +35,6 @@ def choose(qtbot, choice, text: str) -> None:
     native.activated.emit(row)
 
 
-def texts(choice) -> list[str]:
-    return [choice.native.itemText(number) for number in range(choice.native.count())]
-
-
 def shown(choice) -> str:
     return choice.native.currentText()
 
@@ -68,10 +42,6 @@ def shown(choice) -> str:
 def given(widget) -> np.ndarray:
     """The pixels that Restore would take now."""
     return widget.form.request().source.image
-
-
-def finish(widget, qtbot) -> None:
-    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
 
 
 def test_an_image_chosen_by_hand_stays_chosen_whatever_happens_to_the_layers(viewer, qtbot, two, pixels) -> None:

@@ -2,21 +2,16 @@
 
 import numpy as np
 import pytest
+from gestures import open_widget, press
 from napari.layers import Image, Labels, Shapes
-from qtpy.QtCore import Qt
 
-from napari_dip.plugin.layers import read_source
-from napari_dip.plugin.mask_finder import KINDS, say_share
+from napari_dip.plugin.form.mask_finder import KINDS, say_share
+from napari_dip.plugin.layers.source import read_source
 
 PLACE = {
     "scale": (0.5, 0.25), "translate": (3, 4), "rotate": 10, "units": ("um", "um"),
     "affine": [[1, 0.1, 0], [0, 1, 2], [0, 0, 1]],
 }  # fmt: skip
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
 
 
 @pytest.fixture
@@ -28,19 +23,15 @@ def broken(camera) -> np.ndarray:
     return image
 
 
-def click(qtbot, button) -> None:
-    qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
-
-
 def test_causes_are_marked_one_after_the_other_over_the_image(viewer, broken, qtbot) -> None:
     image = viewer.add_image(broken, name="cells", **PLACE)
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+    widget = open_widget(viewer)
     finder = widget.form.mask_finder
-    click(qtbot, finder.fold_button)
+    press(qtbot, finder.fold_button)
     expected = np.zeros(broken.shape, int)
     for name, where in (("lines", np.s_[20]), ("hot", np.s_[30, 30]), ("not finite", np.s_[40, 3:6])):
         finder.kind.value = name
-        click(qtbot, finder.find_button)
+        press(qtbot, finder.find_button)
         expected[where] = KINDS[name].mark
     (layer,) = (each for each in viewer.layers if isinstance(each, Labels))
     np.testing.assert_array_equal(layer.data, expected)
@@ -56,27 +47,27 @@ def test_causes_are_marked_one_after_the_other_over_the_image(viewer, broken, qt
 
 def test_a_threshold_is_asked_for_only_where_it_is_used(viewer, broken, qtbot) -> None:
     viewer.add_image(broken, name="cells")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
-    viewer.window._qt_window.show()
+    widget = open_widget(viewer)
+    widget.native.window().show()
     finder = widget.form.mask_finder
     assert not finder.find_button.visible
-    click(qtbot, finder.fold_button)
+    press(qtbot, finder.fold_button)
     assert not finder.threshold.visible
     finder.kind.value, finder.threshold.value = "above", 900
     assert finder.threshold.visible
-    click(qtbot, finder.find_button)
+    press(qtbot, finder.find_button)
     np.testing.assert_array_equal(viewer.layers["cells missing"].data > 0, broken > 900)
 
 
 def test_nothing_found_makes_no_layer_and_says_so(viewer, camera, qtbot) -> None:
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+    widget = open_widget(viewer)
     finder = widget.form.mask_finder
-    click(qtbot, finder.fold_button)
-    click(qtbot, finder.find_button)
+    press(qtbot, finder.fold_button)
+    press(qtbot, finder.find_button)
     assert "no image" in finder.said.value
     viewer.add_image(np.clip(camera, 1, 254))
     finder.kind.value = "zero"
-    click(qtbot, finder.find_button)
+    press(qtbot, finder.find_button)
     assert finder.said.value == "Nothing found: zero."
     assert len(viewer.layers) == 1
 
@@ -88,10 +79,10 @@ def test_another_image_or_a_removed_layer_begins_anew(viewer, broken, qtbot) -> 
     widget.finder.kind.value = "lines"
     for image in ("one", "other"):
         widget.image.value = viewer.layers[image]
-        click(qtbot, widget.finder.find_button)
+        press(qtbot, widget.finder.find_button)
     assert {"one missing", "other missing"} <= {layer.name for layer in viewer.layers}
     viewer.layers.remove("other missing")
-    click(qtbot, widget.finder.find_button)
+    press(qtbot, widget.finder.find_button)
     assert "other missing" in viewer.layers
 
 

@@ -1,36 +1,20 @@
 """What a run makes is of the right image, in its place, under its name, and kept whatever is closed."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tifffile
-from qtpy.QtCore import QThreadPool
+from gestures import assert_lies_over, finish, names, open_widget, stop, wait_for_workers
 
 import napari_dip
-from napari_dip.plugin.layers import read_source
+from napari_dip.plugin.layers.source import read_source
 from napari_dip.plugin.restore_widget import RestoreWidget
 
 SIDE = 24
 ENDLESS = 100_000  # steps, of a run that is stopped
 
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch):
-    """The form's presets with a small network and a few steps."""
-    preset = napari_dip.Settings.preset
-
-    def small(name):
-        return dataclasses.replace(
-            preset(name), width=8, levels=2, device="cpu", partner=False, step_limit=20, held_out=0, stopping="fixed"
-        )
-
-    monkeypatch.setattr(napari_dip.Settings, "preset", staticmethod(small))
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
+SMALL = {
+    "width": 8, "levels": 2, "device": "cpu", "partner": False, "step_limit": 20, "held_out": 0, "stopping": "fixed"
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -39,44 +23,11 @@ def film() -> np.ndarray:
     return np.random.default_rng(0).normal(np.array([10, 20, 30])[:, None, None], 3, (3, SIDE, SIDE)).astype("float32")
 
 
-@pytest.fixture
-def said(monkeypatch) -> list[str]:
-    """What napari is asked to show as a notification."""
-    sentences: list[str] = []
-    monkeypatch.setattr("napari_dip.plugin.restore_widget.show_info", sentences.append)
-    return sentences
-
-
-def open_widget(viewer) -> RestoreWidget:
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
-    return widget
-
-
-def finish(widget, qtbot) -> None:
-    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
-
-
 def begin(widget, qtbot, viewer, preview: str) -> None:
     """Start a run that does not end by itself, and wait for its preview."""
     widget.form.advanced["step_limit"].value = ENDLESS
     widget.start()
     qtbot.waitUntil(lambda: preview in viewer.layers, timeout=60_000)
-
-
-def stop(widget, qtbot) -> None:
-    widget.stop_and_keep()
-    finish(widget, qtbot)
-
-
-def names(viewer) -> list[str]:
-    return [layer.name for layer in viewer.layers]
-
-
-def assert_lies_over(layer, image, first=(0, 0)) -> None:
-    for corner in ((0, 0), (SIDE - 1, SIDE - 1)):
-        here = np.add(first, corner)
-        np.testing.assert_allclose(layer.data_to_world(corner), image.data_to_world(here), atol=1e-9)
-    assert layer.units == image.units
 
 
 # ---------------------------------------------------------------- while a run goes on
@@ -167,7 +118,7 @@ def test_what_was_stopped_early_is_called_so_whatever_is_finished_later(viewer, 
 # ---------------------------------------------------------------- closing
 
 
-def test_closing_the_form_in_mid_run_keeps_the_best_so_far(make_napari_viewer, qtbot, film, said) -> None:
+def test_closing_the_form_in_mid_run_keeps_the_best_so_far(make_napari_viewer, qtbot, film, announced) -> None:
     viewer = make_napari_viewer(show=True)
     image = viewer.add_image(film[0], name="cells", scale=(0.5, 0.5))
     dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
@@ -176,13 +127,13 @@ def test_closing_the_form_in_mid_run_keeps_the_best_so_far(make_napari_viewer, q
     widget.pause_or_resume()
     dock.destroyOnClose()  # its cross
     qtbot.waitUntil(lambda: names(viewer) == ["cells", "cells restored"], timeout=60_000)
-    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=60_000)
+    wait_for_workers(qtbot)
     restored = viewer.layers[-1]
     assert restored.visible
     assert_lies_over(restored, image)
     record = napari_dip.Record.from_dict(restored.metadata["napari-dip"])
     assert record.stop_reason == napari_dip.StopReason.USER.value
-    assert "Form closed; kept so far: “cells restored”." in " ".join(said)
+    assert "Form closed; kept so far: “cells restored”." in " ".join(announced)
     dock, again = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")  # and the form opens anew
     assert again is not widget
     assert again.form.image.value is image
@@ -192,7 +143,7 @@ def test_closing_the_form_in_mid_run_keeps_the_best_so_far(make_napari_viewer, q
 
 
 @pytest.mark.full
-def test_closing_the_form_keeps_the_planes_that_are_done(viewer, qtbot, film, said) -> None:
+def test_closing_the_form_keeps_the_planes_that_are_done(viewer, qtbot, film, announced) -> None:
     viewer.add_image(film, name="film", axis_labels=("t", "y", "x"))
     dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
     widget.form.stack.planes.value = "all"
@@ -200,11 +151,11 @@ def test_closing_the_form_keeps_the_planes_that_are_done(viewer, qtbot, film, sa
     widget.start()
     qtbot.waitUntil(lambda: "film restored" in viewer.layers and "film preview" in viewer.layers, timeout=60_000)
     viewer.window.remove_dock_widget(dock)
-    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=60_000)
+    wait_for_workers(qtbot)
     qtbot.waitUntil(lambda: "film preview" not in viewer.layers, timeout=60_000)
     done = np.isfinite(viewer.layers["film restored"].data).all(axis=(1, 2))
     assert 1 <= done.sum() <= 3
-    assert "film restored" in " ".join(said)
+    assert "film restored" in " ".join(announced)
     assert all(name in ("film", "film restored") or name.endswith(") stopped early") for name in names(viewer))
 
 
@@ -215,7 +166,7 @@ def test_closing_the_form_and_then_the_viewer_ends_all(make_napari_viewer, qtbot
     begin(widget, qtbot, viewer, "cells preview")
     viewer.window.remove_dock_widget(dock)
     viewer.close()
-    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=60_000)
+    wait_for_workers(qtbot)
     qtbot.wait(200)
     assert not widget.running
 

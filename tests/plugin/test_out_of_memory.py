@@ -1,26 +1,17 @@
 """Out of memory: what the run held is given back, the layers are as they were, and a smaller way is offered."""
 
-import dataclasses
 import weakref
 
 import numpy as np
 import pytest
 import torch
+from gestures import finish, open_widget
 
-import napari_dip
 from napari_dip.optimisation.fit import Fit
 
 FAILS_AT = 40
 
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch):
-    preset = napari_dip.Settings.preset
-
-    def small(name):
-        return dataclasses.replace(preset(name), width=32, levels=2, step_limit=60, runs=2, partner=False)
-
-    monkeypatch.setattr(napari_dip.Settings, "preset", staticmethod(small))
+SMALL = {"width": 32, "levels": 2, "step_limit": 60, "runs": 2, "partner": False}
 
 
 @pytest.fixture
@@ -38,19 +29,14 @@ def failed_fits(monkeypatch) -> list[weakref.ref]:
     return fits
 
 
-def test_the_memory_is_given_back_and_the_smaller_way_works(
-    make_napari_viewer_proxy, qtbot, camera, failed_fits, monkeypatch
-) -> None:
-    said = []
-    monkeypatch.setattr("napari_dip.plugin.restore_widget.show_error", said.append)
-    viewer = make_napari_viewer_proxy()
+def test_the_memory_is_given_back_and_the_smaller_way_works(viewer, qtbot, camera, failed_fits, said) -> None:
     image = viewer.add_image(camera, name="cells")
     other = viewer.add_image(camera, name="other", visible=False)
     viewer.layers.selection.active = image
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+    widget = open_widget(viewer)
     widget.form.image.value = image
     widget.controls.restore_button.native.click()
-    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
+    finish(widget, qtbot)
 
     assert [each() for each in failed_fits] == [None]
     assert list(viewer.layers) == [image, other]
@@ -62,26 +48,23 @@ def test_the_memory_is_given_back_and_the_smaller_way_works(
 
     widget.smaller_way_button.native.click()
     assert widget.running
-    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
+    finish(widget, qtbot)
     assert widget.smaller_way_button.native.isHidden()
     restored = viewer.layers["cells restored"]
     assert restored.metadata["napari-dip"]["settings"]["runs"] == 1
     np.testing.assert_array_equal(image.data, camera)
 
 
-def test_what_is_refused_for_its_size_is_offered_smaller(make_napari_viewer_proxy, qtbot, camera, monkeypatch) -> None:
-    said = []
-    monkeypatch.setattr("napari_dip.plugin.restore_widget.show_error", said.append)
+def test_what_is_refused_for_its_size_is_offered_smaller(viewer, qtbot, camera, said, monkeypatch) -> None:
     monkeypatch.setattr("napari_dip.device.free_memory", lambda device: 1e6)  # of the machine, not of ours
-    viewer = make_napari_viewer_proxy()
     viewer.add_image(camera, name="cells")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
+    widget = open_widget(viewer)
     for way in ("one network instead of 2", "a narrower network", "the CPU"):
         (widget.smaller_way_button if said else widget.controls.restore_button).native.click()
-        qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
+        finish(widget, qtbot)
         assert "GB free" in said[-1]
         assert widget.smaller_way_button.text == f"Try {way}"
     widget.smaller_way_button.native.click()
-    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
+    finish(widget, qtbot)
     assert "There is no smaller way" in said[-1]
     assert widget.smaller_way_button.native.isHidden()

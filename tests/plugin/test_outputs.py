@@ -5,8 +5,9 @@ import pytest
 from napari.layers import Image
 
 import napari_dip
-from napari_dip.plugin.layers import read_source
-from napari_dip.plugin.outputs import list_outputs, say_pixel_type
+from napari_dip.plugin.layers.outputs import list_outputs
+from napari_dip.plugin.layers.source import read_source
+from napari_dip.plugin.run.run_words import say_pixel_type
 
 
 @pytest.fixture

@@ -2,36 +2,22 @@
 
 import dataclasses
 import importlib
-import threading
 
 import numpy as np
 import pytest
+from gestures import finish, open_widget, press, wait_for_workers
 from npe2 import PluginManifest
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QTimer
 from skimage import data, io
 
 import napari_dip
 from napari_dip.many.tiling import Tiling
-from napari_dip.plugin.form import QUALITIES
-from napari_dip.plugin.layers import find_region, read_source
-from napari_dip.plugin.restore_widget import RestoreWidget
-from napari_dip.plugin.run import RestorationFailed, restore_in_worker
+from napari_dip.plugin.form.restore_form import QUALITIES
+from napari_dip.plugin.layers.region import find_region
+from napari_dip.plugin.layers.source import read_source
+from napari_dip.plugin.run.failures import RestorationFailed
 
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch):
-    """The form's presets with a small network, so that the real run takes a second."""
-    preset = napari_dip.Settings.preset
-
-    def small(name):
-        return dataclasses.replace(preset(name), width=8, levels=3, smoothed_steps=20, device="cpu")
-
-    monkeypatch.setattr(napari_dip.Settings, "preset", staticmethod(small))
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
+SMALL = {"width": 8, "levels": 3, "smoothed_steps": 20, "device": "cpu"}
 
 
 @pytest.fixture
@@ -40,19 +26,6 @@ def geometry() -> dict:
         "scale": (0.5, 0.25), "translate": (3, 4), "rotate": 10, "units": ("um", "um"), "axis_labels": ("y", "x"),
         "colormap": "magma", "gamma": 0.9, "affine": [[1, 0.1, 0], [0, 1, 2], [0, 0, 1]],
     }  # fmt: skip
-
-
-def open_widget(viewer) -> RestoreWidget:
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
-    return widget
-
-
-def finish(widget, qtbot) -> None:
-    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
-
-
-def press(qtbot, button) -> None:
-    qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
 
 
 def test_manifest() -> None:
@@ -212,12 +185,11 @@ def test_super_resolved_layers_lie_exactly_over_the_original(viewer, qtbot, came
 def test_the_table_of_an_opened_jpeg_is_used_while_its_pixels_are_shown(viewer, tmp_path, camera) -> None:
     io.imsave(tmp_path / "photo.jpg", camera, quality=20, check_contrast=False)
     (layer,) = viewer.open(tmp_path / "photo.jpg", plugin="napari")
-    table = read_source(layer).quantisation_table
-    assert table is not None
+    table = read_source(layer).parameters["quantisation_table"]
     assert table.shape == (8, 8)
     layer.data = layer.data[::-1]
-    assert read_source(layer).quantisation_table is None
-    assert read_source(viewer.add_image(camera)).quantisation_table is None
+    assert read_source(layer).parameters == {}
+    assert read_source(viewer.add_image(camera)).parameters == {}
 
 
 def test_langevin_dynamics_brings_an_uncertainty_layer(viewer, qtbot, camera) -> None:
@@ -262,9 +234,7 @@ def test_a_preset_sets_the_advanced_fields_and_what_the_user_changes_counts(view
 
 
 @pytest.mark.parametrize("mistake", ["no image", "mask elsewhere", "empty mask", "constant", "bound"])
-def test_mistakes_are_said_and_change_nothing(viewer, camera, mistake, monkeypatch) -> None:
-    said = []
-    monkeypatch.setattr("napari_dip.plugin.restore_widget.show_error", said.append)
+def test_mistakes_are_said_and_change_nothing(viewer, qtbot, camera, mistake, said) -> None:
     widget = open_widget(viewer)
     if mistake != "no image":
         viewer.add_image(camera)
@@ -278,25 +248,16 @@ def test_mistakes_are_said_and_change_nothing(viewer, camera, mistake, monkeypat
     before = list(viewer.layers)
     if mistake == "constant":
         viewer.layers[0].data = np.zeros((20, 20))
-        worker_function(widget, said)
-    else:
-        widget.start()
+    widget.start()
+    finish(widget, qtbot)
     assert len(said) == 1
+    assert ("same intensity" in said[0]) == (mistake == "constant")
     assert said[0][0].isupper() or said[0][0] == '"'
     assert list(viewer.layers) == before
     assert not widget.running
 
 
-def worker_function(widget, said) -> None:
-    """What the worker raises reaches ``errored``; here without a thread."""
-    with pytest.raises(ValueError, match="same intensity") as caught:
-        list(restore_in_worker(widget.form.request(), threading.Event(), threading.Event()))
-    widget._on_error(caught.value)
-
-
-def test_a_runtime_error_in_the_run_reaches_the_user(viewer, qtbot, camera, monkeypatch) -> None:
-    said = []
-    monkeypatch.setattr("napari_dip.plugin.restore_widget.show_error", said.append)
+def test_a_runtime_error_in_the_run_reaches_the_user(viewer, qtbot, camera, said, monkeypatch) -> None:
     monkeypatch.setattr(
         "napari_dip.optimisation.fit.Fit.step", lambda self: (_ for _ in ()).throw(RuntimeError("CUDA out of memory."))
     )
@@ -311,16 +272,16 @@ def test_a_runtime_error_in_the_run_reaches_the_user(viewer, qtbot, camera, monk
     assert not issubclass(RestorationFailed, RuntimeError)
 
 
-def test_closing_the_viewer_in_mid_run_is_quiet(make_napari_viewer, qtbot, camera) -> None:
+def test_closing_the_viewer_in_mid_run_is_quiet(quiet, make_napari_viewer, qtbot, camera) -> None:
     viewer = make_napari_viewer()
     viewer.add_image(camera, name="cells")
     widget = open_widget(viewer)
     widget.start()
     qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
-    worker = widget._run._job.worker
     viewer.close()
-    qtbot.waitUntil(lambda: not worker.is_running, timeout=30_000)
+    wait_for_workers(qtbot)
     qtbot.wait(200)
+    assert not widget.running
 
 
 @pytest.mark.parametrize("what", ["dock", "plot", "preview"])
@@ -329,11 +290,10 @@ def test_closing_things_in_mid_run_is_quiet(viewer, qtbot, camera, what) -> None
     dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
     widget.start()
     qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
-    worker = widget._run._job.worker
     if what == "dock":
         viewer.window.remove_dock_widget(dock)
         qtbot.waitUntil(lambda: "cells restored" in viewer.layers, timeout=30_000)
-        qtbot.waitUntil(lambda: not worker.is_running, timeout=30_000)
+        wait_for_workers(qtbot)
         return
     if what == "plot":
         qtbot.waitUntil(lambda: widget.band_plot.parent() is not None, timeout=60_000)
@@ -382,7 +342,7 @@ def test_stopping_by_held_out_pixels_is_possible_with_every_quality(viewer) -> N
 
 def test_unfolding_shows_what_the_quality_uses(viewer) -> None:
     widget = open_widget(viewer)
-    viewer.window._qt_window.show()
+    widget.native.window().show()
     widget.form.quality.value = "paper"
     assert not widget.form.advanced["gaussian_sigma"].visible
     widget.form.advanced_shown.native.click()
@@ -392,7 +352,7 @@ def test_unfolding_shows_what_the_quality_uses(viewer) -> None:
 
 def test_only_what_the_task_uses_is_shown(viewer) -> None:
     widget = open_widget(viewer)
-    viewer.window._qt_window.show()
+    widget.native.window().show()
     assert not widget.form.keep_known.visible
     widget.form.task.value = "inpaint"
     assert widget.form.keep_known.visible

@@ -3,7 +3,7 @@
 import pytest
 from napari import settings
 
-from napari_dip.plugin.form import RestoreForm
+from napari_dip.plugin.form.restore_form import RestoreForm
 from napari_dip.plugin.preferences import Preferences, read_preferences
 
 

@@ -8,14 +8,14 @@ import sys
 import numpy as np
 import pytest
 import tifffile
+from gestures import open_widget, press, run
 from magicgui.widgets import FloatSpinBox, SpinBox
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 import napari_dip
 from napari_dip.image_files import read_image, write_tiff
-from napari_dip.plugin.advanced_settings import CHOICES
-from napari_dip.plugin.form import QUALITIES
+from napari_dip.plugin.form.advanced_settings import CHOICES
+from napari_dip.plugin.form.restore_form import QUALITIES
 from napari_dip.settings import find_bounds
 
 CHANGES = {
@@ -25,14 +25,8 @@ CHANGES = {
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
-
-
-@pytest.fixture
 def widget(viewer):
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
-    return widget
+    return open_widget(viewer)
 
 
 @pytest.fixture
@@ -49,10 +43,6 @@ def restored(camera, settings) -> dict:
     return {"data": pixels, "metadata": {"napari-dip": record.as_dict()}}
 
 
-def click(qtbot, button) -> None:
-    qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
-
-
 def test_without_a_result_there_is_nothing_to_do(viewer, widget, camera) -> None:
     viewer.add_image(camera)
     tools = widget.record_tools
@@ -66,9 +56,8 @@ def test_a_run_is_repeated_by_the_script_in_the_clipboard(viewer, widget, qtbot,
     advanced = widget.form.advanced
     advanced["width"].value, advanced["levels"].value, advanced["device"].value = "8", "2", "cpu"
     advanced["step_limit"].value = 20
-    click(qtbot, widget.controls.restore_button)
-    qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
-    click(qtbot, widget.record_tools.copy_button)
+    run(widget, qtbot)
+    press(qtbot, widget.record_tools.copy_button)
     assert "in the clipboard" in widget.controls.status.value
     script = QApplication.clipboard().text() + "import numpy\nnumpy.save('out.npy', restored)\n"
     done = subprocess.run(
@@ -77,7 +66,7 @@ def test_a_run_is_repeated_by_the_script_in_the_clipboard(viewer, widget, qtbot,
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), viewer.layers["cells restored"].data)
     write_tiff(tmp_path / "cells.tif", camera[::-1])  # the file has changed since
-    click(qtbot, widget.record_tools.copy_button)
+    press(qtbot, widget.record_tools.copy_button)
     assert "or has changed" in widget.controls.status.value
     assert str(tmp_path) not in QApplication.clipboard().text()
 
@@ -90,7 +79,7 @@ def test_settings_fill_the_whole_form(viewer, widget, qtbot, tmp_path, restored,
         viewer.layers.clear()
         (layer,) = viewer.open(tmp_path / f"large{suffix}", plugin="napari")
         assert "napari-dip" not in layer.metadata
-    click(qtbot, widget.record_tools.load_button)
+    press(qtbot, widget.record_tools.load_button)
     assert widget.form.settings() == settings
     assert (widget.form.task.value, widget.form.factor.value) == ("super_resolve", 2)
     assert widget.form.original_type.value
@@ -142,12 +131,12 @@ def test_a_reopened_result_is_copied_and_saved_with_its_record(viewer, widget, q
     widget.record_tools.save(tmp_path / "large")  # gets a suffix
     viewer.layers.clear()
     viewer.open(tmp_path / "large.ome.tif", plugin="napari")
-    click(qtbot, widget.record_tools.copy_button)
+    press(qtbot, widget.record_tools.copy_button)
     assert "factor=2" in QApplication.clipboard().text()
     widget.record_tools.save(tmp_path / "again.tif")
     viewer.layers.clear()
     viewer.open(tmp_path / "again.tif", plugin="napari")
-    click(qtbot, widget.record_tools.load_button)
+    press(qtbot, widget.record_tools.load_button)
     assert widget.form.factor.value == 2
 
 
@@ -157,7 +146,7 @@ def test_saving_asks_for_a_name(viewer, widget, qtbot, tmp_path, restored, monke
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *arguments: (answers.pop(0), ""))
     (tmp_path / "none").write_text("a file, not a folder")
     for said in ("", "was not saved", "Saved as a.tif"):
-        click(qtbot, widget.record_tools.save_button)
+        press(qtbot, widget.record_tools.save_button)
         assert said in widget.controls.status.value
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.tif", "none"]
 
@@ -166,10 +155,10 @@ def test_what_has_no_record_is_said(viewer, widget, qtbot, tmp_path, camera) -> 
     write_tiff(tmp_path / "plain.tif", camera)
     viewer.open(tmp_path / "plain.tif", plugin="napari")
     before = widget.form.settings()
-    click(qtbot, widget.record_tools.load_button)
+    press(qtbot, widget.record_tools.load_button)
     assert widget.controls.status.value.startswith("No record found")
     viewer.add_image(camera, metadata={"napari-dip": {"task": "denoise"}})
-    click(qtbot, widget.record_tools.load_button)
+    press(qtbot, widget.record_tools.load_button)
     assert "cannot be loaded" in widget.controls.status.value
     assert widget.form.settings() == before
 
@@ -179,7 +168,7 @@ def test_napari_saves_with_the_record(viewer, widget, qtbot, tmp_path, restored)
     layer.save(str(tmp_path / "large.ome.tif"), plugin="napari-dip")
     viewer.layers.clear()
     viewer.open(tmp_path / "large.ome.tif", plugin="napari")
-    click(qtbot, widget.record_tools.load_button)
+    press(qtbot, widget.record_tools.load_button)
     assert widget.form.factor.value == 2
 
 
@@ -202,7 +191,7 @@ def test_a_strangers_description_gets_a_sentence(viewer, widget, qtbot, tmp_path
         viewer.open(tmp_path / f"{name}.tif", plugin="napari")
         for button in (widget.record_tools.load_button, widget.record_tools.copy_button):
             widget.controls.say("")
-            click(qtbot, button)
+            press(qtbot, button)
             said = widget.controls.status.value
             assert said.startswith("No record found") or "cannot be" in said, name
             assert said.endswith(".")
@@ -217,7 +206,7 @@ def copy_with_path(viewer, widget, qtbot, restored: dict, path: str) -> str:
     record = restored["metadata"]["napari-dip"]
     told = {**record, "given": {**record["given"], "path": path}}
     viewer.add_image(restored["data"], name="large", metadata={"napari-dip": told})
-    click(qtbot, widget.record_tools.copy_button)
+    press(qtbot, widget.record_tools.copy_button)
     return QApplication.clipboard().text()
 
 
@@ -240,7 +229,7 @@ def test_what_the_form_cannot_show_leaves_it_as_it_is(viewer, widget, qtbot, res
     record = restored["metadata"]["napari-dip"]
     viewer.add_image(restored["data"], name="large", metadata={"napari-dip": {**record, "parameters": {"factor": 20}}})
     before = widget.form.settings(), widget.form.task.value
-    click(qtbot, widget.record_tools.load_button)
+    press(qtbot, widget.record_tools.load_button)
     assert "enlarges 20 times" in widget.controls.status.value
     assert (widget.form.settings(), widget.form.task.value) == before
 

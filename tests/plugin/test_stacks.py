@@ -1,6 +1,5 @@
 """Stacks in the window: the planes that are wanted, each at its place, kept when a run is stopped, and gone on with."""
 
-import dataclasses
 import subprocess
 import sys
 
@@ -9,44 +8,20 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from qtpy.QtCore import Qt
+from gestures import assert_lies_over, finish, names, open_widget, press, run, texts, wait_for_workers
 from qtpy.QtWidgets import QApplication
 from skimage import data
 
 import napari_dip
 from napari_dip.optimisation.fit import Fit
-from napari_dip.plugin.layer_axes import find_layer_axes
-from napari_dip.plugin.restore_widget import RestoreWidget
+from napari_dip.plugin.layers.layer_axes import find_layer_axes
 
 SIDE = 32
 ENDLESS = 100_000  # steps, of a run that is stopped by hand
 
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch):
-    """The form's presets with a small network and a few steps."""
-    preset = napari_dip.Settings.preset
-
-    def small(name):
-        steps = {} if name == "gp_dip" else {"step_limit": 20}  # whose samples take thousands
-        return dataclasses.replace(
-            preset(name), width=8, levels=2, smoothed_steps=10, device="cpu", partner=False, **steps
-        )
-
-    monkeypatch.setattr(napari_dip.Settings, "preset", staticmethod(small))
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
-
-
-@pytest.fixture
-def said(monkeypatch) -> list[str]:
-    """What is shown as an error."""
-    heard: list[str] = []
-    monkeypatch.setattr("napari_dip.plugin.restore_widget.show_error", heard.append)
-    return heard
+SMALL = {
+    "width": 8, "levels": 2, "smoothed_steps": 10, "device": "cpu", "partner": False, "step_limit": 20
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -66,44 +41,9 @@ def geometry() -> dict:
     }  # fmt: skip
 
 
-def open_widget(viewer, layer=None, planes: str | None = None) -> RestoreWidget:
-    _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
-    if layer is not None:
-        widget.form.image.value = layer
-    if planes is not None:
-        widget.form.stack.planes.value = planes
-    return widget
-
-
-def press(qtbot, button) -> None:
-    qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
-
-
-def finish(widget, qtbot) -> None:
-    qtbot.waitUntil(lambda: not widget.running, timeout=240_000)
-
-
-def run(widget, qtbot) -> None:
-    press(qtbot, widget.controls.restore_button)
-    assert widget.running, widget.controls.status.value
-    finish(widget, qtbot)
-
-
-def texts(choice) -> list[str]:
-    """What a combo box offers."""
-    return [choice.native.itemText(number) for number in range(choice.native.count())]
-
-
 def planes_done(layer) -> np.ndarray:
     """Which planes of a (t, c, y, x) layer are filled."""
     return np.isfinite(layer.data).all(axis=(-2, -1))
-
-
-def assert_lies_over(layer, image, corner) -> None:
-    """Assert that a layer's first and last pixels lie where the image has them, from a corner on."""
-    last = np.array(corner) + np.array(layer.data.shape[: layer.ndim]) - 1
-    for there, here in ((np.zeros(layer.ndim), corner), (np.array(layer.data.shape[: layer.ndim]) - 1, last)):
-        np.testing.assert_allclose(layer.data_to_world(there), image.data_to_world(here), atol=1e-9)
 
 
 def test_a_film_fills_in_plane_by_plane(viewer, qtbot, film, geometry) -> None:
@@ -122,7 +62,7 @@ def test_a_film_fills_in_plane_by_plane(viewer, qtbot, film, geometry) -> None:
     run(widget, qtbot)
 
     restored = viewer.layers["film restored"]
-    assert [layer.name for layer in viewer.layers] == ["film", "film restored"]
+    assert names(viewer) == ["film", "film restored"]
     assert viewer.dims.current_step == before
     assert restored.data.shape == film.shape
     assert len(set(fills)) > 3
@@ -309,10 +249,10 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(viewer, qtbot, film, geome
     assert done.ravel()[:number].all()
     assert np.isnan(restored.data[~done]).all()
     assert f"{number} of 10 planes are done" in widget.controls.status.value
-    names = [layer.name for layer in viewer.layers]
-    assert (names[0], names[-1]) == ("film", "film restored")
-    assert "film preview" not in names
-    for name in names[1:-1]:  # the plane at work, at its place only, where the stack will hide it once it is done
+    before = names(viewer)
+    assert (before[0], before[-1]) == ("film", "film restored")
+    assert "film preview" not in before
+    for name in before[1:-1]:  # the plane at work, at its place only, where the stack will hide it once it is done
         assert name.startswith("film (time ")
         assert name.endswith(") stopped early")
         place = number // 2, number % 2, 0, 0
@@ -325,7 +265,7 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(viewer, qtbot, film, geome
     assert len(steps) == 10 - number  # fits: those that are done are not fitted again
     assert planes_done(restored).all()
     np.testing.assert_array_equal(restored.data[done], kept[done])
-    assert [layer.name for layer in viewer.layers][: len(names)] == names
+    assert names(viewer)[: len(before)] == before
     assert len(restored.metadata["napari-dip"]["stack"]["planes"]) == 10
     press(qtbot, widget.controls.restore_button)  # all are done: this is another run, and overwrites nothing
     qtbot.waitUntil(lambda: "film restored [1]" in viewer.layers, timeout=240_000)
@@ -383,7 +323,7 @@ def test_stopped_before_a_plane_is_done(viewer, qtbot, film) -> None:
     qtbot.waitUntil(lambda: widget.controls.status.value.endswith("…"), timeout=60_000)
     press(qtbot, widget.controls.stop_button)
     finish(widget, qtbot)
-    assert [layer.name for layer in viewer.layers] == ["film", "film (axis 0: 0, axis 1: 0) stopped early"]
+    assert names(viewer) == ["film", "film (axis 0: 0, axis 1: 0) stopped early"]
     assert widget.controls.status.value.startswith("Stopped before a plane was done.")
     assert viewer.layers[-1].data.shape == (1, 1, SIDE, SIDE)
 
@@ -399,7 +339,7 @@ def test_a_plane_that_cannot_be_restored_is_left_out_and_said(viewer, qtbot, fil
         assert said[-1].startswith("Plane t 1, c 0: ")
         assert "9 of 10 planes are done in “film restored”" in said[-1]
     assert np.argwhere(~planes_done(viewer.layers["film restored"])).tolist() == [[1, 0]]
-    assert [layer.name for layer in viewer.layers] == ["film", "film restored"]
+    assert names(viewer) == ["film", "film restored"]
     assert widget.controls.restore_button.enabled
 
 
@@ -410,7 +350,7 @@ def test_what_fails_for_all_planes_is_said_once(viewer, qtbot, film, said) -> No
     run(widget, qtbot)
     (sentence,) = said
     assert sentence.startswith("Plane t 0, c 0: nothing is marked as missing")
-    assert [layer.name for layer in viewer.layers] == ["film"]
+    assert names(viewer) == ["film"]
 
 
 def test_a_failure_is_one_sentence_and_keeps_the_planes_that_are_done(viewer, qtbot, film, said, monkeypatch) -> None:
@@ -431,7 +371,7 @@ def test_a_failure_is_one_sentence_and_keeps_the_planes_that_are_done(viewer, qt
     assert "CUDA error" in sentence
     assert "2 of 10 planes are done in “film restored”; Restore goes on from there." in sentence
     assert planes_done(viewer.layers["film restored"]).sum() == 2
-    assert [layer.name for layer in viewer.layers] == ["film", "film restored"]
+    assert names(viewer) == ["film", "film restored"]
     monkeypatch.setattr(Fit, "step", step)
     run(widget, qtbot)
     assert planes_done(viewer.layers["film restored"]).all()
@@ -457,7 +397,7 @@ def test_further_outputs_and_the_original_type(viewer, qtbot, film) -> None:
         True
     )
     run(widget, qtbot)
-    assert [layer.name for layer in viewer.layers] == ["film", "film residual", "film smoothed", "film restored"]
+    assert names(viewer) == ["film", "film residual", "film smoothed", "film restored"]
     assert [layer.data.dtype.name for layer in viewer.layers] == ["uint8", "float32", "uint8", "uint8"]
     assert "Rounded to uint8" in widget.controls.status.value
 
@@ -475,7 +415,7 @@ def test_missing_pixels_of_a_stack(viewer, qtbot, film, geometry, kind) -> None:
         mask = viewer.add_labels(marks, name="broken", **geometry)
     elif kind == "plane":
         widget = open_widget(viewer, image)
-        from napari_dip.plugin.mask_finder import mark_over
+        from napari_dip.plugin.form.mask_finder import mark_over
 
         mask = mark_over(viewer, image, marks[0, 0] > 0, 1)
     else:
@@ -583,13 +523,15 @@ def test_settings_are_loaded_from_a_stack_that_was_saved(viewer, qtbot, film, tm
     assert widget.form.advanced["seed"].value == 9, widget.controls.status.value
 
 
-def test_closing_in_mid_run_is_quiet(make_napari_viewer, qtbot, film) -> None:
+def test_closing_in_mid_run_is_quiet(quiet, make_napari_viewer, qtbot, film) -> None:
     viewer = make_napari_viewer()
     viewer.add_image(film, name="film")
     widget = open_widget(viewer, viewer.layers["film"], "all")
     widget.start()
     qtbot.waitUntil(lambda: "film restored" in viewer.layers, timeout=240_000)
-    worker = widget._run._job.worker
+    restored = viewer.layers["film restored"]
     viewer.close()
-    qtbot.waitUntil(lambda: not worker.is_running, timeout=30_000)
+    wait_for_workers(qtbot)
     qtbot.wait(200)
+    assert not widget.running
+    assert 1 <= planes_done(restored).sum() < 10

@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import pytest
 
-from napari_dip.plugin.worker import Job
+from napari_dip.plugin.run.worker import Job
 
 
 class Picture:

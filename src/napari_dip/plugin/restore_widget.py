@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from magicgui.widgets import Container
 from napari.layers import Layer
@@ -14,24 +14,24 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QMainWindow
 
-from .form import RestoreForm
-from .image_view import ImageView
-from .layers import find_region
-from .narrow_form import ScrollingForm
-from .plot_dock import PlotDock, find_window
-from .preview_layer import PreviewLayer
-from .record_tools import RecordTools
-from .run import OutOfMemory, Request, Run
-from .run_controls import RunControls
-from .scrubber import keep_moments
-from .smaller_way_button import SmallerWayButton
-from .stack_source import StackSource
-from .stack_view import StackView
+from .form.narrow_form import ScrollingForm
+from .form.restore_form import RestoreForm
+from .layers.region import find_region
+from .request import LayerRequest
+from .run.failures import OutOfMemory
+from .run.plot_dock import PlotDock, find_window
+from .run.record_tools import RecordTools
+from .run.restoring import RunReport
+from .run.run import Run
+from .run.run_controls import RunControls
+from .run.run_view import RunView
+from .run.scrubber import keep_moments
+from .run.smaller_way_button import SmallerWayButton
+from .run.worker import Job
 from .words import begin
-from .worker import Job
 
 if TYPE_CHECKING:
-    from .band_plot import BandPlot
+    from .run.band_plot import BandPlot
 
 _MS_BETWEEN = 50  # the image, words, the plot's dock and curves: to draw them at once would hold the window
 
@@ -50,10 +50,7 @@ class RestoreWidget(Container):
         self._run: Run | None = None
         self._closed = self._loading = False
         self._problem = ""  # the last that was said
-        self._preview = PreviewLayer(napari_viewer)
-        self._image_view = ImageView(napari_viewer, self._preview)
-        self._stack_view = StackView(napari_viewer, self._preview)
-        self._view: ImageView | StackView = self._image_view  # of the present run
+        self._view = RunView(napari_viewer)
         self._selected: Layer | None = None  # before the run
         self._window: QMainWindow | None = None  # of the run
         self._window_watcher = _WindowWatcher()
@@ -127,7 +124,7 @@ class RestoreWidget(Container):
             active = None  # its shapes are what is missing
         self._start(lambda: self.form.request(region=lambda image: find_region(image, active)))
 
-    def _start(self, make_request: Callable[[], Request]) -> None:
+    def _start(self, make_request: Callable[[], LayerRequest]) -> None:
         if self.running:
             return
         try:
@@ -136,24 +133,17 @@ class RestoreWidget(Container):
             self._say_problem(str(error))
             return
         self.form.forget_lost_layers()
-        self._preview.begin()
         self._window = find_window(self.native)
         self._selected = self._viewer.layers.selection.active
         self.smaller_way_button.withdraw()
         self.controls.show_running(True)
-        self.controls.show_progress(0, request.settings.step_limit, "", "")
+        self.controls.show_progress(0, request.how.settings.step_limit, "", "")
         self.controls.say("Starting …")
-        self._view = self._stack_view if isinstance(request.source, StackSource) else self._image_view
         self._plot_dock.begin()
         self._run = Run(
-            request,
-            on_progress=self._on_report,
-            on_result=self._on_result,
-            on_error=self._on_error,
-            on_finished=self._on_finished,
-            work=self._view.work,
-            arguments=self._view.begin(request),
-        )
+            request, self._view.begin(request), on_report=self._on_report, on_end=self._on_end,
+            on_error=self._on_error, on_finished=self._on_finished,
+        )  # fmt: skip
         self._run.start()
 
     def stop_and_keep(self) -> None:
@@ -175,14 +165,13 @@ class RestoreWidget(Container):
             self.controls.say("Pausing …")
         self.controls.show_paused(self._run.paused)
 
-    def _on_report(self, report: Any) -> None:
+    def _on_report(self, report: RunReport) -> None:
         run = self._run
         if run is None or not self._can_show_layers:
             return
-        if self._closed:
-            self._view.show(report, run)
-            return
         at_once = self._view.show(report, run)
+        if self._closed or report.progress is None:
+            return
         for number, follow in enumerate((self._say_progress, self._open_plot, self._draw_curves), start=1):
             if at_once:
                 follow(report, run)
@@ -191,28 +180,28 @@ class RestoreWidget(Container):
         if at_once:
             self.record_tools.refresh()
 
-    def _if_still(self, run: Run, follow: Callable[[Any, Run], None], report: Any) -> None:
+    def _if_still(self, run: Run, follow: Callable[[RunReport, Run], None], report: RunReport) -> None:
         if not self._closed and self._run is run:
             follow(report, run)
 
-    def _say_progress(self, report: Any, run: Run) -> None:
+    def _say_progress(self, report: RunReport, run: Run) -> None:
         state = self._view.describe(report, run)
         if state is not None:
             self.controls.show_progress(state.done, state.of, state.words, state.more)
             if not run.stopping:
                 self.controls.say("Paused." if run.paused else state.stage)
 
-    def _open_plot(self, report: Any, run: Run) -> None:
+    def _open_plot(self, report: RunReport, run: Run) -> None:
         self._plot_dock.open()
 
-    def _draw_curves(self, report: Any, run: Run) -> None:
+    def _draw_curves(self, report: RunReport, run: Run) -> None:
         self._view.show_curves(report, run, self._plot_dock.make())
 
-    def _on_result(self, result: Any) -> None:
+    def _on_end(self, nothing: None) -> None:
         run = self._run
         if run is None or not self._can_show_layers:
             return
-        sentence = self._view.conclude(result, run, None if self._closed else self._plot_dock.open())
+        sentence = self._view.conclude(run)
         if self._closed:
             kept = " and ".join(f"“{name}”" for name in self._view.kept)
             show_info(f"Form closed; kept so far: {kept}." if kept else "Form closed, too early to keep anything.")
@@ -283,7 +272,7 @@ class RestoreWidget(Container):
         if not self._closed:
             self._closed = True
             with contextlib.suppress(RuntimeError):
-                self._preview.remove()
+                self._view.preview.remove()
             self._forget_viewer()
 
     def _forget_viewer(self) -> None:

@@ -11,10 +11,10 @@ import pyqtgraph
 from qtpy.QtCore import QEvent, QPointF, Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from ..spectrum.band_figure import ERROR_CURVES, RATIO_CURVE, band_colours, band_names
+from ...spectrum.band_figure import ERROR_CURVES, RATIO_CURVE, band_colours, band_names
 
 if TYPE_CHECKING:
-    from ..outcome import Report
+    from ...outcome import Report
 
 
 _FEWEST_STEPS = 10  # on the axis: no ticks between steps
@@ -121,7 +121,7 @@ class CurvePlot(pyqtgraph.PlotWidget):
         self.pointed.emit(self.getViewBox().mapSceneToView(place).x() if inside else None)
 
 
-class RunView(QWidget):
+class CurveView(QWidget):
     """One or more plots side by side that are read together.
 
     Parameters
@@ -150,19 +150,19 @@ class RunView(QWidget):
         return [curve for plot in self.plots for curve in plot.curves]
 
 
-def make_band_view() -> RunView:
+def make_band_view() -> CurveView:
     """Return the view of frequency bands, still without curves."""
-    return RunView("Frequency bands", _BANDS, [CurvePlot("learned", unit_range=True)])
+    return CurveView("Frequency bands", _BANDS, [CurvePlot("learned", unit_range=True)])
 
 
-def make_loss_view() -> RunView:
+def make_loss_view() -> CurveView:
     """Return the view of loss and held-out error beside the ratio of blurriness to sharpness."""
     errors, ratio = CurvePlot("error", logarithmic=True), CurvePlot("ratio", logarithmic=True)
     errors.set_curves([
         Curve(name, colour, operator.attrgetter(field), ".3g") for field, (name, colour) in ERROR_CURVES.items()
     ])  # fmt: skip
     ratio.set_curves([Curve(*RATIO_CURVE, operator.attrgetter("ratio"), ".3g")])
-    return RunView("Loss and ratio", _LOSS, [errors, ratio])
+    return CurveView("Loss and ratio", _LOSS, [errors, ratio])
 
 
 def band_curves(bands: int) -> list[Curve]:

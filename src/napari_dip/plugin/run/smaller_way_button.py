@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 from magicgui.widgets import PushButton
 
-from ..smaller_way import find_smaller_way
-from .layers import Source
-from .run import Request
+from ...smaller_way import find_smaller_way
+from ..request import LayerRequest
 
 _LEFT = {True: "The layers are as they were.", False: "The planes that are done are kept."}
 
@@ -23,26 +22,28 @@ class SmallerWayButton(PushButton):
         Called with the request to start.
     """
 
-    def __init__(self, start: Callable[[Request], None]) -> None:
+    def __init__(self, start: Callable[[LayerRequest], None]) -> None:
         super().__init__(name="smaller_way_button", text="", visible=False)
         self._start = start
-        self._request: Request | None = None
+        self._request: LayerRequest | None = None
         self.changed.connect(self._try)
 
-    def offer(self, failed: Request) -> str:
+    def offer(self, failed: LayerRequest) -> str:
         """Offer what is smaller than the request that failed, and return what to say of it."""
-        source = failed.source
-        rows, columns = (source.image.shape if isinstance(source, Source) else source.axes.plane_shape)[:2]
-        way = find_smaller_way(failed.settings, failed.task, (rows, columns))
-        if way is None or (way.region is not None and not isinstance(source, Source)):
+        source, how = failed.source, failed.how
+        rows, columns = source.axes.plane_shape[:2]
+        way = find_smaller_way(how.settings, how.task, (rows, columns))
+        if way is None or (way.region is not None and not source.is_single):
             return "There is no smaller way: close other programs, or restore a smaller image."
-        if way.region is not None and isinstance(source, Source):
-            source = source.cut(way.region)
-        self._request = dataclasses.replace(failed, source=source, settings=way.settings)
+        self._request = dataclasses.replace(
+            failed,
+            source=source if way.region is None else source.cut(way.region),
+            how=dataclasses.replace(how, settings=way.settings),
+        )
         self.text = f"Try {way.words.partition(',')[0]}"
         self.tooltip = f"The same image and task, with {way.words}."
         self.visible = True
-        return f"{_LEFT[isinstance(source, Source)]} The next smaller way: {way.words}."
+        return f"{_LEFT[source.is_single]} The next smaller way: {way.words}."
 
     def withdraw(self) -> None:
         """Forget the request; the button goes."""

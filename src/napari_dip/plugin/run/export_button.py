@@ -11,12 +11,12 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
-from ..whole_files import remove_unfinished, write_whole
-from .words import begin
+from ...whole_files import remove_unfinished, write_whole
+from ..words import begin
 from .worker import Job
 
 if TYPE_CHECKING:
-    from ..outcome import Report
+    from ...outcome import Report
 
 _KINDS = {
     ".png": ("Picture of this view (PNG) …", "PNG picture (*.png)"),
@@ -55,8 +55,8 @@ class RunDrawing:
         ------
         ExportFailed
         """
-        from ..spectrum.band_figure import draw_bands, draw_loss_and_ratio
-        from ..spectrum.run_table import write_table
+        from ...spectrum.band_figure import draw_bands, draw_loss_and_ratio
+        from ...spectrum.run_table import write_table
 
         if path.suffix.lower() not in _KINDS:
             raise ExportFailed(f'"{path.name}" is not written; end the name in {", ".join(_KINDS)}.')

@@ -11,10 +11,10 @@ from typing import Any
 
 from napari.layers import Image
 
-from ..image_files import TIFF_SUFFIXES
-from ..many.axes import Axes, Plane, find_axes
-from ..many.image_stack import Stack
-from ..many.stack_files import is_zarr, open_stack
+from ...image_files import TIFF_SUFFIXES
+from ...many.axes import Axes, Plane, find_axes
+from ...many.image_stack import Stack
+from ...many.stack_files import is_zarr, open_stack
 
 _UNNAMED = re.compile(r"(axis )?-?\d+")  # what napari calls an axis that nobody named
 _FREE_LETTERS = "QPRUVWABDEFGHIJKLMNO"  # of axes without a name; no T, Z or C, which mean something

@@ -9,7 +9,7 @@ import pint
 from napari.layers import Image, Labels, Shapes
 from numpy.typing import NDArray
 
-from ..measurement.mask_grid import Shape, draw_shapes, resample_marks
+from ...measurement.mask_grid import Shape, draw_shapes, resample_marks
 
 _KINDS = {"rectangle": "polygon", "polygon": "polygon", "ellipse": "ellipse", "path": "path", "line": "path"}
 

@@ -10,19 +10,19 @@ from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, Label,
 from napari.layers import Image, Labels, Shapes
 from napari.viewer import Viewer
 
-from ..measurement.task import TASKS, find_task
-from ..outputs import FURTHER_OUTPUTS, OUTPUTS
-from ..record import Record
-from ..settings import Settings
+from ...measurement.task import TASKS, find_task
+from ...outputs import FURTHER_OUTPUTS, OUTPUTS
+from ...record import Record
+from ...request import Request
+from ...settings import Settings
+from ..layers.source import read_source
+from ..preferences import read_preferences
+from ..request import LayerRequest
 from .advanced_settings import CHOICES, AdvancedSettings, set_bounds
 from .layer_choice import LayerChoice, choose_image
-from .layers import Source, read_source
 from .mask_finder import MaskFinder
 from .narrow_form import LabelAligner, let_shrink, pair, wrap
-from .preferences import read_preferences
-from .run import Request
 from .stack_form import StackForm
-from .stack_source import StackSource, read_stack_source
 
 _FOLDED, _UNFOLDED = "Advanced ▸", "Advanced ▾"
 QUALITIES = [("Fast", "fast"), ("Balanced", "default"), ("Best", "best"), ("As published", "published"),
@@ -61,6 +61,7 @@ class RestoreForm(Container):
         self.mask_finder = MaskFinder(viewer, lambda: self.image.value, self._choose_mask, self.stack.this_plane)
         self.factor = SpinBox(name="factor", label="Times larger", value=2, min=2, max=16,
                               tooltip="How many times more rows and columns.")  # fmt: skip
+        self.parameters = {field.name: field for field in (self.factor,)}  # what tasks take beside image and mask
         self.missing_label = SpinBox(
             name="missing_label", label="Label (0 = all)", value=0, min=0, max=2**31 - 1,
             tooltip="Which label means missing; 0: every label.",
@@ -104,7 +105,7 @@ class RestoreForm(Container):
         amounts: Container = Container(name="amounts")
         # filled after their making: magicgui then aligns the labels
         image_row.append(self.image)
-        fields.extend([self.task, self.factor, self.mask, self.missing_label])
+        fields.extend([self.task, *self.parameters.values(), self.mask, self.missing_label])
         quality.append(self.quality)
         boxes = list(self.further.values())
         pairs = [pair(*boxes[n : n + 2]) for n in range(0, len(boxes), 2)]
@@ -211,7 +212,7 @@ class RestoreForm(Container):
     def _choose_only_mask(self) -> None:
         """Choose the marks of missing pixels if these are to be filled in and only one layer can be meant."""
         layers = [layer for layer in self.mask.choices if layer is not None]
-        if self.task.value == "inpaint" and self.mask.value is None and len(layers) == 1:
+        if find_task(self.task.value).needs_mask and self.mask.value is None and len(layers) == 1:
             self.mask.value = layers[0]
 
     def _show_task(self) -> None:
@@ -225,7 +226,8 @@ class RestoreForm(Container):
         smooths = enhances or self.further["smoothed"].value
         self._amounts.visible = self.smoothed_lipschitz_bound.visible = smooths
         self.detail_amount.visible = enhances
-        self.factor.visible = task.takes("factor")
+        for name, field in self.parameters.items():
+            field.visible = task.takes(name)
         self._show_advanced(self.advanced_shown.text == _UNFOLDED)
 
     def _show_advanced(self, shown: bool) -> None:
@@ -246,8 +248,8 @@ class RestoreForm(Container):
             self.advanced.settings(), **{name: field.value for name, field in self._output_fields().items()}
         )
 
-    def request(self, region: Callable[[Image], tuple[slice, slice]] | None = None) -> Request:
-        """Return what the form asks for, with a copy of the plane's pixels; those of a stack are read in their turn.
+    def request(self, region: Callable[[Image], tuple[slice, slice]] | None = None) -> LayerRequest:
+        """Return what the form asks for, with a copy of this plane's pixels; those of several are read in their turn.
 
         Parameters
         ----------
@@ -259,19 +261,18 @@ class RestoreForm(Container):
         ValueError, TypeError
             In a sentence for the user.
         """
-        image, marks = self.image.value, (self.mask.value, self.missing_label.value)
-        of, selection = self.stack.axes(), self.stack.selection() if region is None else None
-        source: Source | StackSource
-        if of is not None and selection is not None:
-            source = read_stack_source(image, of, selection, *marks)
-        else:
-            source = read_source(image, *marks, of=of, at=self.stack.this_plane())
-            if region is not None:
-                source = source.cut(region(image))
-        factor = self.factor.value if find_task(self.task.value).takes("factor") else None
-        return Request(
-            source, self.task.value, factor, self.settings(), self.original_type.value,
-            read_preferences().previews_per_second, self.stack.neighbours() if region is None else None,
+        image, stack = self.image.value, self.stack
+        source = read_source(
+            image, self.mask.value, self.missing_label.value, of=stack.axes(),
+            selection=stack.selection() if region is None else stack.this_plane(),
+        )  # fmt: skip
+        if region is not None:
+            source = source.cut(region(image))
+        task = find_task(self.task.value)
+        parameters = {name: field.value for name, field in self.parameters.items() if task.takes(name)}
+        return LayerRequest(
+            source, Request(task.name, self.settings(), parameters), self.original_type.value,
+            read_preferences().previews_per_second, None if source.is_single else stack.neighbours(),
         )  # fmt: skip
 
     @property

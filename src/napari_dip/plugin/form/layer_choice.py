@@ -11,7 +11,7 @@ from napari.layers import Image, Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker
 
-from .layers import is_made_here
+from ..layers.made_layers import is_made_here
 
 
 class LayerChoice(ComboBox):

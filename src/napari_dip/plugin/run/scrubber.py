@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
@@ -11,18 +12,18 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QWidget
 
-from ..measurement.task import find_task
-from ..outputs import list_wanted
-from .layers import Source, add_over
-from .outputs import list_outputs
-from .preferences import read_preferences
-from .run import Request, explain_failure
-from .stack_source import StackSource
-from .words import begin
+from ...measurement.task import find_task
+from ...outputs import list_wanted
+from ..layers.made_layers import add_made
+from ..layers.outputs import list_outputs
+from ..preferences import read_preferences
+from ..request import LayerRequest
+from ..words import begin
+from .failures import explain_failure
 from .worker import Job
 
 if TYPE_CHECKING:
-    from ..outcome import Moment, Restoration
+    from ...outcome import Moment, Restoration
 
 _CHOSEN = ", chosen"
 _HOW_TO_USE = "Move the slider: another moment of the run is shown, and can then be used instead."
@@ -34,13 +35,13 @@ _WHAT_USING_DOES = (
 _MOST_BYTES = 256e6  # of all moments together
 
 
-def keep_moments(request: Request) -> Request:
+def keep_moments(request: LayerRequest) -> LayerRequest:
     """Return the request with as many moments kept as are worth a slider, fewer of a large image."""
-    if isinstance(request.source, StackSource):
-        return request  # of every plane they would be too many
-    size = 4 * request.source.image.size * (request.factor or 1) ** 2
+    source, how = request.source, request.how
+    size = 4 * math.prod(source.axes.plane_shape) * how.enlargement**2
     most = min(read_preferences().snapshots, max(1, int(_MOST_BYTES // size)))
-    return dataclasses.replace(request, settings=dataclasses.replace(request.settings, snapshots=most))
+    settings = dataclasses.replace(how.settings, snapshots=most if source.is_single else 0)  # too many of every plane
+    return dataclasses.replace(request, how=dataclasses.replace(how, settings=settings))
 
 
 class Scrubber(QWidget):
@@ -61,7 +62,7 @@ class Scrubber(QWidget):
         super().__init__()
         self._viewer = viewer
         self._moments: tuple[Moment, ...] = ()
-        self._request: Request | None = None
+        self._request: LayerRequest | None = None
         self._chosen_step = self._step_of_run = 0
         self._layer: Image | None = None
         self._shown: Restoration | None = None  # what the layer shows
@@ -83,7 +84,7 @@ class Scrubber(QWidget):
         self.hide()
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
-    def offer(self, result: Restoration, request: Request) -> None:
+    def offer(self, result: Restoration, request: LayerRequest) -> None:
         """Offer the moments of a finished run, the chosen one first."""
         self.clear()
         if self._forgotten or len(result.moments) < 2:
@@ -122,21 +123,19 @@ class Scrubber(QWidget):
         self._say_step()
         self.moment_shown.emit(None)
         self.moment_used.emit(self._chosen_step, self._step_of_run)
-        wanted = list_wanted(find_task(shown.record.task), request.settings)
+        wanted = list_wanted(find_task(shown.record.task), request.how.settings)
         left = [kind.label for kind in wanted if kind.takes_run and getattr(shown, kind.name) is None]
         without = "" if not left else (
             f" Not made: {' and '.join(left)}, which takes a run of its own. For that, type "
             f"{shown.step} under Advanced, Step chosen by hand, and press Restore.")  # fmt: skip
         self.said.emit(f"Step {shown.step} is kept as “{layer.name}”.{without}")
 
-    def _add_others(self, shown: Restoration, request: Request, layer: Image) -> None:
+    def _add_others(self, shown: Restoration, request: LayerRequest, layer: Image) -> None:
         """Add below the layer of a moment what else was asked for and can be read off it: the residual."""
         layers, source = self._viewer.layers, request.source
-        assert isinstance(source, Source)
         others = list_outputs(shown, source, request.original_type)[:-1]
         for made in others:
-            suffix = f"{made.suffix}, step {shown.step}"
-            add_over(self._viewer, source, made.data, suffix, made.metadata, own_contrast=made.own_contrast)
+            add_made(self._viewer, source, made, f"{source.name} {made.suffix}, step {shown.step}")
         if others:
             layers.move(layers.index(layer), len(layers))
             layers.selection.active = layer
@@ -207,10 +206,9 @@ class Scrubber(QWidget):
     def _show(self, restoration: Restoration) -> None:
         assert self._request is not None
         source = self._request.source
-        assert isinstance(source, Source)
         made = list_outputs(restoration, source, self._request.original_type)[-1]
         if self._layer is None:
-            self._layer = add_over(self._viewer, source, made.data, "moment", made.metadata)
+            self._layer = add_made(self._viewer, source, made, f"{source.name} moment")
         else:
             self._layer.data, self._layer.metadata = made.data, made.metadata
         self._shown = restoration

@@ -12,7 +12,7 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QSizePolicy
 
-from ..measurement.pixel_defects import (
+from ...measurement.pixel_defects import (
     find_above,
     find_below,
     find_dead_lines,
@@ -21,10 +21,11 @@ from ..measurement.pixel_defects import (
     find_saturated,
     find_zero,
 )
+from ..layers.placement import read_place_of_planes
+from ..layers.source import read_source
+from ..words import begin
 from .layer_choice import choose_image
-from .layers import read_place_of_planes, read_source
 from .narrow_form import LabelAligner, let_shrink, wrap
-from .words import begin
 
 _FOLDED, _UNFOLDED = "Find missing pixels ▸", "Find missing pixels ▾"
 
@@ -66,8 +67,8 @@ class MaskFinder(Container):
     on_found : callable
         Called with the Labels layer that was made or added to.
     at : callable
-        Returns which plane of a stack is looked at. What is found there is marked for all its planes: a camera's
-        defects are the same in each.
+        Returns which plane of a stack is looked at; by default the first. What is found there is marked for all its
+        planes: a camera's defects are the same in each.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class MaskFinder(Container):
         viewer: Viewer,
         image: Callable[[], Image | None],
         on_found: Callable[[Labels], None],
-        at: Callable[[], Mapping[str, int]] = dict,
+        at: Callable[[], Mapping[str, slice] | None] = lambda: None,
     ) -> None:
         super().__init__(name="mask_finder", labels=False)
         self._viewer, self._image, self._on_found, self._at = viewer, image, on_found, at
@@ -122,7 +123,7 @@ class MaskFinder(Container):
         """Mark what is looked for, and say how much that is."""
         kind, image = KINDS[self.kind.value], self._image()
         try:
-            pixels = read_source(image, at=self._at()).image
+            pixels = read_source(image, selection=self._at()).image
             arguments = (self.threshold.value,) if kind.needs_threshold else ()
             missing = kind.find(pixels, *arguments)
         except (ValueError, TypeError) as error:

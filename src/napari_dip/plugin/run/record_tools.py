@@ -12,13 +12,13 @@ from napari.layers import Image
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from ..image_files import read_image
-from ..many.axes import find_axes
-from ..many.stack_files import open_stack
-from ..pixel_text import digest_image
-from ..record import Record, StackRecord
-from .layer_writer import find_layer_record, has_pixel_size, may_have_record_in_file, save_layer
-from .layers import RECORD_KEY
+from ...image_files import read_image
+from ...many.axes import find_axes
+from ...many.stack_files import open_stack
+from ...pixel_text import digest_image
+from ...record import Record, StackRecord
+from ..layers.layer_writer import find_layer_record, has_pixel_size, may_have_record_in_file, save_layer
+from ..layers.made_layers import RECORD_KEY
 
 _FILTERS = "OME-TIFF (*.ome.tif);;TIFF (*.tif)"
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from napari.layers import Layer
 
-from ..image_files import TIFF_SUFFIXES, write_tiff
-from ..many.stack_files import is_zarr, read_stack_record
-from ..record import Record
-from ..whole_files import remove_unfinished
-from .layers import RECORD_KEY
+from ...image_files import TIFF_SUFFIXES, write_tiff
+from ...many.stack_files import is_zarr, read_stack_record
+from ...record import Record
+from ...whole_files import remove_unfinished
+from .made_layers import RECORD_KEY
 from .pixel_size import PIXEL_SIZE_KEY, as_lengths, find_distances, find_pixel_size, read_kept_size
 
 _KNOWN_AXES = "TZC"

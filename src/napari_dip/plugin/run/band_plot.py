@@ -20,15 +20,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ..form.narrow_form import wrap
+from ..request import LayerRequest
+from ..words import begin
+from .curve_plots import CurveView, band_curves, make_band_view, make_loss_view
 from .export_button import ExportButton, RunDrawing
-from .narrow_form import wrap
-from .run import Request
-from .run_views import RunView, band_curves, make_band_view, make_loss_view
 from .scrubber import Scrubber
-from .words import begin
 
 if TYPE_CHECKING:
-    from ..outcome import Report, Restoration
+    from ...outcome import Report, Restoration
 
 
 class BandPlot(QScrollArea):
@@ -99,7 +99,7 @@ class BandPlot(QScrollArea):
         return [report.step for report in self.reports]
 
     @property
-    def view(self) -> RunView:
+    def view(self) -> CurveView:
         """The view that is shown."""
         return self.views[self._stack.currentIndex()]
 
@@ -128,7 +128,7 @@ class BandPlot(QScrollArea):
         self.export_button.setEnabled(bool(reports))
         self._read()
 
-    def show_result(self, result: Restoration, request: Request, of: str = "") -> None:
+    def show_result(self, result: Restoration, request: LayerRequest, of: str = "") -> None:
         """Draw the whole run, say why it stopped where it did, of which plane if of one, and offer its moments."""
         self.show_reports(list(result.history))
         chosen = f"step {result.step} was chosen: {result.stop_reason.value}."

@@ -10,7 +10,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QMainWindow, QWidget
 
-from ..settings import Settings
+from ...settings import Settings
 
 if TYPE_CHECKING:
     from .band_plot import BandPlot

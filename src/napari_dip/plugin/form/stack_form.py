@@ -9,7 +9,7 @@ from magicgui.widgets import ComboBox, Container, SpinBox
 from napari.layers import Image
 from napari.viewer import Viewer
 
-from .layer_axes import LayerAxes, count_dimensions, find_layer_axes
+from ..layers.layer_axes import LayerAxes, count_dimensions, find_layer_axes
 
 _THIS, _ALL, _RANGE = "this", "all", "range"
 _APART = ""
@@ -101,8 +101,8 @@ class StackForm(Container):
             return None
         return find_layer_axes(self._image.value, self._viewer.dims.axis_labels, self.together.value or None)
 
-    def this_plane(self) -> dict[str, int]:
-        """Return the numbers of the plane that the sliders show, along the axes that are stepped through.
+    def this_plane(self) -> dict[str, slice]:
+        """Return the plane that the sliders show, as a selection of that plane alone.
 
         Raises
         ------
@@ -126,15 +126,14 @@ class StackForm(Container):
                 "axes back, or choose All planes."
             )
         place = image.world_to_data(self._viewer.dims.point[-image.ndim :])
-        return {
-            letter: min(max(round(float(place[axes.letters.index(letter)])), 0), axes.size(letter) - 1)
-            for letter in axes.stepped
-        }
+        shown = {letter: round(float(place[axes.letters.index(letter)])) for letter in axes.stepped}
+        within = {letter: min(max(number, 0), axes.size(letter) - 1) for letter, number in shown.items()}
+        return {letter: slice(number, number + 1) for letter, number in within.items()}
 
-    def selection(self) -> dict[str, slice] | None:
-        """Return which planes are wanted, by a slice for some axes; None if it is this plane alone."""
+    def selection(self) -> dict[str, slice]:
+        """Return which planes are wanted, by a slice for some axes."""
         if not self.applies or self.planes.value == _THIS:
-            return None
+            return self.this_plane()
         if self.planes.value == _ALL or self.along.value is None:
             return {}
         first, last = self.first.value, self.last.value

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from magicgui.widgets import Container, Label, ProgressBar, PushButton
 
-from .narrow_form import pair, wrap
+from ..form.narrow_form import pair, wrap
 
 _PAUSE, _RESUME = "Pause", "Resume"
 

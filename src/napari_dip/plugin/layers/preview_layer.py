@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +10,14 @@ from napari.layers import Image
 from napari.viewer import Viewer
 from numpy.typing import NDArray
 
-from .layers import Source, add_looking_like, add_over, find_factor, find_whole_place, lay_over
-from .outputs import Made, list_outputs
+from ...many.axes import Plane
+from .made_layers import add_over
+from .outputs import Made
+from .placement import find_whole_place, lay_over
+from .source import Source
 
 if TYPE_CHECKING:
-    from ..outcome import Restoration
+    from ...outcome import Progress
 
 
 class PreviewLayer:
@@ -34,41 +37,29 @@ class PreviewLayer:
         """Be ready for another run."""
         self._layer, self._removed = None, False
 
-    def show(
-        self,
-        name: str,
-        appearance: Mapping[str, Any],
-        data: NDArray,
-        factor: int = 1,
-        first: Sequence[float] = (),
-        corner: tuple[int, int] = (0, 0),
-    ) -> None:
-        """Show an estimate.
+    def show(self, source: Source, plane: Plane, progress: Progress, enlargement: int) -> None:
+        """Show the estimate of a plane, or of a tile of it, at its place.
 
         Parameters
         ----------
-        name : str
-            Of the layer that is restored.
-        appearance : mapping
-            Of a layer exactly over it.
-        data : ndarray
-        factor : int
-            How many times more rows and columns.
-        first : sequence of float, optional
-            Where in that layer the image begins; by default with its first pixel.
-        corner : (int, int)
-            The row and column of the image at which the estimate begins, if it is of a part.
+        source : Source
+            What is restored.
+        plane : Plane
+        progress : Progress
+        enlargement : int
+            How many times more rows and columns the estimate has.
         """
-        here = np.array(first, dtype=float) if len(first) else np.zeros(len(appearance["scale"]))
-        here[-2:] += corner
+        data, appearance = source.axes.spread(progress.estimate), source.appearance
+        here = np.array(source.find_corner(plane)[: len(appearance["scale"])], dtype=float)
+        here[-2:] += progress.corner
         if self._layer is None and not self._removed:
             place = lay_over(appearance, 1, here)
             own = np.array(data)  # written over by the next
-            self._layer = add_looking_like(self._viewer, {**appearance, **place}, factor, own, f"{name} preview", {})
+            name = f"{source.name} preview"
+            self._layer = add_over(self._viewer, {**appearance, **place}, own, name, {}, enlargement=enlargement)
         elif self._layer is not None and self._layer in self._viewer.layers:
             self._draw(self._layer, data)
-            translate = lay_over(appearance, factor, here)["translate"]
-            _put(self._layer, {"translate": translate})
+            _put(self._layer, {"translate": lay_over(appearance, enlargement, here)["translate"]})
         else:
             self._removed = True
 
@@ -97,16 +88,17 @@ class PreviewLayer:
             layers.move(layers.index(layer), len(layers))
             layers.selection.active = selected
 
-    def keep(self, name: str, data: NDArray, metadata: dict[str, Any], place: Mapping[str, Any]) -> Image | None:
-        """Make it the result, on top of all others and to be seen: a layer less to add, and another to remove.
+    def keep(self, source: Source, made: Made, name: str, plane: Plane) -> Image | None:
+        """Make it a result, on top of all others and to be seen: a layer less to add, and another to remove.
 
         Parameters
         ----------
+        source : Source
+            With its place as it is now.
+        made : Made
         name : str
-        data : ndarray
-        metadata : dict
-        place : mapping
-            As ``find_whole_place`` returns it.
+        plane : Plane
+            Which one it is of.
 
         Returns
         -------
@@ -116,8 +108,9 @@ class PreviewLayer:
         layers, layer = self._viewer.layers, self._layer
         if layer is None or layer not in layers:
             return None
-        layer.data, layer.metadata = data, metadata
-        _put(layer, place)
+        layer.data, layer.metadata = made.data, made.metadata
+        here = source.find_corner(plane)[: len(source.appearance["scale"])]
+        _put(layer, find_whole_place(source.appearance, made.enlargement, here))
         layer.name = name  # napari numbers it if there is one
         layer.visible = True  # whoever hid the preview, to see what lies below, wants the result all the same
         if layers[-1] is not layer:
@@ -140,28 +133,3 @@ def _put(layer: Image, place: Mapping[str, Any]) -> None:
         now = now.affine_matrix if setting == "affine" else now
         if not (tuple(now) == tuple(value) if setting == "units" else np.array_equal(now, value)):
             setattr(layer, setting, value)
-
-
-def add_result(
-    viewer: Viewer, preview: PreviewLayer, source: Source, result: Restoration, original_type: bool
-) -> list[Made]:
-    """Make a result layers, of which the preview becomes the one that matters most; what was selected stays so.
-
-    Returns the images among them: residual and uncertainty are none.
-    """
-    source = source.as_now(viewer)
-    made = list_outputs(result, source, original_type)
-    images = [each for each in made if not each.own_contrast]
-    selected = viewer.layers.selection.active
-    for each in [each for each in made if each.own_contrast] + images[:-1]:
-        add_over(viewer, source, each.data, each.suffix, each.metadata, own_contrast=each.own_contrast)
-    if selected is not None:  # napari selects each layer that is added
-        viewer.layers.selection.active = selected
-    if not images:
-        preview.remove()
-        return images
-    main = images[-1]
-    place = find_whole_place(source.appearance, find_factor(source, main.data))
-    if preview.keep(f"{source.name} {main.suffix}", main.data, main.metadata, place) is None:
-        add_over(viewer, source, main.data, main.suffix, main.metadata)
-    return images

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
 
-from ..settings import Settings, find_bounds
+from ...settings import Settings, find_bounds
 
 
 class Choice(NamedTuple):

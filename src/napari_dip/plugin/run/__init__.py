@@ -1,0 +1,1 @@
+"""A run: the worker, and what is shown while it works and after."""

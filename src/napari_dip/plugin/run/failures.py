@@ -1,0 +1,38 @@
+"""What the engine could not do, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+
+class RestorationFailed(Exception):
+    """What the engine could not do, in a sentence. No RuntimeError: napari's worker would swallow it."""
+
+
+class OutOfMemory(RestorationFailed):
+    """What was asked for did not fit; the memory has been given back."""
+
+
+def explain_errors(work: Callable[..., Generator[Any, None, Any]], *arguments: Any) -> Generator[Any, None, Any]:
+    """Do what a worker does, and raise what torch could not do as an error that napari's worker does not swallow."""
+    from ...device import NotEnoughMemory, return_memory
+
+    try:
+        return (yield from work(*arguments))
+    except (RuntimeError, MemoryError, NotEnoughMemory) as error:  # torch's own, out of memory included
+        failure = explain_failure(error)
+        return_memory(error)
+    raise failure  # beyond the except clause: chained to it, the error would keep the run's frames
+
+
+def explain_failure(error: Exception) -> RestorationFailed:
+    """Say in a sentence what torch could not do."""
+    from ...device import NotEnoughMemory, is_out_of_memory
+
+    text = str(error)
+    if isinstance(error, NotEnoughMemory):
+        return OutOfMemory(f"{text.partition(':')[0]}.")
+    if is_out_of_memory(error):
+        return OutOfMemory("the device ran out of memory.")
+    return RestorationFailed(f"the restoration failed: {text.splitlines()[0] if text else type(error).__name__}")

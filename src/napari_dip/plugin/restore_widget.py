@@ -25,6 +25,7 @@ from .run.restoring import RunReport
 from .run.run import Run
 from .run.run_controls import RunControls
 from .run.run_view import RunView
+from .run.run_words import RunState
 from .run.scrubber import keep_moments
 from .run.smaller_way_button import SmallerWayButton
 from .run.worker import Job
@@ -137,7 +138,7 @@ class RestoreWidget(Container):
         self._selected = self._viewer.layers.selection.active
         self.smaller_way_button.withdraw()
         self.controls.show_running(True)
-        self.controls.show_progress(0, request.how.settings.step_limit, "", "")
+        self.controls.show_state(RunState(0, 1, "Starting …", "", ""))
         self.controls.say("Starting …")
         self._plot_dock.begin()
         self._run = Run(
@@ -187,7 +188,7 @@ class RestoreWidget(Container):
     def _say_progress(self, report: RunReport, run: Run) -> None:
         state = self._view.describe(report, run)
         if state is not None:
-            self.controls.show_progress(state.done, state.of, state.words, state.more)
+            self.controls.show_state(state)
             if not run.stopping:
                 self.controls.say("Paused." if run.paused else state.stage)
 

@@ -143,8 +143,6 @@ class StackForm(Container):
 
     def neighbours(self) -> str | None:
         """Return the letter of the axis along which a plane begins like the one before it; None if all begin afresh."""
-        if not self.applies or self.planes.value == _THIS:
-            return None
         return self.warm_start.value or None
 
     def _choices(self, widget: object = None) -> list[tuple[str, str]]:

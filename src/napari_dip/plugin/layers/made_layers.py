@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Layer
@@ -35,6 +36,7 @@ def add_over(
     metadata: dict[str, Any],
     *,
     enlargement: int = 1,
+    first: Sequence[float] | NDArray = (),
     own_contrast: bool = False,
 ) -> Image:
     """Add an image layer over another; a name that exists is numbered, never overwritten.
@@ -49,10 +51,12 @@ def add_over(
     metadata : dict
     enlargement : int
         How many times more rows and columns the data have: their pixels are that much smaller.
+    first : sequence of float, optional
+        The pixel of the other layer at which it begins; by default the first.
     own_contrast : bool
         Whether the layer's intensities are of another kind than the other's and choose their own contrast.
     """
-    appearance = {**appearance, **lay_over(appearance, enlargement)}
+    appearance = {**appearance, **lay_over(appearance, enlargement, first)}
     if own_contrast:
         appearance = {key: value for key, value in appearance.items() if key not in ("contrast_limits", "gamma")}
     layer = Image(data, name=name, metadata=metadata, **appearance)

@@ -46,14 +46,6 @@ def find_place(appearance: Mapping[str, Any], first: ArrayLike) -> NDArray[np.fl
     return np.asarray(Affine(**{name: appearance[name] for name in _TRANSFORMS})(first))
 
 
-def find_whole_place(
-    appearance: Mapping[str, Any], enlargement: int = 1, first: Sequence[float] | NDArray = ()
-) -> dict[str, Any]:
-    """Return all that says where a layer lies, as ``lay_over`` takes and returns it."""
-    place = {name: appearance[name] for name in PLACE if name in appearance}
-    return place | lay_over(appearance, enlargement, first)
-
-
 def lay_over(
     appearance: Mapping[str, Any], enlargement: int = 1, first: Sequence[float] | NDArray = ()
 ) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...many.axes import Plane
 from .made_layers import add_over
 from .outputs import Made
-from .placement import find_whole_place, lay_over
+from .placement import PLACE, lay_over
 from .source import Source
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ class PreviewLayer:
             How many times more rows and columns the estimate has.
         """
         data, appearance = source.axes.spread(progress.estimate), source.appearance
-        here = np.array(source.find_corner(plane)[: len(appearance["scale"])], dtype=float)
+        here = np.array(source.find_corner(plane), dtype=float)
         here[-2:] += progress.corner
         if self._layer is None and not self._removed:
-            place = lay_over(appearance, 1, here)
             own = np.array(data)  # written over by the next
-            name = f"{source.name} preview"
-            self._layer = add_over(self._viewer, {**appearance, **place}, own, name, {}, enlargement=enlargement)
+            self._layer = add_over(
+                self._viewer, appearance, own, f"{source.name} preview", {}, enlargement=enlargement, first=here
+            )
         elif self._layer is not None and self._layer in self._viewer.layers:
             self._draw(self._layer, data)
             _put(self._layer, {"translate": lay_over(appearance, enlargement, here)["translate"]})
@@ -109,8 +109,8 @@ class PreviewLayer:
         if layer is None or layer not in layers:
             return None
         layer.data, layer.metadata = made.data, made.metadata
-        here = source.find_corner(plane)[: len(source.appearance["scale"])]
-        _put(layer, find_whole_place(source.appearance, made.enlargement, here))
+        place = {each: source.appearance[each] for each in PLACE if each in source.appearance}
+        _put(layer, place | lay_over(source.appearance, made.enlargement, source.find_corner(plane)))
         layer.name = name  # napari numbers it if there is one
         layer.visible = True  # whoever hid the preview, to see what lies below, wants the result all the same
         if layers[-1] is not layer:

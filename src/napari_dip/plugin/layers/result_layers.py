@@ -143,7 +143,7 @@ class ResultLayers:
         axes = self.source.axes
         return tuple(
             slice(at, at + 1) if letter in axes.stepped else slice(None)
-            for letter, at in zip(axes.letters, self.source.find_corner(plane), strict=True)
+            for letter, at in zip(axes.letters, self.source.find_corner(plane), strict=False)
         )
 
     def _record(self, made: Made, plane: Plane) -> dict[str, Any]:

@@ -105,9 +105,9 @@ class Source:
         return self.axes.planes(self.selection)
 
     def find_corner(self, plane: Plane) -> Place:
-        """Return where a plane begins among those that are wanted: the number along each axis, 0 along its own."""
+        """Return the pixel at which a plane begins in a layer of all that are wanted."""
         index = plane.seen_from(self.axes.part(self.selection)[1]).index
-        return tuple(0 if isinstance(at, slice) else at for at in index)
+        return tuple(0 if isinstance(at, slice) else at for at in index)[: len(self.first)]
 
     def describe(self, plane: Plane) -> str:
         """Return which plane it is in the user's words, such as "t 3, GFP"; empty of a single one."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Any
-
 
 class RestorationFailed(Exception):
     """What the engine could not do, in a sentence. No RuntimeError: napari's worker would swallow it."""
@@ -12,18 +9,6 @@ class RestorationFailed(Exception):
 
 class OutOfMemory(RestorationFailed):
     """What was asked for did not fit; the memory has been given back."""
-
-
-def explain_errors(work: Callable[..., Generator[Any, None, Any]], *arguments: Any) -> Generator[Any, None, Any]:
-    """Do what a worker does, and raise what torch could not do as an error that napari's worker does not swallow."""
-    from ...device import NotEnoughMemory, return_memory
-
-    try:
-        return (yield from work(*arguments))
-    except (RuntimeError, MemoryError, NotEnoughMemory) as error:  # torch's own, out of memory included
-        failure = explain_failure(error)
-        return_memory(error)
-    raise failure  # beyond the except clause: chained to it, the error would keep the run's frames
 
 
 def explain_failure(error: Exception) -> RestorationFailed:

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
@@ -20,7 +20,7 @@ from ...request import Hooks
 from ...threads import shorten_waits
 from ..layers.source import Place, Source, place_of
 from ..request import LayerRequest
-from .failures import explain_errors
+from .failures import explain_failure
 
 if TYPE_CHECKING:
     from ...outcome import Progress, Restoration
@@ -85,8 +85,16 @@ def restore_in_worker(
     ValueError
         If several planes fail and none succeeds: likely it is wrong with all. Else a plane that fails is left out.
     """
-    with shorten_waits():
-        yield from explain_errors(_restore, request, stop, may_go_on, done)
+    from ...device import NotEnoughMemory, return_memory
+
+    try:
+        with shorten_waits():
+            yield from _restore(request, stop, may_go_on, done)
+        return
+    except (RuntimeError, MemoryError, NotEnoughMemory) as error:  # torch's own, out of memory included
+        failure = explain_failure(error)
+        return_memory(error)
+    raise failure  # beyond the except clause: chained to it, the error would keep the run's frames
 
 
 def _restore(
@@ -122,20 +130,19 @@ def _restore(
             ):  # fmt: skip
                 pace.made()
                 elapsed, to_come = time.perf_counter() - start, len(to_do) - 1
-                report = RunReport(each.plane, count - to_come, count, goes_on, each.progress)
-                if each.result is None:
-                    left = seconds_left_of_planes(each.progress.seconds_left, elapsed, seconds, to_come)
-                    yield replace(report, seconds_left=left)
-                else:
+                left, is_done = each.progress.seconds_left, False
+                if each.result is not None:
                     # a single plane that was stopped is the result, another one of several is not
                     is_done = source.is_single or not (stop.is_set() and _is_cut_short(each.result, request))
+                    left = 0.0, 0.0
                     seconds.append(elapsed)
-                    left = seconds_left_of_planes((0.0, 0.0), elapsed, seconds, to_come)
-                    yield replace(report, is_done=is_done, seconds_left=left)
-                    if not is_done:
-                        return
+                left = seconds_left_of_planes(left, elapsed, seconds, to_come)
+                yield RunReport(each.plane, count - to_come, count, goes_on, each.progress, is_done, left)
+                if is_done:
                     to_do.pop(0)
                     start = time.perf_counter()
+                elif each.result is not None:
+                    return
                 paused = time.perf_counter()
                 may_go_on.wait()
                 start += time.perf_counter() - paused

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from magicgui.widgets import Container, Label, ProgressBar, PushButton
 
 from ..form.narrow_form import pair, wrap
+from .run_words import RunState
 
 _PAUSE, _RESUME = "Pause", "Resume"
 
@@ -71,20 +72,11 @@ class RunControls(Container):
         """Offer to pause, or to go on."""
         self.pause_button.text = _RESUME if paused else _PAUSE
 
-    def show_progress(self, done: int, of: int, words: str, more: str) -> None:
-        """Show how far a run is.
-
-        Parameters
-        ----------
-        done, of : int
-        words : str
-            Short enough for a bar of 280 pixels.
-        more : str
-            For whoever points at it.
-        """
-        self.progress.max, self.progress.value = of, done
-        self.progress.native.setFormat(words)
-        self.progress.tooltip = more
+    def show_state(self, state: RunState) -> None:
+        """Show how far a run is: in the bar its words, and all for whoever points at it."""
+        self.progress.max, self.progress.value = state.of, state.done
+        self.progress.native.setFormat(state.words)
+        self.progress.tooltip = state.more
 
     def say(self, sentence: str) -> None:
         """Say something below the bar; the same again costs nothing."""

@@ -33,7 +33,7 @@ class RunState:
     stage : str
         What it does.
     words, more : str
-        A few; and all that there is to say.
+        A few, for a bar of 280 pixels; and all that there is to say.
     """
 
     done: int

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog
 
 import napari_dip
 from napari_dip.plugin.restore_widget import RestoreWidget
+from napari_dip.plugin.run.scrubber import keep_moments
 
 STEPS = 120
 
@@ -262,15 +263,11 @@ def test_what_cannot_be_written_is_said(widget, qtbot, tmp_path, monkeypatch) ->
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_large_images_keep_fewer_moments(viewer) -> None:
-    from napari_dip.plugin.layers.source import read_source
-    from napari_dip.plugin.request import LayerRequest
-    from napari_dip.plugin.run.scrubber import keep_moments
-    from napari_dip.request import Request
-
-    kept = []
-    for side in (64, 4000):
-        source = read_source(viewer.add_image(np.zeros((side, side), np.uint8)))
-        request = LayerRequest(source, Request("super_resolve", parameters={"factor": 2}))
-        kept.append(keep_moments(request).how.settings.snapshots)
-    assert kept == [20, 1]
+def test_large_images_keep_fewer_moments_and_several_planes_none(viewer) -> None:
+    widget = open_widget(viewer)
+    widget.form.task.value, kept = "super_resolve", []
+    for shape, planes in (((64, 64), "this"), ((4000, 4000), "this"), ((3, 64, 64), "all")):
+        widget.form.image.value = viewer.add_image(np.zeros(shape, np.uint8))
+        widget.form.stack.planes.value = planes
+        kept.append(keep_moments(widget.form.request()).how.settings.snapshots)
+    assert kept == [20, 1, 0]

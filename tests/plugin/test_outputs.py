@@ -1,5 +1,7 @@
 """Each result becomes a layer with its own record, in the type that was asked for."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from napari.layers import Image
@@ -57,3 +59,14 @@ def test_rounding_and_clipping_are_said(camera, settings) -> None:
     assert sentence.startswith("Rounded to uint8; ")
     clipped = sum(each.clipped for each in made)
     assert ("none was clipped" in sentence) == (clipped == 0)
+
+
+def test_only_what_is_enlarged_has_smaller_pixels(camera, settings) -> None:
+    size = {"height": 0.2, "width": 0.4, "unit": "µm", "scale": (1.0, 1.0)}
+    source = dataclasses.replace(read_source(Image(camera)), metadata={"napari-dip pixel size": size})
+    result = napari_dip.restore(camera, task="super_resolve", factor=2, settings=settings)
+    made = {each.suffix: each for each in list_outputs(result, source, False)}
+    assert made["residual"].metadata["napari-dip pixel size"] == size
+    small = made["restored"].metadata["napari-dip pixel size"]
+    assert (small["height"], small["width"], small["scale"]) == (0.1, 0.2, (0.5, 0.5))
+    assert (made["residual"].enlargement, made["restored"].enlargement) == (1, 2)

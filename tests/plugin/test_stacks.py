@@ -123,6 +123,17 @@ def test_a_range_has_its_planes_at_their_place(viewer, qtbot, film, geometry) ->
     np.testing.assert_array_equal(restored.data[1, 0], alone.restored)
 
 
+def test_a_range_of_one_plane_is_that_plane(viewer, qtbot, film) -> None:
+    image = viewer.add_image(film[:, 0], name="film", axis_labels=("t", "y", "x"))
+    widget = open_widget(viewer, image, "range")
+    widget.form.stack.first.value = widget.form.stack.last.value = 2
+    run(widget, qtbot)
+    restored = viewer.layers["film (t 2) restored"]
+    assert_lies_over(restored, image, (2, 0, 0))
+    assert restored.metadata["napari-dip"]["stack"] is None
+    assert not widget.band_plot.scrubber.isHidden()
+
+
 def test_channels_together(viewer, qtbot, film, geometry) -> None:
     image = viewer.add_image(film[:2], name="film", **geometry)
     widget = open_widget(viewer, image, "all")

@@ -38,12 +38,7 @@ _MS_BETWEEN = 50  # the image, words, the plot's dock and curves: to draw them a
 
 
 class RestoreWidget(Container):
-    """Restore an Image layer with a controlled deep image prior.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-    """
+    """Restore an Image layer with a controlled deep image prior."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(labels=False)

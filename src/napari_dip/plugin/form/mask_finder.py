@@ -159,12 +159,7 @@ class MaskFinder(Container):
 
 
 class MaskFinderWidget(Container):
-    """The mask finder in a dock of its own.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-    """
+    """The mask finder in a dock of its own."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(labels=False)

@@ -45,12 +45,7 @@ def wrap(label: QLabel) -> None:
 
 
 class ScrollingForm(QScrollArea):
-    """Scrolls a form up and down where the window is too low for it.
-
-    Parameters
-    ----------
-    content : QWidget
-    """
+    """Scrolls a form up and down where the window is too low for it."""
 
     def __init__(self, content: QWidget) -> None:
         super().__init__()

@@ -13,12 +13,7 @@ from .layer_axes import find_array
 
 
 class Origin:
-    """Remembers a layer and which pixels it had, and keeps neither alive.
-
-    Parameters
-    ----------
-    image : Image
-    """
+    """Remembers a layer and which pixels it had, and keeps neither alive."""
 
     def __init__(self, image: Image) -> None:
         array = find_array(image)

@@ -22,10 +22,6 @@ def find_pixel_size(image: Image) -> dict[str, Any] | None:
 
     A scale or units that somebody has set count, and the file no more. Nor does it where the layer shows a part of it.
 
-    Parameters
-    ----------
-    image : Image
-
     Returns
     -------
     dict or None

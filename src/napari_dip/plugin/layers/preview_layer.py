@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 
 
 class PreviewLayer:
-    """At most one layer "NAME preview"; the user may remove it.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    """
+    """At most one layer "NAME preview"; the user may remove it."""
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer

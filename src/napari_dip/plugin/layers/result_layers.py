@@ -25,12 +25,6 @@ class ResultLayers:
     """The layers of one request; planes that are not done are not a number, which napari leaves transparent.
 
     In a pixel type that has no such value they are 0. Where one plane is wanted, its preview becomes the main layer.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    request : LayerRequest
-    preview : PreviewLayer
     """
 
     def __init__(self, viewer: Viewer, request: LayerRequest, preview: PreviewLayer) -> None:

@@ -122,5 +122,4 @@ class ExportButton(QPushButton):
         show_info(f"Written: {path}")
 
     def _on_error(self, error: Exception) -> None:
-        sentence = str(error)
-        show_error(begin(sentence))
+        show_error(begin(str(error)))

@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 
 
 class RunView:
-    """Shows one run at a time, and remembers those that are not finished.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    """
+    """Shows one run at a time, and remembers those that are not finished."""
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer, self.preview = viewer, PreviewLayer(viewer)

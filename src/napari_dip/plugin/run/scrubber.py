@@ -48,10 +48,6 @@ class Scrubber(QWidget):
     """Shows moments of a run as the layer "NAME moment"; hidden while there are none.
 
     The image is made in a worker; while one is being made, only the latest position is remembered.
-
-    Parameters
-    ----------
-    viewer : Viewer
     """
 
     moment_shown = Signal(object)  # the step that is looked at; None when it is the chosen one
@@ -200,8 +196,7 @@ class Scrubber(QWidget):
         self._reading = None
         if not self._forgotten:
             self.return_to_chosen()
-            sentence = str(error)
-            show_error(begin(sentence))
+            show_error(begin(str(error)))
 
     def _show(self, restoration: Restoration) -> None:
         assert self._request is not None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari.viewer import Viewer
 
 from ...pace import say_duration, say_time_left
-from ..layers.outputs import Made
+from ..layers.outputs import Made, find_main
 from ..layers.pixel_size import PIXEL_SIZE_KEY
 from ..layers.result_layers import ResultLayers
 from ..layers.source import Source
@@ -91,7 +91,7 @@ def say_end(layers: ResultLayers, failures: Sequence[str], stopped: str, viewer:
     """
     done, count = len(layers.records), layers.count
     if done == count:
-        kept = [say_pixel_type(layers.made), say_pixel_size(layers.source) if layers.made else ""]
+        kept = [say_pixel_type(layers.made), say_pixel_size(layers.source) if find_main(layers.made) else ""]
         said = _say_plane(layers, kept, viewer) if layers.source.is_single else [
             f"Done: {count} planes ({say_duration(seconds)}).", _say_notes(layers), *kept
         ]  # fmt: skip
@@ -142,7 +142,7 @@ def _say_plane(layers: ResultLayers, kept: Sequence[str], viewer: Viewer) -> lis
     others = layer is not None and source.origin.has_other_pixels(viewer)
     return [
         f"Done{part}: step {record.step} was chosen; {record.stop_reason} ({record.seconds:.0f} s).", record.note,
-        *kept, "" if layers.made else "It was stopped before anything could be kept.",
+        *kept, "" if find_main(layers.made) else "It was stopped before anything could be kept.",
         f"“{source.layer_name}” was given other pixels meanwhile; this is made from those that it had at the start."
         if others else "",
     ]  # fmt: skip

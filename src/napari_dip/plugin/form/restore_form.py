@@ -189,8 +189,9 @@ class RestoreForm(Container):
         if record.factor is not None and record.factor > self.factor.max:
             raise ValueError(f"it enlarges {record.factor} times, and the form up to {self.factor.max} times.")
         self.task.value = task.name
-        if record.factor is not None:
-            self.factor.value = record.factor
+        for parameter, field in self.parameters.items():
+            if parameter in record.parameters:
+                field.value = record.parameters[parameter]
         quality = _quality_behind(settings)
         self._loaded = None if quality else (settings, name)
         self.quality.reset_choices()

@@ -7,9 +7,8 @@ import threading
 import numpy as np
 import pytest
 from npe2 import PluginManifest
-from PIL import Image
 from qtpy.QtCore import Qt, QTimer
-from skimage import data
+from skimage import data, io
 
 import napari_dip
 from napari_dip.many.tiling import Tiling
@@ -212,7 +211,7 @@ def test_super_resolved_layers_lie_exactly_over_the_original(viewer, qtbot, came
 
 
 def test_the_table_of_an_opened_jpeg_is_used_while_its_pixels_are_shown(viewer, tmp_path, camera) -> None:
-    Image.fromarray(camera).save(tmp_path / "photo.jpg", quality=20)
+    io.imsave(tmp_path / "photo.jpg", camera, check_contrast=False)
     (layer,) = viewer.open(tmp_path / "photo.jpg", plugin="napari")
     table = read_source(layer).quantisation_table
     assert table is not None

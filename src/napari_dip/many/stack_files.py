@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +22,9 @@ from ..image_files import (
     read_mask,
     read_record,
     say_why,
-    write_whole,
 )
 from ..tiff_files import is_tiff, open_tiff
+from ..whole_files import write_whole
 from .image_stack import SHORT_UNITS, FilePixels, Stack, as_size, check_pixels
 from .ome_zarr import ZARR_SUFFIX, holds_zarr, open_zarr, read_zarr_record, write_zarr
 
@@ -214,6 +215,7 @@ def _open_tiff(path: Path) -> Stack:
             pass  # the pixels do not depend on it
         store = series.aszarr(level=0)
     array: Any = zarr.open_array(store, mode="r")  # reads a page when it is asked for
+    weakref.finalize(array, store.close)  # the store keeps the file open from one page to the next
     for letter in set(axes) - set("YXSC"):
         if axes.count(letter) > 1:  # of a file that does not say
             axes = ""

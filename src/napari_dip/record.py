@@ -43,7 +43,7 @@ from .record_fields import (
     one_of,
 )
 from .record_script import write_script
-from .settings import show
+from .setting_rules import show
 
 _NO_RECORD = "this is not a record of napari-dip, or one of another version"
 _LONGEST_FAULT = 300

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from numbers import Integral, Real
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
+from .setting_rules import Bounds, read_rules, show
 
 if TYPE_CHECKING:
     from .measurement.task import Task
@@ -19,38 +16,6 @@ PRESETS = ("default", "fast", "best", "published", "paper", "deep_image_prior", 
 _STEPS_FOR_TWO_SAMPLES = 100
 _RUNS_FOR_UNCERTAINTY = 4
 _WIDTH, _WIDTH_WITH_PARTNER = 64, 32  # of width="auto"
-_DEVICE = re.compile(r"[a-z][a-z0-9_]{0,39}(:[0-9]{1,4})?")  # as torch names them
-_SHOWN = 80  # characters of a value in an error
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The numbers that a field of ``Settings`` takes.
-
-    Attributes
-    ----------
-    least, most : float
-        Both are allowed.
-    step : int
-        Of whole numbers ``least`` and every step-th after it.
-    """
-
-    least: float
-    most: float
-    step: int = 1
-
-    def hold(self, number: float) -> bool:
-        """Return whether a number is one of them."""
-        in_step = isinstance(number, float) or (number - self.least) % self.step == 0
-        return self.least <= number <= self.most and in_step
-
-    def describe(self, *, whole: bool) -> str:
-        """Return them in words, such as "an odd whole number from 1 to 15"."""
-        kind = "a number"
-        if whole:
-            kind = "a whole number" if self.step == 1 else "an odd whole number" if self.least % 2 else "an even number"
-        return f"{kind} from {_write_number(self.least)} to {_write_number(self.most)}"
-
 
 _Count = Annotated[int, Bounds(1, 1_000_000)]  # of steps
 _Lambda = Bounds(0.01, 100)
@@ -371,43 +336,6 @@ class Resolved:
         return replace(settings, **asdict(self))
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """What a field takes, as its type in ``Settings`` says it."""
-
-    kind: type
-    words: tuple[str, ...]
-    none: bool
-    bounds: Bounds | None
-
-    def check(self, name: str, value: Any) -> Any:
-        """Return a value as a plain Python one (NumPy's numbers are welcome); refuse what the field does not take."""
-        if value is None and self.none:
-            return None
-        if isinstance(value, str):
-            if value in self.words or (self.kind is str and not self.words and _DEVICE.fullmatch(value)):
-                return str.__str__(value)
-        elif self.kind is bool and isinstance(value, bool | np.bool_):
-            return bool(value)
-        elif self.bounds is not None and isinstance(value, Real) and not isinstance(value, bool):
-            number = _as_python(value, self.kind)
-            if number is not None and self.bounds.hold(number):
-                return number
-        raise ValueError(f"{name} is {show(value)}; {self.describe()}.")
-
-    def describe(self) -> str:
-        """Return what to give instead."""
-        if self.kind is bool:
-            return "give True or False"
-        if self.bounds is not None:
-            others = [*(f'"{word}"' for word in self.words), *(["None"] if self.none else [])]
-            return " or ".join(["give " + ", ".join([self.bounds.describe(whole=self.kind is int), *others[:-1]]),
-                                *others[-1:]])  # fmt: skip
-        if self.words:
-            return f"choose one of {', '.join(self.words)}"
-        return 'give "auto" or the name of a torch device, such as "cpu" or "cuda:1"'
-
-
 def find_bounds(name: str) -> Bounds:
     """Return the numbers that a field of ``Settings`` takes.
 
@@ -422,40 +350,4 @@ def find_bounds(name: str) -> Bounds:
     return bounds
 
 
-def show(value: object, *, quoted: bool = True) -> str:
-    """Return any value as an error can show it: on one line, with nothing invisible, and not long."""
-    try:
-        text = repr(value) if quoted or not isinstance(value, str) else repr(value)[1:-1]
-    except Exception:  # a whole number of too many digits, lists too deep in one another
-        return f"a value of type {type(value).__name__}"
-    text = " ".join(text.split())
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def _write_number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else f"{value:g}"
-
-
-def _as_python(value: Real, kind: type) -> Any:
-    """Return a number as Python's int or float; None if it is none."""
-    try:
-        if kind is int:
-            return int(value) if isinstance(value, Integral) else None
-        return float(value)
-    except (OverflowError, ValueError):
-        return None
-
-
-def _read_rules() -> dict[str, _Rule]:
-    """Read what each field of ``Settings`` takes off its type."""
-    rules = {}
-    for name, hint in get_type_hints(Settings, include_extras=True).items():
-        told, *extra = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-        kinds = get_args(told) if get_origin(told) in (Union, UnionType) else (told,)
-        words = tuple(word for each in kinds if get_origin(each) is Literal for word in get_args(each))
-        kind = next((each for each in kinds if each in (bool, int, float, str)), str)
-        rules[name] = _Rule(kind, words, type(None) in kinds, next(iter(extra), None))
-    return rules
-
-
-_RULES = _read_rules()
+_RULES = read_rules(Settings)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import pretend_device
+import pytest
 import torch
 
 # What holds bit by bit on a CPU holds to (relative, absolute) rounding elsewhere: sums are taken in another order. CUDA
 # multiplies in TF32, with 10 bits, unless it is told not to; of MPS nothing is known, and no more is asked.
 TOLERANCE = {"cpu": (0.0, 0.0), pretend_device.NAME: (1e-4, 1e-5), "cuda": (5e-3, 2e-3), "mps": (5e-3, 2e-3)}
+needs_pretend_device = pytest.mark.skipif(
+    not pretend_device.is_available(), reason="this torch takes no device in Python"
+)
+
+
+def draw(*shape: int, seed: int = 0, device: str = "cpu") -> torch.Tensor:
+    """Draw normal numbers, the same on every device."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
 
 
 def find_accelerators() -> list[str]:

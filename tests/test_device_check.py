@@ -10,17 +10,16 @@ import pretend_device
 import pytest
 import tifffile
 import torch
+from devices import needs_pretend_device
 from pretend_device import NAME, count_operations, make_wrong
-from typer.testing import CliRunner
+from terminal import run
 
 import napari_dip
-from napari_dip.command_line import app
 from napari_dip.device import NotEnoughMemory, choose_device
 from napari_dip.device_check import check_device, choose_proven_device, forget_verdicts
 from napari_dip.many.tiling import plan_tiles
 from napari_dip.request import Request
 
-pretends = pytest.mark.skipif(not pretend_device.is_available(), reason="this torch takes no device in Python")
 SMALL = {"width": 8, "levels": 2, "step_limit": 10, "partner": False, "stopping": "fixed", "precision": "float32"}
 CONSEQUENCE = "The CPU is used instead: the result is right, only slower."
 
@@ -89,7 +88,7 @@ def test_the_cpu_has_nothing_to_prove() -> None:
     assert choose_proven_device("cpu") == choose_device("cpu")
 
 
-@pretends
+@needs_pretend_device
 def test_a_device_is_checked_once_by_however_many_threads() -> None:
     with count_operations() as tally:
         check_device(NAME)
@@ -104,14 +103,14 @@ def test_a_device_is_checked_once_by_however_many_threads() -> None:
     assert tally.operations.total() <= once + len(threads)  # each makes an empty tensor, to know the device's number
 
 
-@pretends
+@needs_pretend_device
 @pytest.mark.parametrize("operation", ["aten::convolution", "aten::convolution_backward"])
 def test_rounding_to_tf32_is_no_fault(operation) -> None:
     with make_wrong(operation, round_to_tf32):
         assert check_device(NAME).agrees
 
 
-@pretends
+@needs_pretend_device
 def test_bfloat16_is_checked_where_it_is_to_be_used() -> None:
     def spoil(result: torch.Tensor) -> torch.Tensor:
         return 2 * result if result.dtype == torch.bfloat16 else result
@@ -125,7 +124,7 @@ def test_bfloat16_is_checked_where_it_is_to_be_used() -> None:
     assert "in bfloat16" in verdict.sentence
 
 
-@pretends
+@needs_pretend_device
 def test_auto_goes_to_the_cpu_and_the_result_says_so(offered, fault, camera) -> None:
     result = napari_dip.restore(camera, settings=napari_dip.Settings(**SMALL))
     expected = napari_dip.restore(camera, settings=napari_dip.Settings(**SMALL, device="cpu"))
@@ -138,20 +137,20 @@ def test_auto_goes_to_the_cpu_and_the_result_says_so(offered, fault, camera) -> 
     assert CONSEQUENCE not in expected.note
 
 
-@pretends
+@needs_pretend_device
 def test_auto_takes_the_device_that_is_right(offered, camera) -> None:
     result = napari_dip.restore(camera, settings=napari_dip.Settings(**SMALL))
     assert result.settings.device == NAME
     assert result.record.device.endswith("It agrees with the CPU.")
 
 
-@pretends
+@needs_pretend_device
 def test_a_device_that_was_named_is_refused(wrong, camera) -> None:
     with pytest.raises(ValueError, match=f'"{NAME}" is refused: .*{wrong}.* Use "auto" or "cpu"'):
         napari_dip.restore(camera, settings=napari_dip.Settings(**SMALL, device=NAME))
 
 
-@pretends
+@needs_pretend_device
 def test_tiles_are_planned_for_the_device_that_will_be_used(offered, wrong) -> None:
     auto, cpu = (napari_dip.Settings(**SMALL, device=device) for device in ("auto", "cpu"))
     budget = 1.2e9  # of which what the process has imported is a part, on a CPU only
@@ -160,7 +159,7 @@ def test_tiles_are_planned_for_the_device_that_will_be_used(offered, wrong) -> N
     assert tilings[0] is not None
 
 
-@pretends
+@needs_pretend_device
 def test_too_little_memory_is_no_verdict(offered) -> None:
     with make_wrong("aten::convolution", run_out_of_memory):
         choice = choose_proven_device("auto")
@@ -170,11 +169,7 @@ def test_too_little_memory_is_no_verdict(offered) -> None:
     assert choose_proven_device("auto").device == NAME
 
 
-def run(*arguments: object):
-    return CliRunner().invoke(app, [str(each) for each in arguments])
-
-
-@pretends
+@needs_pretend_device
 def test_the_terminal_says_it(offered, wrong, tmp_path, camera) -> None:
     tifffile.imwrite(tmp_path / "in.tif", camera)
     small = [f"--set={name}={value}" for name, value in SMALL.items()]
@@ -190,7 +185,7 @@ def test_the_terminal_says_it(offered, wrong, tmp_path, camera) -> None:
     assert not (tmp_path / "refused.tif").exists()
 
 
-@pretends
+@needs_pretend_device
 def test_the_terminal_checks_a_device_by_itself(offered) -> None:
     found = run("device")
     assert (found.exit_code, found.stdout.strip()) == (0, choose_proven_device().reason)

@@ -6,14 +6,11 @@ import numpy as np
 import pretend_device
 import pytest
 import torch
+from devices import draw, needs_pretend_device
 from pretend_device import NAME
 from torch.nn import functional
 
-pytestmark = pytest.mark.skipif(not pretend_device.is_available(), reason="this torch takes no device in Python")
-
-
-def random(*shape: int) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+pytestmark = needs_pretend_device
 
 
 def test_it_is_not_the_cpu() -> None:
@@ -53,8 +50,8 @@ def test_what_is_made_on_it_is_what_the_cpu_makes(make) -> None:
 def test_forward_and_backward_are_the_cpus(layout) -> None:
     results = []
     for device in ("cpu", NAME):
-        image = random(2, 3, 8, 6).contiguous(memory_format=layout).to(device).requires_grad_()
-        kernel = torch.nn.Parameter(random(4, 3, 3, 3).to(device))
+        image = draw(2, 3, 8, 6).contiguous(memory_format=layout).to(device).requires_grad_()
+        kernel = torch.nn.Parameter(draw(4, 3, 3, 3).to(device))
         out = functional.conv2d(functional.pad(image, (1,) * 4, mode="reflect"), kernel)
         out = functional.interpolate(functional.leaky_relu(out, 0.1), scale_factor=2, mode="bilinear")
         assert out.is_contiguous(memory_format=layout)
@@ -68,7 +65,7 @@ def test_forward_and_backward_are_the_cpus(layout) -> None:
 def test_views_share_memory_and_gradients_pass_through_what_is_done_in_place() -> None:
     results = []
     for device in ("cpu", NAME):
-        leaf = random(3, 4).to(device).requires_grad_()
+        leaf = draw(3, 4).to(device).requires_grad_()
         table = leaf * 2
         table[1] = 0.0
         table[:, 2:].mul_(3)
@@ -158,7 +155,7 @@ def test_types_can_be_refused(make) -> None:
 
 
 def test_outputs_that_are_not_contiguous_are_refused_or_scrambled() -> None:
-    image = random(1, 3, 4, 5)
+    image = draw(1, 3, 4, 5)
     right = functional.pad(image, (1,) * 4, mode="reflect")
     memory = torch.empty_like(right, memory_format=torch.channels_last).to(NAME)
     with pytest.raises(RuntimeError, match="contiguous"):
@@ -173,7 +170,7 @@ def test_outputs_that_are_not_contiguous_are_refused_or_scrambled() -> None:
 
 
 def test_an_operation_can_be_made_wrong() -> None:
-    image, kernel = random(1, 3, 5, 5), random(2, 3, 3, 3)
+    image, kernel = draw(1, 3, 5, 5), draw(2, 3, 3, 3)
     right = functional.conv2d(image, kernel)
     on_device = image.to(NAME), kernel.to(NAME)
     with pretend_device.make_wrong("aten::convolution"):

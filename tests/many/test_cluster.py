@@ -17,6 +17,7 @@ from napari_dip.many.folder import plan_jobs, restore_files
 from napari_dip.many.tasks import run_tasks
 
 distributed = pytest.importorskip("distributed")
+SETTINGS = napari_dip.Settings(device="cpu", width=8, levels=2, step_limit=60, partner=False, stopping="fixed")
 
 
 @pytest.fixture
@@ -61,15 +62,18 @@ def test_planes_are_the_same_on_a_cluster(client, camera, small_settings) -> Non
     np.testing.assert_array_equal(here, there)
 
 
-@pytest.mark.full
-def test_a_killed_worker_loses_nothing(client, camera, tmp_path) -> None:
-    settings = napari_dip.Settings(device="cpu", width=8, levels=2, step_limit=60, partner=False, stopping="fixed")
+def plan_files(camera, tmp_path, count: int, *, resume: bool) -> list[FileJob]:
     data = tmp_path / "data"
     data.mkdir()
-    for n in range(6):
+    for n in range(count):
         tifffile.imwrite(data / f"{n}.tif", np.roll(camera, 3 * n, axis=1))
-    jobs = plan_jobs(sorted(data.iterdir()), tmp_path / "out", FileJob(data, tmp_path, settings=settings), suffix=None,
-                     mask=None)  # fmt: skip
+    model = FileJob(data, tmp_path, settings=SETTINGS, resume=resume)
+    return plan_jobs(sorted(data.iterdir()), tmp_path / "out", model, suffix=None, mask=None)
+
+
+@pytest.mark.full
+def test_a_killed_worker_loses_nothing(client, camera, tmp_path) -> None:
+    jobs = plan_files(camera, tmp_path, 6, resume=False)
     rows = []
     for row in restore_files(jobs, tmp_path / "out" / "r.csv", devices=(), client=client):
         if not rows:
@@ -79,7 +83,7 @@ def test_a_killed_worker_loses_nothing(client, camera, tmp_path) -> None:
     assert sorted(row.out for row in rows) == [str(job.out) for job in jobs]
     assert {row.status for row in rows} == {"done"}, rows
     for job in jobs:
-        alone = napari_dip.restore(tifffile.imread(job.source), settings=settings)
+        alone = napari_dip.restore(tifffile.imread(job.source), settings=SETTINGS)
         np.testing.assert_array_equal(tifffile.imread(job.out), alone.restored)
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".tif", ".csv"}
 
@@ -125,13 +129,7 @@ def processes(tmp_path, monkeypatch):
 @pytest.mark.parametrize("loss", ["worker killed", "scheduler killed", "scheduler hangs"])
 def test_a_lost_cluster_is_told_in_a_sentence_and_loses_nothing(processes, camera, tmp_path, loss, one_thread) -> None:
     client, scheduler, worker = processes
-    settings = napari_dip.Settings(device="cpu", width=8, levels=2, step_limit=60, partner=False, stopping="fixed")
-    data = tmp_path / "data"
-    data.mkdir()
-    for n in range(8):
-        tifffile.imwrite(data / f"{n}.tif", np.roll(camera, 3 * n, axis=1))
-    model = FileJob(data, tmp_path, settings=settings, resume=True)
-    jobs = plan_jobs(sorted(data.iterdir()), tmp_path / "out", model, suffix=None, mask=None)
+    jobs = plan_files(camera, tmp_path, 8, resume=True)
     rows, lost = [], []
 
     def lose_it_after_the_first() -> None:
@@ -152,6 +150,6 @@ def test_a_lost_cluster_is_told_in_a_sentence_and_loses_nothing(processes, camer
     rest = list(restore_files(jobs, tmp_path / "r.csv", devices=("cpu",)))
     assert [row.status for row in rest if row.out == rows[0].out] == ["kept"]
     assert {row.status for row in rest} == {"done", "kept"}
-    alone = napari_dip.restore(tifffile.imread(jobs[-1].source), settings=settings)
+    alone = napari_dip.restore(tifffile.imread(jobs[-1].source), settings=SETTINGS)
     np.testing.assert_array_equal(tifffile.imread(jobs[-1].out), alone.restored)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [job.out.name for job in jobs]

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from films import write_film
 from skimage import io
-from typer.testing import CliRunner
+from terminal import QUICK, restore
 
 import napari_dip
-from napari_dip.command_line import app
 from napari_dip.many.file_job import FileJob
 from napari_dip.many.folder import plan_jobs, read_report, restore_files
 from napari_dip.many.image_stack import Stack
@@ -26,12 +26,7 @@ from napari_dip.many.stack_files import open_stack, write_stack
 from napari_dip.request import Hooks
 from napari_dip.whole_files import remove_unfinished, write_whole
 
-QUICK = ["--device", "cpu", "--step-limit", "10", "--set", "width=8", "--set", "levels=2", "--set", "partner=false"]
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes, and processes that are forked")
-
-
-def run(*arguments: object):
-    return CliRunner().invoke(app, ["restore", *(str(each) for each in arguments), *QUICK])
 
 
 @pytest.fixture
@@ -49,7 +44,7 @@ def folder(tmp_path, camera):
 
 
 def test_all_that_can_be_restored_is(folder, tmp_path) -> None:
-    done = run(folder, tmp_path / "out")
+    done = restore(folder, tmp_path / "out")
     assert done.exit_code == 1, done.output
     assert "3 done, 0 kept, 1 failed" in done.output
     assert "d.tif" in done.output
@@ -69,11 +64,11 @@ def test_all_that_can_be_restored_is(folder, tmp_path) -> None:
 def test_what_is_done_is_kept(folder, tmp_path) -> None:
     (folder / "d.tif").unlink()
     out = tmp_path / "out"
-    first = run(f"{folder}/[ac]*", out, "--report", out / "r.json")
+    first = restore(f"{folder}/[ac]*", out, "--report", out / "r.json")
     assert first.exit_code == 0, first.output
-    assert run(folder, out).exit_code == 1  # without --resume nothing is overwritten
+    assert restore(folder, out).exit_code == 1  # without --resume nothing is overwritten
     before = (out / "a.tif").stat().st_mtime_ns, read_report(out / "r.json")[str(out / "a.tif")]
-    again = run(folder, out, "--resume", "--report", out / "r.json")
+    again = restore(folder, out, "--resume", "--report", out / "r.json")
     assert "1 done, 2 kept, 0 failed" in again.output
     assert again.exit_code == 0
     assert (out / "a.tif").stat().st_mtime_ns == before[0]
@@ -87,8 +82,8 @@ def test_masks_go_by_name(folder, tmp_path, camera) -> None:
     mask = np.zeros(camera.shape, np.uint8)
     mask[10:14] = 1
     io.imsave(tmp_path / "masks" / "a_mask.png", mask, check_contrast=False)
-    done = run(f"{folder}/[ab].*", tmp_path / "out", "--task", "inpaint", "--mask", tmp_path / "masks/{stem}_mask.png",
-               "--suffix", ".png")  # fmt: skip
+    masks = tmp_path / "masks/{stem}_mask.png"
+    done = restore(f"{folder}/[ab].*", tmp_path / "out", "--task", "inpaint", "--mask", masks, "--suffix", ".png")
     assert "1 done, 0 kept, 1 failed" in done.output
     assert "there is no file" in done.output  # the mask of b
     np.testing.assert_array_equal(io.imread(tmp_path / "out" / "a.png")[mask == 0], camera[mask == 0])
@@ -130,7 +125,7 @@ def test_one_device_has_one_task_at_a_time(folder, tmp_path, small_settings) -> 
 def test_killed_and_resumed_nothing_is_lost(tmp_path, camera) -> None:
     """Kill -9 between planes: the output is not there; then it goes on with the planes that were done."""
     film = np.stack([np.roll(camera, 5 * n, axis=0) for n in range(6)])
-    tifffile.imwrite(tmp_path / "film.ome.tif", film, metadata={"axes": "TYX"}, photometric="minisblack")
+    write_film(tmp_path / "film.ome.tif", film)
     out = tmp_path / "out.ome.tif"
     arguments = ["restore", str(tmp_path / "film.ome.tif"), str(out), *QUICK]
     process = subprocess.Popen([sys.executable, "-c", "from napari_dip.command_line import main; main()", *arguments],
@@ -144,7 +139,7 @@ def test_killed_and_resumed_nothing_is_lost(tmp_path, camera) -> None:
     assert not out.exists()
     kept = {path.name: path.stat().st_mtime_ns for path in planes.rglob("record_*.json")}
     assert len(kept) >= 2
-    done = CliRunner().invoke(app, [*arguments, "--resume"])
+    done = restore(tmp_path / "film.ome.tif", out, "--resume")
     assert done.exit_code == 0, done.output
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     settings = napari_dip.Settings(device="cpu", step_limit=10, width=8, levels=2, partner=False)
@@ -166,7 +161,7 @@ def test_a_full_disk_leaves_no_half_file(tmp_path, camera) -> None:
         data.mkdir()
         for name in ("a.tif", "b.tif"):
             tifffile.imwrite(data / name, np.tile(camera, (2, 3)))  # 46 kB as float32
-        done = run(data, disk / "out")
+        done = restore(data, disk / "out")
         assert done.exit_code == 1
         assert "1 done, 0 kept, 1 failed" in done.output
         assert "the disk is full" in done.output
@@ -187,7 +182,7 @@ def test_any_name_is_restored_and_reported(tmp_path, camera, name, report) -> No
     for each in (name, b"plain.tif"):
         tifffile.imwrite(data / os.fsdecode(each), camera[:16, :16])
     for _ in range(2):
-        done = run(data, out, "--report", out / report, "--resume")
+        done = restore(data, out, "--report", out / report, "--resume")
         assert done.exit_code == 0, done.output
         assert not set(done.output) & {"\x1b", "\r"}
     assert "2 kept" in done.output
@@ -202,18 +197,18 @@ def test_any_name_is_restored_and_reported(tmp_path, camera, name, report) -> No
 @pytest.mark.parametrize("out", [b"\xff.ome.tif", b"\xff.zarr", b"\xff.png", b"two\nlines.ome.tif"])
 def test_any_name_is_written(tmp_path, camera, out) -> None:
     tifffile.imwrite(tmp_path / "in.tif", camera[:16, :16])
-    done = run(tmp_path / "in.tif", tmp_path / os.fsdecode(out))
+    done = restore(tmp_path / "in.tif", tmp_path / os.fsdecode(out))
     assert done.exit_code == 0, done.output
     assert sorted(os.listdir(os.fsencode(tmp_path))) == [b"in.tif", out] or out > b"in.tif"
-    assert "nothing is left" in run(tmp_path / "in.tif", tmp_path / os.fsdecode(out), "--resume").output
+    assert "nothing is left" in restore(tmp_path / "in.tif", tmp_path / os.fsdecode(out), "--resume").output
 
 
 def test_a_report_goes_on(folder, tmp_path) -> None:
     """Rows of files that are not of this run stay."""
     out = tmp_path / "out"
-    assert run(f"{folder}/a.p*", out).exit_code == 0
-    assert run(f"{folder}/b.t*", out).exit_code == 1  # the report is there
-    assert run(f"{folder}/b.t*", out, "--resume").exit_code == 0
+    assert restore(f"{folder}/a.p*", out).exit_code == 0
+    assert restore(f"{folder}/b.t*", out).exit_code == 1  # the report is there
+    assert restore(f"{folder}/b.t*", out, "--resume").exit_code == 0
     assert [Path(name).name for name in read_report(out / "report.csv")] == ["a.tif", "b.tif"]
 
 
@@ -265,12 +260,12 @@ def test_what_a_killed_run_left_is_removed_by_the_next(folder, tmp_path) -> None
             for name in ("a.tif", "r.csv", "plot.png"):
                 assert kill_at("os.rename", 1, lambda name=name: write_whole(out / name, lambda beside: None))
             assert len(list(out.glob(".*"))) == 4
-            assert run(*command).exit_code == 0
+            assert restore(*command).exit_code == 0
             assert list(out.glob(".*")) == [kept]
     finally:
         os.kill(alive, signal.SIGKILL)
         os.waitpid(alive, 0)
-    assert run(folder / "a.png", out / "b.tif").exit_code == 0
+    assert restore(folder / "a.png", out / "b.tif").exit_code == 0
     assert sorted(path.name for path in out.iterdir()) == ["a.tif", "b.tif", "r.csv", "sub"]
 
 
@@ -322,7 +317,7 @@ def test_one_file_without_room_stops_no_other(tmp_path, camera) -> None:
     limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, most))
     try:
-        done = run(data, out)
+        done = restore(data, out)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
     assert done.exit_code == 1

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from typer.testing import CliRunner
+from films import write_film
+from terminal import restore
 from yaozarrs import DimSpec, v05
 from yaozarrs.write.v05 import write_image
 
 import napari_dip
-from napari_dip.command_line import app
 from napari_dip.image_files import write_tiff
 from napari_dip.many.file_job import FileJob, folder_of_planes
 from napari_dip.many.file_restoration import restore_file
@@ -46,16 +46,12 @@ def job(film, tmp_path) -> FileJob:
                    settings=SETTINGS, resume=True)  # fmt: skip
 
 
-def write_film(path, film) -> None:
-    tifffile.imwrite(path, film, metadata={"axes": "TYX"}, photometric="minisblack")
-
-
-def plan_folder(film, tmp_path, *, resume: bool) -> list[FileJob]:
+def plan_folder(film, tmp_path, *, resume: bool, settings: napari_dip.Settings = SETTINGS) -> list[FileJob]:
     """Write each plane into a file of its own, and plan their restoration."""
     (tmp_path / "data").mkdir()
     for number, image in enumerate(film):
         tifffile.imwrite(tmp_path / "data" / f"{number}.tif", image)
-    model = FileJob(tmp_path, tmp_path, settings=SETTINGS, resume=resume)
+    model = FileJob(tmp_path, tmp_path, settings=settings, resume=resume)
     return plan_jobs(sorted((tmp_path / "data").iterdir()), tmp_path / "out", model, suffix=None, mask=None)
 
 
@@ -219,23 +215,7 @@ def at_work():
     yield start
     for process in started:
         process.kill()
-        process.wait()
-
-
-def run(*arguments: object):
-    options = [
-        "--device",
-        "cpu",
-        "--step-limit",
-        "10",
-        "--set",
-        "width=8",
-        "--set",
-        "levels=2",
-        "--set",
-        "partner=false",
-    ]
-    return CliRunner().invoke(app, ["restore", *(str(each) for each in arguments), *options])
+        process.communicate()
 
 
 @pytest.mark.parametrize("name", ["film.ome.tif", "film.zarr"])
@@ -245,33 +225,31 @@ def test_one_process_at_a_time_is_at_work_on_a_stack(job, at_work, name) -> None
     other = at_work(out)
     kept = sorted(path.name for path in out.parent.rglob("*"))
     for more in ((), ("--resume",), ("--seed", 1)):
-        second = run(job.source, out, *more)
+        second = restore(job.source, out, *more)
         assert second.exit_code == 1
         assert "another process is at work on" in second.output
     assert sorted(path.name for path in out.parent.rglob("*")) == kept
     other.kill()  # the lock goes with it
     other.wait()
-    assert run(job.source, out).exit_code == 0
+    assert restore(job.source, out).exit_code == 0
     assert not out.with_name(f".{name}.lock").exists()
 
 
 def test_a_file_that_another_process_is_at_work_on_is_left_to_it(film, tmp_path, at_work) -> None:
-    (tmp_path / "data").mkdir()
-    for number, image in enumerate(film):
-        tifffile.imwrite(tmp_path / "data" / f"{number}.tif", image)
+    plan_folder(film, tmp_path, resume=True)
     out = tmp_path / "out"
     other = at_work(out / "1.tif")
     half = hide_unfinished(out / "1.tif")
     half = half.with_name(half.name.replace(str(os.getpid()), str(other.pid)))
     half.write_bytes(b"half of what the other writes")
-    first = run(tmp_path / "data", out, "--resume")
+    first = restore(tmp_path / "data", out, "--resume")
     assert first.exit_code == 1
     assert "3 done, 0 kept, 1 failed" in first.output
     assert "another process is at work on" in read_report(out / "report.csv")[str(out / "1.tif")].error
     assert half.exists()
     other.kill()
     other.wait()
-    again = run(tmp_path / "data", out, "--resume")
+    again = restore(tmp_path / "data", out, "--resume")
     assert again.exit_code == 0, again.output
     assert "1 done, 3 kept, 0 failed" in again.output
     assert sorted(path.name for path in out.iterdir()) == ["0.tif", "1.tif", "2.tif", "3.tif", "report.csv"]
@@ -385,12 +363,8 @@ def threads_at_work() -> set[threading.Thread]:
 
 
 def test_a_run_that_is_given_up_ends_its_threads(film, tmp_path) -> None:
-    (tmp_path / "data").mkdir()
-    for number, image in enumerate(film):
-        tifffile.imwrite(tmp_path / "data" / f"{number}.tif", image)
     endless = replace(SETTINGS, step_limit=100_000, stopping="fixed")
-    jobs = plan_jobs(sorted((tmp_path / "data").iterdir()), tmp_path / "out",
-                     FileJob(tmp_path, tmp_path, settings=endless), suffix=None, mask=None)  # fmt: skip
+    jobs = plan_folder(film, tmp_path, resume=False, settings=endless)
     jobs[0] = replace(jobs[0], settings=SETTINGS)
     before = threads_at_work()
     rows = restore_files(jobs, tmp_path / "report.csv", devices=("cpu", "cpu"))

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from films import write_film
 from PIL import Image
-from typer.testing import CliRunner
+from terminal import restore
 
 import napari_dip
-from napari_dip.command_line import app
 from napari_dip.image_files import read_record
 from napari_dip.many.image_stack import Stack
 from napari_dip.many.stack_files import open_stack, read_stack_record, write_stack
 
-QUICK = ["--device", "cpu", "--step-limit", "10", "--set", "width=8", "--set", "levels=2", "--set", "partner=false"]
 RECORD = {"settings": {"width": 8}, "stack": {"axes": "TYX", "shape": [3, 24, 20]}, "note": 'a "shape": in words'}
 GREY = {"photometric": "minisblack"}
 
@@ -26,10 +25,6 @@ GREY = {"photometric": "minisblack"}
 def film() -> np.ndarray:
     """A (3, 24, 20) uint8 stack."""
     return np.random.default_rng(0).integers(0, 200, (3, 24, 20)).astype(np.uint8)
-
-
-def restore(*arguments: object):
-    return CliRunner().invoke(app, ["restore", *map(str, arguments), *QUICK])
 
 
 def pixels(path) -> np.ndarray:
@@ -45,7 +40,7 @@ def test_a_record_is_written_and_read_back(tmp_path, film, name) -> None:
 
 @pytest.mark.parametrize("name", ["out.tif", "out.ome.tif", "out.zarr"])
 def test_what_was_restored_says_how(tmp_path, film, name) -> None:
-    tifffile.imwrite(tmp_path / "film.ome.tif", film, metadata={"axes": "TYX"}, **GREY)
+    write_film(tmp_path / "film.ome.tif", film)
     assert restore(tmp_path / "film.ome.tif", tmp_path / name).exit_code == 0
     record = napari_dip.Record.from_dict(read_stack_record(tmp_path / name))
     assert record.stack is not None
@@ -55,7 +50,7 @@ def test_what_was_restored_says_how(tmp_path, film, name) -> None:
 @pytest.mark.parametrize("name", ["out.tif", "out.ome.tif", "out.zarr"])
 def test_each_output_of_a_stack_says_which_it_is_and_of_which_file(tmp_path, film, name) -> None:
     source = tmp_path / "film.ome.tif"
-    tifffile.imwrite(source, film, metadata={"axes": "TYX"}, **GREY)
+    write_film(source, film)
     assert restore(source, tmp_path / name, "--residual", "--dtype", "same", "--warm-start", "t").exit_code == 0
     for output, dtype in (("restored", "uint8"), ("residual", "float32")):
         path = tmp_path / (name if output == "restored" else name.replace("out", "out_residual"))
@@ -64,7 +59,7 @@ def test_each_output_of_a_stack_says_which_it_is_and_of_which_file(tmp_path, fil
         assert record.given.path == str(source)
         assert record.stack.warm_start == "T"
         assert f"{output}" in record.as_python()
-    tifffile.imwrite(tmp_path / "other.ome.tif", film, metadata={"axes": "TYX"}, **GREY)
+    write_film(tmp_path / "other.ome.tif", film)
     path.replace(path.with_name(path.name.replace("out_residual", "other_out")))
     refused = restore(
         tmp_path / "other.ome.tif", path.with_name(path.name.replace("out_residual", "other_out")), "--resume"
@@ -75,7 +70,7 @@ def test_each_output_of_a_stack_says_which_it_is_and_of_which_file(tmp_path, fil
 
 def test_stacks_of_earlier_versions_are_kept(tmp_path, film) -> None:
     """All their outputs carry the record of the restored one, which did not know the number of threads."""
-    tifffile.imwrite(tmp_path / "film.ome.tif", film, metadata={"axes": "TYX"}, **GREY)
+    write_film(tmp_path / "film.ome.tif", film)
     line = (tmp_path / "film.ome.tif", tmp_path / "out.ome.tif", "--residual")
     assert restore(*line).exit_code == 0
     old = read_stack_record(tmp_path / "out.ome.tif")
@@ -90,7 +85,7 @@ def test_stacks_of_earlier_versions_are_kept(tmp_path, film) -> None:
 
 def test_a_script_of_an_enhanced_stack_enhances(tmp_path, film, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    tifffile.imwrite(tmp_path / "film.ome.tif", film, metadata={"axes": "TYX"}, **GREY)
+    write_film(tmp_path / "film.ome.tif", film)
     few = ("--task", "enhance", "--set", "smoothed_steps=10")
     assert restore(tmp_path / "film.ome.tif", tmp_path / "out.ome.tif", *few).exit_code == 0
     made: dict = {}
@@ -102,7 +97,7 @@ def write_marks(path, marks) -> None:
     if path.suffix == ".png":
         Image.fromarray(marks).save(path)
     elif path.suffix == ".tif":
-        tifffile.imwrite(path, marks)
+        tifffile.imwrite(path, marks, photometric="rgb" if marks.shape[-1] == 3 else "minisblack")
     else:
         zarr.save(str(path), marks)
 
@@ -110,7 +105,7 @@ def write_marks(path, marks) -> None:
 @pytest.mark.parametrize("name", ["marks", "marks.tif", "marks.dat", "colours.tif", "colours.png", "plane.zarr"])
 def test_a_mask_is_what_it_holds_and_not_what_it_is_called(tmp_path, film, name) -> None:
     film[:, 4:6, 4:6] = 0
-    tifffile.imwrite(tmp_path / "film.ome.tif", film, metadata={"axes": "TYX"}, **GREY)
+    write_film(tmp_path / "film.ome.tif", film)
     marks = (film == 0).astype(np.uint8)
     marks[1] = marks[0]
     if name.startswith("colours"):
@@ -123,6 +118,10 @@ def test_a_mask_is_what_it_holds_and_not_what_it_is_called(tmp_path, film, name)
         path.with_suffix(".tif").rename(path)
     done = restore(tmp_path / "film.ome.tif", tmp_path / "out.ome.tif", "--task", "inpaint", "--mask", path)
     assert done.exit_code == 0, done.output
+    missing = np.broadcast_to(marks[..., 0] if name.startswith("colours") else marks, film.shape) != 0
+    restored = pixels(tmp_path / "out.ome.tif")
+    np.testing.assert_array_equal(restored[~missing], film[~missing])
+    assert (restored[:, 4:6, 4:6] > 0).all()
 
 
 def test_a_unit_that_is_not_ascii_goes_with_an_imagej_stack(tmp_path, film) -> None:
@@ -278,7 +277,7 @@ def test_a_damaged_plane_is_named_and_those_before_it_are_kept(tmp_path, film) -
 
 
 def test_a_damaged_first_plane_is_named_too(tmp_path, film) -> None:
-    tifffile.imwrite(tmp_path / "a.ome.tif", film, compression="zlib", metadata={"axes": "TYX"}, **GREY)
+    write_film(tmp_path / "a.ome.tif", film, compression="zlib")
     with tifffile.TiffFile(tmp_path / "a.ome.tif") as file:
         begin = file.pages[0].dataoffsets[0]
     with (tmp_path / "a.ome.tif").open("r+b") as file:
@@ -309,8 +308,8 @@ def test_a_pipe_in_a_zarr_is_not_waited_for(tmp_path, film) -> None:
 def cut_kinds(folder, film) -> None:
     """Write stacks of every kind that has more than one plane."""
     tifffile.imwrite(folder / "imagej.tif", film, imagej=True, metadata={"axes": "TYX"})
-    tifffile.imwrite(folder / "ome.ome.tif", film, metadata={"axes": "TYX"}, **GREY)
-    tifffile.imwrite(folder / "deflated.ome.tif", film, metadata={"axes": "TYX"}, compression="zlib", **GREY)
+    write_film(folder / "ome.ome.tif", film)
+    write_film(folder / "deflated.ome.tif", film, compression="zlib")
     tifffile.imwrite(folder / "shaped.tif", film, **GREY)
     tifffile.imwrite(folder / "big.tif", film, bigtiff=True, **GREY)
     with tifffile.TiffWriter(folder / "pages.tif") as writer:
@@ -338,7 +337,7 @@ def test_a_stack_that_is_cut_off_anywhere_is_never_read_as_less(tmp_path, film) 
 
 
 def test_a_cut_stack_is_not_restored_as_one_plane(tmp_path, film) -> None:
-    tifffile.imwrite(tmp_path / "a.ome.tif", film, metadata={"axes": "TYX"}, **GREY)
+    write_film(tmp_path / "a.ome.tif", film)
     data = (tmp_path / "a.ome.tif").read_bytes()
     (tmp_path / "a.ome.tif").write_bytes(data[: len(data) // 3])
     done = restore(tmp_path / "a.ome.tif", tmp_path / "b.ome.tif")
@@ -349,7 +348,7 @@ def test_a_cut_stack_is_not_restored_as_one_plane(tmp_path, film) -> None:
 
 def test_ome_xml_that_promises_more_planes_than_there_are_is_refused(tmp_path, film) -> None:
     """As if its last pages had been taken away."""
-    tifffile.imwrite(tmp_path / "a.ome.tif", film, metadata={"axes": "TYX"}, **GREY)
+    write_film(tmp_path / "a.ome.tif", film)
     text = tifffile.tiffcomment(tmp_path / "a.ome.tif")
     more = text.replace('SizeT="3"', 'SizeT="9"').replace('PlaneCount="3"', 'PlaneCount="9"')
     assert more != text

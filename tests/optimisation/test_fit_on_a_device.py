@@ -11,7 +11,7 @@ import numpy as np
 import pretend_device
 import pytest
 import torch
-from devices import assert_same
+from devices import assert_same, needs_pretend_device
 from pretend_device import NAME
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -24,9 +24,6 @@ from napari_dip.measurement.task import find_task
 from napari_dip.optimisation.fit import Fit
 from napari_dip.prior.networks import NETWORKS, Architecture, Network, fixed_input
 
-needs_pretend_device = pytest.mark.skipif(
-    not pretend_device.is_available(), reason="this torch takes no device in Python"
-)
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 SMALL = Settings(width=8, levels=2, partner=False, precision="float32")
 KINDS = {
@@ -82,8 +79,9 @@ def test_nor_does_it_in_any_task(task: str, camera) -> None:
 def test_nor_does_noise_make_it_wait(noise: dict, camera) -> None:
     fit = build(camera, NAME, **noise)
     fit.step()
-    with pretend_device.refuse_synchronisation():
+    with pretend_device.refuse_synchronisation(), pretend_device.count_operations() as tally:
         fit.step()
+    assert not tally.synchronisations
 
 
 @needs_pretend_device

@@ -2,18 +2,15 @@
 
 import pytest
 import torch
+from devices import draw
 
 from napari_dip.prior.convolution import convolve_and_centre
 from napari_dip.prior.lipschitz import batch_normalise, bound_kernels, exact_spectral_norms, spectral_norms
 
 
-def random(*shape: int, seed: int = 0, device: str = "cpu") -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
-
-
 @pytest.mark.parametrize("bound", [0.5, 1.4, 100.0])
 def test_no_bounded_kernel_exceeds_the_bound(bound: float, device: str) -> None:
-    kernels = random(4, 16, 8, 3, 3, device=device)
+    kernels = draw(4, 16, 8, 3, 3, device=device)
     norms = exact_spectral_norms(kernels)
     bounded = bound_kernels(kernels, norms, bound)
     assert (exact_spectral_norms(bounded) <= bound * (1 + 1e-5)).all()
@@ -22,19 +19,19 @@ def test_no_bounded_kernel_exceeds_the_bound(bound: float, device: str) -> None:
 
 
 def test_power_iteration_agrees_with_the_svd_from_a_cold_start(device: str) -> None:
-    kernels = random(6, 32, 32, 3, 3, device=device)
-    norms, _ = spectral_norms(kernels, random(6, 32, seed=1, device=device), iterations=20)
+    kernels = draw(6, 32, 32, 3, 3, device=device)
+    norms, _ = spectral_norms(kernels, draw(6, 32, seed=1, device=device), iterations=20)
     torch.testing.assert_close(norms, exact_spectral_norms(kernels), rtol=1e-4, atol=0)
 
 
 def test_the_norm_has_no_gradient() -> None:
-    kernel = random(1, 4, 4, 3, 3).requires_grad_()
-    norms, _ = spectral_norms(kernel, random(1, 4, seed=1))
+    kernel = draw(1, 4, 4, 3, 3).requires_grad_()
+    norms, _ = spectral_norms(kernel, draw(1, 4, seed=1))
     assert not norms.requires_grad
 
 
 def test_mean_only_keeps_the_scale_and_batch_forgets_it(device: str) -> None:
-    features, kernel = random(1, 3, 8, 8, device=device), random(1, 4, 3, 3, 3, device=device)
+    features, kernel = draw(1, 3, 8, 8, device=device), draw(1, 4, 3, 3, 3, device=device)
     zero, one = torch.zeros(1, 4, device=device), torch.ones(1, 3, device=device)
     centred = convolve_and_centre(features, kernel, zero)
     torch.testing.assert_close(convolve_and_centre(5 * features, kernel, zero), 5 * centred)

@@ -16,10 +16,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from skimage import io
-from typer.testing import CliRunner
+from terminal import contents, run
 
 from napari_dip import Settings
-from napari_dip.command_line import app
 from napari_dip.many.image_stack import Stack
 from napari_dip.many.stack_files import write_stack
 
@@ -47,7 +46,7 @@ def template(tmp_path_factory) -> Path:
     (folder / "link.tif").symlink_to("in.tif")
     (folder / "report.csv").write_text("name,grade\nme,A\n")
     # once before: torch and others set variables of their own when they are loaded
-    first = CliRunner().invoke(app, ["restore", str(folder / "in.tif"), str(folder.parent / "first.zarr"), *quick({})])
+    first = run("restore", folder / "in.tif", folder.parent / "first.zarr", *quick({}))
     assert first.exit_code == 0, first.output
     return folder
 
@@ -106,14 +105,6 @@ OPTION = st.one_of(
 )  # fmt: skip
 
 
-def contents(folder: Path) -> dict[bytes, object]:
-    """What is in a folder, by the bytes of its names."""
-    return {
-        os.fsencode(path): path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else "folder"
-        for path in sorted(folder.rglob("*"))
-    }
-
-
 def state() -> list[object]:
     """What of this process is not ours to change (Python's own random numbers aside: rich draws some)."""
     umask = os.umask(0)
@@ -158,7 +149,7 @@ def test_whatever_is_typed(template, source, out, options) -> None:
         shutil.copytree(template, folder, symlinks=True)
         patch.chdir(folder)
         before, was = contents(folder.parent), state()
-        done = CliRunner().invoke(app, ["restore", source, out, *words, *quick(given)])
+        done = run("restore", source, out, *words, *quick(given))
         told = f"{source!r} {out!r} {words}\n{done.output}"
         assert done.exception is None or isinstance(done.exception, SystemExit), told
         assert done.exit_code in (0, 1, 2), told
@@ -169,7 +160,7 @@ def test_whatever_is_typed(template, source, out, options) -> None:
         after = contents(folder.parent)
         named = [out, given.get("--bands", ""), given.get("--report", "")]
         for name in before.keys() | after.keys():
-            path = Path(os.fsdecode(name))
+            path = folder.parent / name
             if before.get(name) == after.get(name):
                 continue
             assert may_be_made(path, folder, named), f"{path} was changed by {told}"
@@ -177,4 +168,4 @@ def test_whatever_is_typed(template, source, out, options) -> None:
             assert path.name not in (Path(source).name, Path(given.get("--mask", "")).name), f"{path}: {told}"
         if out == "..":  # an output outside the folder was asked for
             return
-        assert not [path for path in map(os.fsdecode, after) if Path(path).name.startswith(".napari")], told
+        assert not [name for name in after if Path(name).name.startswith(".napari")], told

@@ -14,9 +14,8 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from typer.testing import CliRunner
+from terminal import restore
 
-from napari_dip.command_line import app
 from napari_dip.image_files import read_image, read_mask, read_quantisation_table, read_record
 from napari_dip.many.image_stack import Stack
 from napari_dip.many.stack_files import open_stack, read_stack_record, write_stack
@@ -200,11 +199,7 @@ def test_in_a_folder_of_broken_files_the_others_are_restored(originals, tmp_path
     (data / "link.tif").symlink_to(data / "nowhere.tif")
     shutil.copytree(originals / "old.zarr", data / "damaged.zarr")
     (data / "damaged.zarr" / "0" / "2" / "0" / "0").write_bytes(b"no chunk")
-    done = CliRunner().invoke(
-        app,
-        ["restore", str(data), str(tmp_path / "out"), "--device", "cpu", "--step-limit", "10", "--set", "width=8",
-         "--set", "levels=2", "--set", "partner=false"],
-    )  # fmt: skip
+    done = restore(data, tmp_path / "out")
     assert done.exit_code == 1, done.output
     assert "6 done, 0 kept, 10 failed" in done.output
     with (tmp_path / "out" / "report.csv").open(encoding="utf-8") as file:

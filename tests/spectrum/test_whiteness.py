@@ -1,11 +1,8 @@
 import pytest
 import torch
+from devices import draw
 
 from napari_dip.spectrum.whiteness import neighbour_correlation
-
-
-def noise(channels: int = 1, device: str = "cpu") -> torch.Tensor:
-    return torch.randn((1, channels, 90, 110), generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def everything(image: torch.Tensor) -> torch.Tensor:
@@ -14,7 +11,7 @@ def everything(image: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_white_noise_is_white_whatever_its_mean_and_strength(channels: int, device: str) -> None:
-    image = noise(channels, device)
+    image = draw(1, channels, 90, 110, device=device)
     for residual in (image, 40 + 3 * image):
         down, across = neighbour_correlation(residual, everything(residual))
         assert abs(down) < 0.03
@@ -22,7 +19,7 @@ def test_white_noise_is_white_whatever_its_mean_and_strength(channels: int, devi
 
 
 def test_blur_and_sharpening_show_and_in_their_direction() -> None:
-    image = noise()
+    image = draw(1, 1, 90, 110)
     across_blurred = (image[..., 1:] + image[..., :-1]) / 2
     down, across = neighbour_correlation(across_blurred, everything(across_blurred))
     assert across == pytest.approx(0.5, abs=0.03)
@@ -33,7 +30,7 @@ def test_blur_and_sharpening_show_and_in_their_direction() -> None:
 
 
 def test_what_is_missing_does_not_count_and_nothing_is_uncorrelated() -> None:
-    image = noise()
+    image = draw(1, 1, 90, 110)
     known = everything(image)
     known[..., 20:40, 30:60] = False
     spoilt = torch.where(known, image, 1e6)

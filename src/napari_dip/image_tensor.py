@@ -267,7 +267,7 @@ def find_intensity_range(intensities: NDArray, *, colours: bool = True) -> NDArr
         if highest == lowest:
             raise ValueError(f"all known pixels{of} have the same intensity ({low:g}); there is nothing to restore.")
         largest = max(abs(low), abs(high))
-        if high - low < _FEWEST_STEPS * float(np.spacing(np.float32(largest))):
+        if high - low < _FEWEST_STEPS * float(np.spacing(np.float32(min(largest, _LARGEST)))):
             ground = f"{low:.10g}" if intensities.dtype.kind == "f" else int(lowest)
             advice = "multiply it" if largest < np.finfo(np.float32).tiny else f"subtract {ground} from it"
             raise ValueError(

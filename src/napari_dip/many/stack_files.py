@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -214,6 +215,7 @@ def _open_tiff(path: Path) -> Stack:
             pass  # the pixels do not depend on it
         store = series.aszarr(level=0)
     array: Any = zarr.open_array(store, mode="r")  # reads a page when it is asked for
+    weakref.finalize(array, store.close)  # the store keeps the file open from one page to the next
     for letter in set(axes) - set("YXSC"):
         if axes.count(letter) > 1:  # of a file that does not say
             axes = ""

@@ -21,8 +21,8 @@ from napari_dip.image_files import (
     read_record,
     write_png,
     write_tiff,
-    write_whole,
 )
+from napari_dip.whole_files import write_whole
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3), (20, 30, 4)])

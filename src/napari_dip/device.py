@@ -140,7 +140,7 @@ def free_memory(device: str) -> float:
         case "mps":
             return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
         case "cpu":
-            return psutil.virtual_memory().available
+            return float(psutil.virtual_memory().available)
     return float("inf")
 
 

@@ -77,7 +77,7 @@ def say_why(error: BaseException) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def read_image(path: Path) -> NDArray:
+def read_image(path: Path) -> np.ndarray:
     """Read one plane, ``(h, w)`` or ``(h, w, c)``, in the file's dtype.
 
     What a file is, TIFF, PNG, JPEG or another that Pillow reads, is told by its first bytes and not by its name.
@@ -101,7 +101,7 @@ def read_image(path: Path) -> NDArray:
     return image
 
 
-def _read_tiff(path: Path) -> tuple[NDArray, bool]:
+def _read_tiff(path: Path) -> tuple[np.ndarray, bool]:
     """Return the image of a TIFF, and whether it is in printing inks."""
     with open_tiff(path) as (file, series):
         if series.dtype.kind not in "buif":
@@ -158,7 +158,7 @@ def _check_picture(picture: Any, path: Path) -> None:
         raise ValueError(f"it promises {width} x {height} pixels, more than its bytes can hold")
 
 
-def _read_picture(path: Path) -> tuple[NDArray, bool]:
+def _read_picture(path: Path) -> tuple[np.ndarray, bool]:
     """Return the image of a file that is no TIFF, and whether it is in printing inks."""
     with _open_picture(path) as picture:
         if picture.mode == "CMYK":
@@ -205,12 +205,13 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     image = read_image(path)
     if image.ndim == 3:
         image = image[:, :, :3].max(axis=2)
-    return image != 0
+    missing: NDArray[np.bool_] = image != 0
+    return missing
 
 
 def write_tiff(
     path: Path,
-    image: NDArray,
+    image: np.ndarray,
     record: Mapping[str, Any] | None = None,
     *,
     axes: str | None = None,
@@ -317,7 +318,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and "settings" in record else None
 
 
-def check_png(image: NDArray) -> None:
+def check_png(image: np.ndarray) -> None:
     """Check that a PNG can keep intensities such as an image's, ``(h, w)`` or ``(h, w, c)``.
 
     Raises
@@ -331,7 +332,7 @@ def check_png(image: NDArray) -> None:
         raise ValueError("16-bit colours cannot be written as PNG here; write a .tif instead.")
 
 
-def write_png(path: Path, image: NDArray, like: np.dtype, record: Mapping[str, Any] | None = None) -> None:
+def write_png(path: Path, image: np.ndarray, like: np.dtype, record: Mapping[str, Any] | None = None) -> None:
     """Write an image as 8- or 16-bit PNG, rounded and clipped to the range of ``like``.
 
     Parameters

@@ -40,7 +40,7 @@ class ImageTensor:
     known: torch.Tensor
     offset: NDArray[np.float64]
     scale: NDArray[np.float64]
-    original: NDArray
+    original: np.ndarray
     has_alpha: bool = False
 
     def to_image(self, values: torch.Tensor) -> NDArray[np.float32]:
@@ -49,7 +49,7 @@ class ImageTensor:
         Values of a whole factor more rows and columns are welcome; each alpha pixel then becomes a square.
         """
         array = values.detach()[0].permute(1, 2, 0).cpu().double().numpy()
-        image = (self.offset + self.scale * array).astype(np.float32)
+        image: NDArray[np.float32] = (self.offset + self.scale * array).astype(np.float32)
         if self.original.ndim == 2:
             return image[:, :, 0]
         if self.has_alpha:
@@ -60,7 +60,7 @@ class ImageTensor:
 
     def to_deviation(self, values: torch.Tensor) -> NDArray[np.float32]:
         """Return ``(1, c, h, w)`` deviations as float32 in the user's intensities and axes; that of alpha is 0."""
-        array = self.scale * values.detach()[0].permute(1, 2, 0).cpu().double().numpy()
+        array: NDArray[np.float64] = self.scale * values.detach()[0].permute(1, 2, 0).cpu().double().numpy()
         if self.original.ndim == 2:
             return array[:, :, 0].astype(np.float32)
         return np.pad(array, ((0, 0), (0, 0), (0, self.original.shape[2] - array.shape[2]))).astype(np.float32)
@@ -91,7 +91,7 @@ class ImageTensor:
 
 def read_arrays(
     image: ArrayLike, mask: ArrayLike | None = None, *, colours: bool = True
-) -> tuple[NDArray, NDArray[np.bool_] | None]:
+) -> tuple[np.ndarray, NDArray[np.bool_] | None]:
     """Return an image and its mask as plain arrays; what is masked in a masked array becomes a part of the mask.
 
     Parameters
@@ -125,12 +125,12 @@ def read_arrays(
     return np.asarray(given), missing
 
 
-def as_plain_array(given: Any, name: str) -> NDArray:
+def as_plain_array(given: Any, name: str) -> np.ndarray:
     """Return what a caller has given as an array, or raise a TypeError that says which of the arguments is none."""
     return np.asarray(_as_array(given, name))
 
 
-def _as_array(given: Any, name: str) -> NDArray:
+def _as_array(given: Any, name: str) -> np.ndarray:
     """Return the same; of a masked array it is one, too."""
     try:
         return np.asanyarray(given.compute() if hasattr(given, "compute") else given)  # by itself dask forgets masks
@@ -140,8 +140,8 @@ def _as_array(given: Any, name: str) -> NDArray:
 
 
 def to_tensor(
-    image: NDArray,
-    mask: NDArray | None = None,
+    image: np.ndarray,
+    mask: np.ndarray | None = None,
     *,
     colours: bool = True,
     intensity_range: NDArray[np.float64] | None = None,
@@ -221,7 +221,7 @@ def check_shape(shape: tuple[int, ...], *, colours: bool = True) -> None:
         )
 
 
-def check_size(intensities: NDArray) -> None:
+def check_size(intensities: np.ndarray) -> None:
     """Refuse with a ValueError intensities that float32, in which results come, does not reach.
 
     Parameters
@@ -238,7 +238,7 @@ def check_size(intensities: NDArray) -> None:
         )
 
 
-def find_intensity_range(intensities: NDArray, *, colours: bool = True) -> NDArray[np.float64]:
+def find_intensity_range(intensities: np.ndarray, *, colours: bool = True) -> NDArray[np.float64]:
     """Return the lowest and highest intensity, without extreme outliers, that become 0 and 1.
 
     Parameters
@@ -286,4 +286,5 @@ def _hot(
         return np.zeros_like(known)
     ground = np.median(colours[known], axis=0)
     alone = stand_alone(np.where(known[:, :, None], colours, ground), ground)
-    return np.any(outlying & alone, axis=2)
+    hot: NDArray[np.bool_] = np.any(outlying & alone, axis=2)
+    return hot

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 
-def as_dtype(image: ArrayLike, dtype: DTypeLike) -> tuple[NDArray, int]:
+def as_dtype(image: ArrayLike, dtype: DTypeLike) -> tuple[np.ndarray, int]:
     """Return an image in another type, and how many of its pixels had to be clipped.
 
     Parameters
@@ -62,7 +62,7 @@ def _find_dtype(name: DTypeLike) -> np.dtype:
         raise TypeError(f"there is no pixel type {name!r}; choose one such as uint16 or float32.") from error
 
 
-def _between_whole_numbers(image: NDArray, dtype: np.dtype) -> tuple[NDArray, int]:
+def _between_whole_numbers(image: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
     """Do so without a detour through floating point, which does not tell all whole numbers of 64 bits apart."""
     limits = np.iinfo(dtype)
     image = image.astype(np.uint8) if image.dtype.kind == "b" else image

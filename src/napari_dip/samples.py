@@ -21,8 +21,8 @@ class Sample:
         ``(h, w)`` bool, True where missing.
     """
 
-    degraded: NDArray
-    truth: NDArray
+    degraded: np.ndarray
+    truth: np.ndarray
     mask: NDArray[np.bool_] | None = None
 
 
@@ -161,7 +161,8 @@ def _photographer(side: int) -> NDArray[np.uint8]:
     """Return the centre of scikit-image's cameraman, uint8."""
     from skimage import data
 
-    return data.camera()[60 : 60 + side, 130 : 130 + side]
+    camera: NDArray[np.uint8] = data.camera()
+    return camera[60 : 60 + side, 130 : 130 + side]
 
 
 def _seen_by_camera(density: NDArray[np.float64], photons: float, random: np.random.Generator) -> Sample:

@@ -140,7 +140,7 @@ def _check_tags(file: Any, layout: Any, offset: int, size: int) -> int:
             raise ValueError("it is damaged: a tag promises more than the file holds")
     file.seek(offset + layout.tagnosize + tags * layout.tagsize)
     (following,) = struct.unpack(layout.offsetformat, file.read(layout.offsetsize))
-    return following
+    return int(following)
 
 
 def _check_ome(file: Any, path: Path) -> None:
@@ -237,7 +237,7 @@ def _check_segments(series: Any) -> None:
 def _least_bytes(page: Any) -> int:
     """Return how many bytes the largest of a page's segments, which is whole, has at least."""
     bits = page.bitspersample if isinstance(page.bitspersample, int) else 1
-    return math.prod(page.chunks) * bits // 8 // _GREATEST_RATIO.get(int(page.compression), 1 << 62)
+    return int(math.prod(page.chunks)) * bits // 8 // _GREATEST_RATIO.get(int(page.compression), 1 << 62)
 
 
 def _count(planes: int) -> str:

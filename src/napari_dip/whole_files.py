@@ -117,7 +117,7 @@ def _is_left(entry: os.DirEntry[str]) -> bool:
     try:
         process = psutil.Process(int(found["process"]))
         # a number is given again: then the process is younger than what it is said to write
-        return process.status() == psutil.STATUS_ZOMBIE or process.create_time() > touched + 1
+        return bool(process.status() == psutil.STATUS_ZOMBIE or process.create_time() > touched + 1)
     except psutil.NoSuchProcess:
         return True
     except psutil.Error:

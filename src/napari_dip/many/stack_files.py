@@ -22,9 +22,9 @@ from ..image_files import (
     read_mask,
     read_record,
     say_why,
-    write_whole,
 )
 from ..tiff_files import is_tiff, open_tiff
+from ..whole_files import write_whole
 from .image_stack import SHORT_UNITS, FilePixels, Stack, as_size, check_pixels
 from .ome_zarr import ZARR_SUFFIX, holds_zarr, open_zarr, read_zarr_record, write_zarr
 

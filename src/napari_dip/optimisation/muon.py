@@ -73,7 +73,7 @@ def orthogonalise(matrices: torch.Tensor, iterations: int = _ITERATIONS) -> torc
         The same shape.
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
-    near = matrices.mT if tall else matrices
+    near: torch.Tensor = matrices.mT if tall else matrices
     near = near / torch.linalg.matrix_norm(near, keepdim=True).clamp_min(torch.finfo(near.dtype).tiny)
     a, b, c = _COEFFICIENTS
     for _ in range(iterations):

@@ -54,7 +54,7 @@ def convolve_and_centre_in_place(
     workspace : Workspace
         Of this layer; the next call with the same one makes the gradient of this one impossible.
     """
-    out: torch.Tensor = _ConvolveAndCentre.apply(features, kernel, bias, stride, workspace)
+    out: torch.Tensor = _ConvolveAndCentre.apply(features, kernel, bias, stride, workspace)  # type: ignore[no-untyped-call]
     return out
 
 

@@ -22,7 +22,8 @@ def exact_spectral_norms(kernels: torch.Tensor) -> torch.Tensor:
     Tensor
         ``(n,)``, the ‖w‖sn of Eq. 3. It bounds the convolution's operator norm up to a factor of k only.
     """
-    return torch.linalg.svdvals(kernels.flatten(2))[:, 0]
+    singular_values: torch.Tensor = torch.linalg.svdvals(kernels.flatten(2))
+    return singular_values[:, 0]
 
 
 def spectral_norms(

@@ -11,4 +11,5 @@ def to_grey(image: torch.Tensor) -> torch.Tensor:
     """Return ``(s, c, h, w)`` images as ``(s, h, w)``: of RGB 0.2989 R + 0.5870 G + 0.1140 B, of others the mean."""
     if image.shape[1] != len(_GREY):
         return image[:, 0] if image.shape[1] == 1 else image.mean(dim=1)
-    return torch.tensordot(image, image.new_tensor(_GREY), dims=([1], [0]))
+    grey: torch.Tensor = torch.tensordot(image, image.new_tensor(_GREY), dims=([1], [0]))
+    return grey

@@ -34,7 +34,7 @@ def band_correspondence(image: torch.Tensor, target: torch.Tensor, bands: int = 
     reference = torch.fft.fft2(to_grey(target).float()).abs()
     ratio = (magnitude / (reference + _TINY)).clamp(0, 1)
     ring, counts = _rings(image.shape[-2], image.shape[-1], bands, str(image.device))
-    sums = ratio.new_zeros(ratio.shape[0], bands + 1).index_add_(1, ring, ratio.flatten(1))
+    sums: torch.Tensor = ratio.new_zeros(ratio.shape[0], bands + 1).index_add_(1, ring, ratio.flatten(1))
     return sums[:, :bands] / counts
 
 

@@ -137,7 +137,7 @@ def test_whatever_ends_scrubbing_leaves_nothing_behind(make_napari_viewer, camer
     assert "cells moment" not in viewer.layers
     if what in ("dock", "new run"):
         gc.collect()
-        left = [each for each in gc.get_objects() if isinstance(each, napari_dip.Moment)]
+        left = [each for each in gc.get_objects() if type(each) is napari_dip.Moment]
         assert len(left) == (0 if what == "dock" else len(scrubber._moments))
 
 

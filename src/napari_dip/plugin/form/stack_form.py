@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from typing import cast
 
 from magicgui.widgets import ComboBox, Container, SpinBox
 from napari.layers import Image
@@ -186,7 +185,7 @@ class StackForm(Container):
         end = found.axes.size(letter) - 1
         grew = self.last.max != end
         for field in (self.first, self.last):
-            field.value = min(cast("int", field.value), end)
+            field.value = min(field.value, end)
             field.max = end
         if grew:
             self.first.value, self.last.value = 0, end

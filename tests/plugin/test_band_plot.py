@@ -242,7 +242,7 @@ def test_the_run_is_exported(widget, qtbot, tmp_path, monkeypatch, view, suffix)
         case ".svg":
             assert "<svg" in path.read_text()
         case ".csv":
-            rows = list(csv.DictReader(path.open()))
+            rows = list(csv.DictReader(path.read_text().splitlines()))
             assert [int(row["step"]) for row in rows] == plot.steps
             assert [float(row["band highest"]) for row in rows] == [
                 report.band_correspondence[-1] for report in plot.reports

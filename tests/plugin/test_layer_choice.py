@@ -211,7 +211,8 @@ def test_the_shapes_that_mark_what_is_missing_are_no_region(make_napari_viewer, 
     shapes = viewer.add_shapes([corners], shape_type="polygon", name="broken")
     widget = open_widget(viewer)
     viewer.reset_view()
-    viewer.camera.zoom /= 2  # all of the image is on view, whatever room the docks take from the canvas
+    # all of the image is on view, whatever room the docks take from the canvas; napari 0.9 moved the camera
+    getattr(viewer, "scene", viewer).camera.zoom /= 2
     qtbot.wait(100)
     for mask, shape in ((None, (22, 22)), (shapes, image.data.shape)):
         widget.form.mask.value = mask

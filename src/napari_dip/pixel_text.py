@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def digest_image(image: NDArray) -> str:
+def digest_image(image: np.ndarray) -> str:
     """Return the SHA-256 of an image's type, shape and pixels, the same for either byte order."""
     native = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
     digest = hashlib.sha256(f"{native.dtype.name} {native.shape}".encode())
@@ -26,7 +26,7 @@ def digest_packed(mask: str) -> str:
     return hashlib.sha256(mask.encode()).hexdigest()
 
 
-def pack_mask(mask: NDArray) -> str:
+def pack_mask(mask: np.ndarray) -> str:
     """Return a mask, ``(h, w)`` bool, as text: its bits, compressed, in base 64."""
     bits = np.packbits(np.asarray(mask, dtype=bool))
     return base64.b64encode(zlib.compress(bits.tobytes(), 9)).decode("ascii")

@@ -124,7 +124,7 @@ def test_one_device_has_one_task_at_a_time(folder, tmp_path, small_settings) -> 
 @pytest.mark.full
 def test_killed_and_resumed_nothing_is_lost(tmp_path, camera) -> None:
     """Kill -9 between planes: the output is not there; then it goes on with the planes that were done."""
-    film = np.stack([np.roll(camera, 5 * n, axis=0) for n in range(6)])
+    film = np.stack([np.roll(camera, 5 * n, axis=0) for n in range(16)])
     write_film(tmp_path / "film.ome.tif", film)
     out = tmp_path / "out.ome.tif"
     arguments = ["restore", str(tmp_path / "film.ome.tif"), str(out), *QUICK]

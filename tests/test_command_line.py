@@ -25,7 +25,7 @@ from napari_dip.command_line import demo, describe_device, restore
 from napari_dip.image_files import read_image
 from napari_dip.many.file_plan import FileToWrite, check_files
 from napari_dip.many.image_stack import Stack
-from napari_dip.many.stack_files import write_stack
+from napari_dip.many.stack_files import read_stack_record, write_stack
 
 FAST = ["--preset", "fast", "--step-limit", "10", "--device", "cpu"]
 
@@ -91,6 +91,13 @@ def test_deblocking_reads_the_table_from_the_file(tmp_path, camera) -> None:
     assert done.exit_code == 0, done.output
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
         assert "(given)" in json.loads(file.pages[0].description)["compared"]
+
+
+def test_the_table_is_read_for_a_stack_of_one_plane_too(tmp_path, camera) -> None:
+    Image.fromarray(camera).save(tmp_path / "in.jpg", quality=20)
+    done = run("restore", tmp_path / "in.jpg", tmp_path / "out.zarr", "--task", "deblock", *FAST)
+    assert done.exit_code == 0, done.output
+    assert "(given)" in read_stack_record(tmp_path / "out.zarr")["compared"]
 
 
 def test_nothing_is_overwritten_unasked(noisy, tmp_path) -> None:

@@ -57,7 +57,7 @@ def test_one_channel_and_one_page_are_a_plane(tmp_path) -> None:
 
 def test_what_png_cannot_keep_is_said_before() -> None:
     with pytest.raises(ValueError, match="16-bit colours"):
-        check_png(np.zeros((4, 4, 3), np.uint16))
+        check_png(np.dtype(np.uint16), has_colours=True)
 
 
 def test_printing_inks_are_refused(tmp_path) -> None:

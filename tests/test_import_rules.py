@@ -109,8 +109,8 @@ MAY_IMPORT = {  # a room, or a module beside them; what is not named imports not
     },
     "command_progress": {"device_check", "many", "measurement", "pace", "request", "restoration", "settings"},
     "command_line": {
-        *WORDS, *FILES, "command_progress", "device", "device_check", "many", "measurement", "samples", "spectrum",
-        "threads",
+        *WORDS, *FILES, "command_progress", "device", "device_check", "many", "measurement", "request", "samples",
+        "spectrum", "threads",
     },
     "plugin": {
         *WORDS, *FILES, "device", "device_check", "many", "measurement", "pace", "request", "restoration",

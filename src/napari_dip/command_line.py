@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from typer import Argument, Option
 
 from . import Settings
 from .command_progress import restore_many, restore_one, restore_with_progress, say, say_device, stop_on_signal
 from .image_files import PNG_KEY, write_tiff
-from .many.axes import find_axes
-from .many.file_job import FileJob, check_names, open_if_stack
+from .many.file_job import FileJob, open_job
 from .many.file_plan import PLOT, FileToWrite, check_files, is_plot
 from .many.file_restoration import are_outputs_there
 from .many.folder import check_jobs, find_files, is_many, plan_jobs
@@ -27,6 +27,7 @@ from .many.output_lock import remove_leftovers
 from .many.tasks import connect
 from .measurement.task import LARGEST_FACTOR, TASKS, find_task
 from .outputs import list_wanted
+from .request import Request
 from .settings import PRESETS
 from .threads import let_waiting_threads_sleep
 from .whole_files import remove_unfinished, write_whole
@@ -61,24 +62,20 @@ def _say_choices(choices: type[StrEnum]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-PresetOption = Annotated[
-    Preset, typer.Option("--preset", metavar="NAME", help=f"Named settings: {_say_choices(Preset)}.")
-]
+PresetOption = Annotated[Preset, Option("--preset", metavar="NAME", help=f"Named settings: {_say_choices(Preset)}.")]
 DeviceOption = Annotated[
     str,
-    typer.Option(
-        "--device", metavar="NAME", help="auto (a GPU that passes its check, or the CPU) or a torch device name."
-    ),
+    Option("--device", metavar="NAME", help="auto (a GPU that passes its check, or the CPU) or a torch device name."),
 ]
 SeedOption = Annotated[
-    int, typer.Option("--seed", metavar="N", help="Seed of everything random; the same seed repeats the result.")
+    int, Option("--seed", metavar="N", help="Seed of everything random; the same seed repeats the result.")
 ]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
+OverwriteOption = Annotated[bool, Option("--overwrite", help="Replace existing output files.")]
 
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where to write the layers and pictures.")] = Path("napari-dip-demo"),
+    folder: Annotated[Path, Argument(help="Where to write the layers and pictures.")] = Path("napari-dip-demo"),
     preset: PresetOption = _DEFAULT_PRESET,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -93,7 +90,8 @@ def demo(
         settings = dataclasses.replace(
             Settings.preset(preset.value), seed=seed, device=device, smoothed=True, detail_enhanced=True
         )
-        images = [*_SAMPLE, *(kind.name for kind in list_wanted(find_task("denoise"), settings))]
+        request = Request("denoise", settings)
+        images = [*_SAMPLE, *(kind.name for kind in list_wanted(find_task(request.task), settings))]
         files = {name: folder / f"{name}.tif" for name in images}
         plots = {name: folder / f"{name}.png" for name in ("frequency_bands", "before_after")}
         remove_unfinished([folder])
@@ -103,7 +101,7 @@ def demo(
         sample = noisy_photograph(side=128)
         say_device(settings)
         with stop_on_signal() as stop:
-            result = restore_with_progress(sample.degraded, None, "denoise", settings, stop)
+            result = restore_with_progress(sample.degraded, request, stop)
             record = result.record.as_dict()
             written = []
             for name, path in files.items():
@@ -142,27 +140,22 @@ def describe_device(device: DeviceOption = "auto") -> None:
 @app.command()
 def restore(
     image: Annotated[
-        str, typer.Argument(metavar="IN", help='TIFF, OME-Zarr, PNG or JPEG; or a folder or "pattern" of them.')
+        str, Argument(metavar="IN", help='TIFF, OME-Zarr, PNG or JPEG; or a folder or "pattern" of them.')
     ],
     out: Annotated[
         Path,
-        typer.Argument(
-            metavar="OUT", help="TIFF or OME-Zarr (float32, keeps everything) or PNG (rounded); or a folder."
-        ),
+        Argument(metavar="OUT", help="TIFF or OME-Zarr (float32, keeps everything) or PNG (rounded); or a folder."),
     ],
     task: Annotated[
-        TaskName,
-        typer.Option("--task", metavar="TASK", help=f"What is wrong with the image: {_say_choices(TaskName)}."),
+        TaskName, Option("--task", metavar="TASK", help=f"What is wrong with the image: {_say_choices(TaskName)}.")
     ] = _DEFAULT_TASK,
     factor: Annotated[
         int | None,
-        typer.Option(
-            "--factor", metavar="N", help="Super-resolution: how many times larger.", min=2, max=LARGEST_FACTOR
-        ),
+        Option("--factor", metavar="N", help="Super-resolution: how many times larger.", min=2, max=LARGEST_FACTOR),
     ] = None,
     mask: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--mask",
             metavar="PATH",
             help="Image file; not 0 = missing pixel. For several, {stem} stands for each one's name.",
@@ -173,56 +166,55 @@ def restore(
     device: DeviceOption = "auto",
     lipschitz_bound: Annotated[
         float | None,
-        typer.Option(
+        Option(
             "--lipschitz-bound", metavar="X", help="The bound λ: smaller is smoother. Default: the preset's.", min=0.01
         ),
     ] = None,
     step_limit: Annotated[
-        int | None, typer.Option("--step-limit", metavar="N", help="Never more steps than this.", min=1)
+        int | None, Option("--step-limit", metavar="N", help="Never more steps than this.", min=1)
     ] = None,
     keep_known: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--keep-known/--no-keep-known",
             help="Inpainting, super-resolution: agree exactly with what is known, or also remove its noise.",
         ),
     ] = True,
-    smoothed: Annotated[bool, typer.Option("--smoothed", help="Also write OUT_smoothed.")] = False,
-    detail_enhanced: Annotated[bool, typer.Option("--detail-enhanced", help="Also write OUT_detail_enhanced.")] = False,
-    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Also write OUT_uncertainty; four runs.")] = False,
-    residual: Annotated[bool, typer.Option("--residual", help="Also write OUT_residual: what was taken away.")] = False,
+    smoothed: Annotated[bool, Option("--smoothed", help="Also write OUT_smoothed.")] = False,
+    detail_enhanced: Annotated[bool, Option("--detail-enhanced", help="Also write OUT_detail_enhanced.")] = False,
+    uncertainty: Annotated[bool, Option("--uncertainty", help="Also write OUT_uncertainty; four runs.")] = False,
+    residual: Annotated[bool, Option("--residual", help="Also write OUT_residual: what was taken away.")] = False,
     detail_amount: Annotated[
-        float | None, typer.Option("--detail-amount", metavar="X", help="How strongly details are enhanced.")
+        float | None, Option("--detail-amount", metavar="X", help="How strongly details are enhanced.")
     ] = None,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting, e.g. network=conv_net; repeatable."),
+        Option("--set", metavar="NAME=VALUE", help="Any other setting, e.g. network=conv_net; repeatable."),
     ] = None,
     dtype: Annotated[
         PixelType,
-        typer.Option(
+        Option(
             "--dtype",
             metavar="TYPE",
             help="Of a TIFF: float32, or the same as IN has, rounded and clipped to its range.",
         ),
     ] = _FLOAT32,
     bands: Annotated[
-        Path | None, typer.Option("--bands", metavar="PATH", help="Also draw the frequency-band plot into this PNG.")
+        Path | None, Option("--bands", metavar="PATH", help="Also draw the frequency-band plot into this PNG.")
     ] = None,
     overwrite: OverwriteOption = False,
     axes: Annotated[
-        str | None,
-        typer.Option("--axes", help="Of a stack, such as TCYX; by default what the file says.", metavar="LETTERS"),
+        str | None, Option("--axes", help="Of a stack, such as TCYX; by default what the file says.", metavar="LETTERS")
     ] = None,
     channels: Annotated[
         ChannelsChoice,
-        typer.Option(
+        Option(
             "--channels", metavar="HOW", help="Channels (C) apart, one by one, or together: one network draws them all."
         ),
     ] = _APART,
     memory: Annotated[
         float | None,
-        typer.Option(
+        Option(
             "--memory",
             metavar="GB",
             help="Larger images are restored in tiles. Default: most of what is free.",
@@ -231,27 +223,23 @@ def restore(
     ] = None,
     warm_start: Annotated[
         str | None,
-        typer.Option(
-            "--warm-start", metavar="AXIS", help="T or Z: planes begin where those before them ended; see docs."
-        ),
+        Option("--warm-start", metavar="AXIS", help="T or Z: planes begin where those before them ended; see docs."),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with what was interrupted: what is done is kept.")
-    ] = False,
+    resume: Annotated[bool, Option("--resume", help="Go on with what was interrupted: what is done is kept.")] = False,
     report: Annotated[
         Path | None,
-        typer.Option("--report", metavar="PATH", help="Of several files: .csv or .json. Default: report.csv in OUT."),
+        Option("--report", metavar="PATH", help="Of several files: .csv or .json. Default: report.csv in OUT."),
     ] = None,
     suffix: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--suffix",
             metavar="END",
             help="Of several outputs, such as .png. Default: .tif, or as IN if .ome.tif or .zarr.",
         ),
     ] = None,
     scheduler: Annotated[
-        str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Of a dask cluster that shares the work.")
+        str | None, Option("--scheduler", metavar="ADDRESS", help="Of a dask cluster that shares the work.")
     ] = None,
 ) -> None:
     """Restore one image file, a stack, or all files of a folder.
@@ -287,24 +275,19 @@ def restore(
     with _plain_errors():
         if not image:  # of a shell variable that is not set; as a path it would mean this folder
             raise ValueError("IN is empty; give a file, a folder or a pattern.")
-        changes: dict[str, Any] = {
-            name: value
-            for name, value in (
-                ("lipschitz_bound", lipschitz_bound),
-                ("step_limit", step_limit),
-                ("detail_amount", detail_amount),
-            )
-            if value is not None
-        } | dict(_read_change(each) for each in change or ())
-        options: dict[str, Any] = {
+        named: dict[str, Any] = {
             "seed": seed, "device": device, "keep_known": keep_known, "smoothed": smoothed,
             "detail_enhanced": detail_enhanced, "uncertainty": uncertainty, "residual": residual,
+            "lipschitz_bound": lipschitz_bound, "step_limit": step_limit, "detail_amount": detail_amount,
         }  # fmt: skip
-        settings = dataclasses.replace(Settings.preset(preset.value), **options | changes)
+        changes = {name: value for name, value in named.items() if value is not None}
+        changes |= dict(map(_read_change, change or ()))
+        settings = dataclasses.replace(Settings.preset(preset.value), **changes)
+        parameters = find_task(task.value).read_parameters({"factor": factor})
         job = FileJob(
-            Path(image), out, mask=None if mask is None else Path(mask), task=task.value, factor=factor,
-            settings=settings, memory=None if memory is None else memory * 1e9, warm_start=warm_start,
-            axes=axes, channels=channels.value, same_type=dtype != _FLOAT32, resume=resume,
+            Path(image), out, None if mask is None else Path(mask), Request(task.value, settings, parameters),
+            memory=None if memory is None else memory * 1e9, warm_start=warm_start, axes=axes, channels=channels.value,
+            same_type=dtype != _FLOAT32, resume=resume,
         )  # fmt: skip
         if is_many(image):
             if bands is not None:
@@ -329,9 +312,10 @@ def restore(
         if resume and not overwrite and are_outputs_there(job) and (bands is None or bands.exists()):
             say(f"{out} is there; nothing is left to do.")
             return
-        check_names(job)
-        if bands is not None:
-            _check_one_plane(job)
+        opened = open_job(job)
+        opened.check_outputs()
+        if bands is not None and opened.axes.count > 1:
+            raise ValueError("--bands draws the plot of one plane; this file has several.")
         client = None if scheduler is None else connect(scheduler)
         for folder in {file.path.parent for file in files}:
             folder.mkdir(parents=True, exist_ok=True)
@@ -353,14 +337,6 @@ def main() -> None:
     """Run the command line."""
     let_waiting_threads_sleep()
     app()
-
-
-def _check_one_plane(job: FileJob) -> None:
-    opened = open_if_stack(job)
-    if opened is not None:
-        axes = find_axes(opened.array.shape, job.axes or opened.axes, job.channels)
-        if len(list(axes.planes())) != 1:
-            raise ValueError("--bands draws the plot of one plane; this file has several.")
 
 
 @contextmanager

@@ -22,35 +22,25 @@ from .many.folder import restore_files
 from .many.tasks import find_devices
 from .measurement.task import find_task
 from .pace import Pace, say_time_left
-from .request import Hooks
+from .request import NO_REPORTS, Hooks, Request
 from .settings import Settings
 
 if TYPE_CHECKING:
     from rich.progress import Progress as ProgressBar
 
+    from .many.stack import PlaneProgress
     from .outcome import Progress, Restoration
 
 _SECONDS_BETWEEN_REPORTS = 0.2
 
 
-def restore_with_progress(
-    image: NDArray,
-    mask: NDArray | None,
-    task: str,
-    settings: Settings,
-    stop: Stop,
-) -> Restoration:
-    """Restore with a progress bar on stderr."""
+def restore_with_progress(image: NDArray, request: Request, stop: Stop) -> Restoration:
+    """Restore an image that lies in no file, with a progress bar on stderr."""
     from .restoration import restore_steps
 
     with _progress_bar() as bar:
-        shown, pace = _Steps(bar), Pace(_SECONDS_BETWEEN_REPORTS)
-        steps = restore_steps(
-            image, mask, task, None, settings, stop_requested=stop.is_set, report_wanted=pace.is_due,
-            quick_estimates=True,
-        )  # fmt: skip
-        for progress in steps:
-            pace.made()
+        shown = _Steps(bar, stop)
+        for progress in restore_steps(image, **request.arguments, **shown.hooks.arguments):
             shown.show(progress)
     result = progress.result
     assert result is not None
@@ -62,28 +52,26 @@ def restore_one(
     job: FileJob, stop: Stop, *, overwrite: bool = False, client: Any = None
 ) -> tuple[FileOutcome, Restoration | None]:
     """Restore one file with a progress bar on stderr; return what became of it, and the result if it is one plane."""
-    results: list[Restoration] = []
+    alone: Restoration | None = None
     with _progress_bar() as bar:
-        shown, pace = _Steps(bar), Pace(_SECONDS_BETWEEN_REPORTS)
+        shown = _Steps(bar, stop)
         planes = None
 
-        def watch(each: Any) -> None:
-            nonlocal planes
-            pace.made()
+        def watch(each: PlaneProgress) -> None:
+            nonlocal alone, planes
             if each.count > 1 and planes is None:
                 planes = bar.add_task("planes", total=each.count, of=f"{each.count} planes", left="")
             shown.show(each.progress)
             if each.result is not None:
-                results[:] = [each.result]
+                alone = each.result
                 if planes is not None:
                     bar.update(planes, completed=each.number)
                     shown.begin_anew()
 
-        hooks = Hooks(stop.is_set, pace.is_due, quick_estimates=True)
-        outcome = restore_file(job, watch=watch, hooks=hooks, overwrite=overwrite, client=client)
+        outcome = restore_file(job, watch=watch, hooks=shown.hooks, overwrite=overwrite, client=client)
     for warning in outcome.warnings:
         say(warning, err=True)
-    alone = results[0] if outcome.planes == 1 and results else None
+    alone = alone if outcome.planes == 1 else None
     if alone is not None:
         _say_result(alone)
     else:
@@ -94,7 +82,7 @@ def restore_one(
 
 def restore_many(jobs: Sequence[FileJob], report: Path, stop: Stop, *, overwrite: bool, client: Any = None) -> bool:
     """Restore files with progress bars on stderr; return whether all succeeded."""
-    settings = jobs[0].settings
+    settings = jobs[0].request.settings
     devices, refusals = find_devices(settings.device, settings.precision) if client is None else ((), ())
     for refusal in refusals:
         say(refusal, err=True)
@@ -102,19 +90,19 @@ def restore_many(jobs: Sequence[FileJob], report: Path, stop: Stop, *, overwrite
         say_device(dataclasses.replace(settings, device=device))
     counts = dict.fromkeys(("done", "kept", "failed"), 0)
     with _progress_bar() as bar:
-        shown, pace = _Steps(bar), Pace(_SECONDS_BETWEEN_REPORTS)
+        shown = _Steps(bar, stop)
+        # of several at once the steps would jump
+        hooks = shown.hooks if len(devices) == 1 else dataclasses.replace(NO_REPORTS, stop_requested=stop.is_set)
 
-        def watch(job: FileJob, each: Any) -> None:
-            pace.made()
-            if len(devices) == 1:  # of several at once the steps would jump
+        def watch(job: FileJob, each: PlaneProgress) -> None:
+            if len(devices) == 1:
                 shown.show(each.progress, f"{spell(job.source.name)} {each.plane.describe()}")
                 if each.result is not None:
                     shown.begin_anew()
 
         rows = restore_files(
-            jobs, report, devices=devices, client=client, overwrite=overwrite, watch=watch,
-            hooks=Hooks(stop.is_set, pace.is_due, quick_estimates=True),
-        )  # fmt: skip
+            jobs, report, devices=devices, client=client, overwrite=overwrite, watch=watch, hooks=hooks
+        )
         files = bar.add_task("files", total=len(jobs), of=f"{len(jobs)} files", left="")
         for row in rows:
             counts[row.status] += 1
@@ -132,14 +120,16 @@ def restore_many(jobs: Sequence[FileJob], report: Path, stop: Stop, *, overwrite
 
 
 class _Steps:
-    """A bar for each stage of the image at work."""
+    """A bar for each stage of the image at work, whose reports come as often as they can be shown."""
 
-    def __init__(self, bar: ProgressBar) -> None:
-        self._bar = bar
+    def __init__(self, bar: ProgressBar, stop: Stop) -> None:
+        self._bar, self._pace = bar, Pace(_SECONDS_BETWEEN_REPORTS)
         self._bars: dict[str, Any] = {}
+        self.hooks = Hooks(stop.is_set, self._pace.is_due, quick_estimates=True)
 
     def show(self, progress: Progress, name: str = "") -> None:
         """Show how far a stage is."""
+        self._pace.made()
         if progress.stage not in self._bars:
             self._bars[progress.stage] = self._bar.add_task("", of="", left="")
         self._bar.update(

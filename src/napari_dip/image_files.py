@@ -6,8 +6,9 @@ import errno
 import json
 import math
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "F", "RGB", "RGBA")  # Pillow's names of what is restored
 _GREATEST_RATIO = 1032  # bytes that one byte of a PNG can stand for; of a JPEG it is less
 _SEPARATED = 5  # TIFF's number of printing inks
+_OF_IMAGEJ = {"Z": "spacing", "T": "finterval"}
 _CENTIMETRES = {"pm": 1e-10, "nm": 1e-7, "µm": 1e-4, "mm": 0.1, "cm": 1.0, "m": 100.0}
 
 
@@ -209,40 +211,56 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return missing
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pages:
+    """An image that is written plane by plane, so that one of them is in memory at a time.
+
+    Attributes
+    ----------
+    planes : iterable of ndarray
+        ``(h, w)`` or ``(h, w, colours)``, in the order of the axes before them; taken one by one.
+    shape : tuple of int
+        Of the image.
+    dtype : dtype
+    """
+
+    planes: Iterable[np.ndarray]
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
 def write_tiff(
     path: Path,
-    image: np.ndarray,
+    image: np.ndarray | Pages,
     record: Mapping[str, Any] | None = None,
     *,
     axes: str | None = None,
-    pixel_sizes: Sequence[float] | None = None,
-    unit: str = "µm",
     distances: Mapping[str, tuple[float, str]] | None = None,
     channel_names: Sequence[str] = (),
+    is_imagej: bool = False,
 ) -> None:
     """Write an image as TIFF in its dtype, with the record as JSON in the description.
 
-    A name that ends in .ome.tif gives an OME-TIFF, whose metadata hold the record and the size of a pixel; any other a
-    plain TIFF, whose resolution holds it, for two dimensions.
+    A name that ends in .ome.tif gives an OME-TIFF, whose metadata hold the record and the size of a pixel. Any other
+    gives a TIFF as ImageJ writes it, or a plain one, whose resolution holds the size of a pixel.
 
     Parameters
     ----------
     path : Path
         Written beside and renamed, so that no partial file ever bears this name.
-    image : ndarray
-        ``(h, w)`` or ``(h, w, c)``; with ``axes`` anything.
+    image : ndarray or Pages
+        ``(h, w)`` or ``(h, w, colours)``; with ``axes`` anything.
     record : mapping, optional
         Plain types.
     axes : str, optional
-        One letter for each axis, of TZCYXS (S for colours) and Q for any other.
-    pixel_sizes : sequence of float, optional
-        Rows and columns: the height and the width of a pixel, in ``unit``.
-    unit : str
-        Of length, as OME names them, such as "µm" or "nm".
-    distances : mapping, optional
-        For axes Z and T of an OME-TIFF: how far planes or frames lie apart, and in which unit: ``{"T": (2.0, "s")}``.
+        One letter for each axis; ends in YX or YXS (S for colours). OME-TIFF knows TZC beside, and calls others Q.
+    distances : mapping
+        By letter, how far pixels, planes or frames lie apart, and in which unit, as OME names them:
+        ``{"X": (0.1, "µm"), "T": (2.0, "s")}``.
     channel_names : sequence of str
-        For axis C of an OME-TIFF, as many as there are channels.
+        For axis C, as many as there are channels.
+    is_imagej : bool
+        Whether a TIFF that is no OME-TIFF is one of ImageJ's.
 
     Raises
     ------
@@ -251,44 +269,68 @@ def write_tiff(
     """
     import tifffile
 
-    if axes is None:
-        axes = "YXS" if image.ndim == 3 and image.shape[2] in (3, 4) else ("CYX" if image.ndim == 3 else "YX")
-        image = np.moveaxis(image, -1, 0) if axes == "CYX" else image
-    description = None if record is None else encode_record(record)
-    colours = image.shape[-1] if axes.endswith("S") else 1
-    options: dict[str, Any] = {"photometric": "rgb" if colours > 1 else "minisblack", "metadata": None}
+    axes = axes or ("YX" if len(image.shape) == 2 else "YXS")
+    shape, dtype = image.shape, np.dtype(np.uint8 if image.dtype == bool else image.dtype)  # few read one bit a pixel
+    colours = shape[-1] if axes.endswith("S") else 1
+    options: dict[str, Any] = {"photometric": "rgb" if colours > 1 else "minisblack"}
     if colours == 4:
         options["extrasamples"] = ["unassalpha"]
+    text = None if record is None else encode_record(record)
+    names = list(map(str, channel_names)) if "C" in axes and len(channel_names) == shape[axes.index("C")] else []
+    distances = distances or {}
+    sizes = tuple(distances[letter][0] for letter in "XY" if letter in distances)
+    units = [distances[letter][1] for letter in "XY" if letter in distances]
+    told: dict[str, Any] = {}
     if is_ome(path):
-        metadata: dict[str, Any] = {"axes": axes}
-        if description is not None:
-            metadata["Description"] = description
-        if "C" in axes and len(channel_names) == image.shape[axes.index("C")]:
-            metadata["Channel"] = {"Name": [str(name) for name in channel_names]}
-        for letter, size in zip("YX", pixel_sizes or (), strict=False):
-            metadata |= {f"PhysicalSize{letter}": float(size), f"PhysicalSize{letter}Unit": unit}
-        for letter, (size, its_unit) in (distances or {}).items():
-            name = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
-            if letter in axes:
-                metadata |= {name: float(size), f"{name}Unit": its_unit}
-        options |= {"ome": True, "metadata": metadata}
+        told = {"axes": "".join(each if each in "TZCYXS" else "Q" for each in axes), "Description": text}
+        told["Channel"] = {"Name": names} if names else None
+        for letter in "XYZT":
+            if letter in axes and letter in distances:
+                size, unit = distances[letter]
+                told |= {name_of_size(letter): float(size), f"{name_of_size(letter)}Unit": unit}
+        options["ome"] = True
+    elif is_imagej:
+        told = {"axes": axes, "Info": text, "Labels": names or None}
+        if len(sizes) == 2:
+            told["unit"] = _in_ascii(units[0])
+            options["resolution"] = tuple(1 / size for size in sizes)
+        told |= {name: distances[letter][0] for letter, name in _OF_IMAGEJ.items() if letter in distances}
+        options["imagej"] = True
     else:
-        options["description"] = description
-        centimetres = _CENTIMETRES.get(unit)
-        if pixel_sizes is not None and centimetres is not None:
-            options["resolution"] = tuple(1 / (size * centimetres) for size in reversed(pixel_sizes))
+        options["description"] = text
+        if len(sizes) == 2 and set(units) <= _CENTIMETRES.keys():
+            options["resolution"] = tuple(
+                1 / (size * _CENTIMETRES[unit]) for size, unit in zip(sizes, units, strict=True)
+            )
             options["resolutionunit"] = "CENTIMETER"
-    if image.dtype == bool:
-        image = image.astype(np.uint8)  # one bit a pixel is read by few
+    options["metadata"] = {name: each for name, each in told.items() if each is not None} or None
+    page = shape[-3:] if axes.endswith("S") else shape[-2:]
+    planes = image.planes if isinstance(image, Pages) else image.reshape(math.prod(shape[: -len(page)]), *page)
+    pages = (np.ascontiguousarray(plane, dtype) for plane in planes)
     try:
-        write_whole(path, lambda beside: tifffile.imwrite(beside, image, **options))
+        write_whole(path, lambda beside: tifffile.imwrite(beside, pages, shape=shape, dtype=dtype, **options))
     except (tifffile.TiffFileError, tifffile.OmeXmlError, ValueError, TypeError) as error:
         raise ValueError(f"{path.name} cannot hold this image: {error}") from error
+
+
+def name_of_size(letter: str) -> str:
+    """Return what OME calls the distance of pixels, planes or frames along an axis."""
+    return "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
+
+
+def _in_ascii(unit: str) -> str:
+    """Return a unit as ImageJ writes it."""
+    return "".join(each if each.isascii() else f"\\u{ord(each):04X}" for each in unit.replace("µ", "u"))
 
 
 def is_ome(path: Path) -> bool:
     """Return whether a name promises an OME-TIFF."""
     return path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+
+
+def is_png(path: Path) -> bool:
+    """Return whether a name promises a PNG."""
+    return path.suffix.lower() == ".png"
 
 
 def encode_record(record: Mapping[str, Any]) -> str:
@@ -300,35 +342,50 @@ def encode_record(record: Mapping[str, Any]) -> str:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Return the record in a TIFF, OME-TIFF or ImageJ-TIFF that was written here; None if there is none."""
+    """Return the record in a TIFF, OME-TIFF, ImageJ-TIFF or PNG that was written here; None if there is none."""
     import tifffile
 
     try:
         check_file(path)
-        with tifffile.TiffFile(path) as file:
-            description = file.pages.first.description
-            if file.ome_metadata:
-                image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
-                description = (image[0] if isinstance(image, list) else image).get("Description", "")
-            elif file.is_imagej:
-                description = (file.imagej_metadata or {}).get("Info", "")
-        record = json.loads(description)
+        if is_png(path):
+            record = json.loads(read_png_text(path) or "")
+        else:
+            with tifffile.TiffFile(path) as file:
+                description = file.pages.first.description
+                if file.ome_metadata:
+                    image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
+                    description = (image[0] if isinstance(image, list) else image).get("Description", "")
+                elif file.is_imagej:
+                    description = (file.imagej_metadata or {}).get("Info", "")
+            record = json.loads(description)
     except Exception:  # the readers raise many kinds of their own
         return None
     return record if isinstance(record, dict) and "settings" in record else None
 
 
-def check_png(image: np.ndarray) -> None:
-    """Check that a PNG can keep intensities such as an image's, ``(h, w)`` or ``(h, w, c)``.
+def read_png_text(path: Path) -> str | None:
+    """Return what a PNG that was written here says of itself; None of any other file."""
+    from PIL.PngImagePlugin import PngImageFile
+
+    try:
+        with path.open("rb") as file, PngImageFile(file) as image:  # Image.open would refuse large ones
+            text = image.info.get(PNG_KEY)
+    except Exception:  # as above
+        return None
+    return text if isinstance(text, str) else None
+
+
+def check_png(dtype: np.dtype, *, has_colours: bool = False) -> None:
+    """Check that a PNG can keep intensities of that type.
 
     Raises
     ------
     ValueError
         If it cannot.
     """
-    if image.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"PNG cannot keep {image.dtype} intensities; write a .tif instead.")
-    if image.dtype == np.uint16 and image.ndim == 3 and image.shape[2] > 1:
+    if dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"PNG cannot keep {dtype} intensities; write a .tif instead.")
+    if dtype == np.uint16 and has_colours:
         raise ValueError("16-bit colours cannot be written as PNG here; write a .tif instead.")
 
 
@@ -354,8 +411,8 @@ def write_png(path: Path, image: np.ndarray, like: np.dtype, record: Mapping[str
     from PIL.PngImagePlugin import PngInfo
 
     whole, _ = as_dtype(image, np.dtype(like).newbyteorder("="))
-    check_png(whole)
     whole = whole[:, :, 0] if whole.ndim == 3 and whole.shape[2] == 1 else whole
+    check_png(whole.dtype, has_colours=whole.ndim == 3)
     texts = PngInfo()
     if record is not None:
         texts.add_text(PNG_KEY, json.dumps(record))

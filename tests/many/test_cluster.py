@@ -15,6 +15,7 @@ import napari_dip
 from napari_dip.many.file_job import FileJob
 from napari_dip.many.folder import plan_jobs, restore_files
 from napari_dip.many.tasks import run_tasks
+from napari_dip.request import Request
 
 distributed = pytest.importorskip("distributed")
 SETTINGS = napari_dip.Settings(device="cpu", width=8, levels=2, step_limit=60, partner=False, stopping="fixed")
@@ -67,7 +68,7 @@ def plan_files(camera, tmp_path, count: int, *, resume: bool) -> list[FileJob]:
     data.mkdir()
     for n in range(count):
         tifffile.imwrite(data / f"{n}.tif", np.roll(camera, 3 * n, axis=1))
-    model = FileJob(data, tmp_path, settings=SETTINGS, resume=resume)
+    model = FileJob(data, tmp_path, request=Request(settings=SETTINGS), resume=resume)
     return plan_jobs(sorted(data.iterdir()), tmp_path / "out", model, suffix=None, mask=None)
 
 

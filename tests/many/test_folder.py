@@ -23,7 +23,7 @@ from napari_dip.many.folder import plan_jobs, read_report, restore_files
 from napari_dip.many.image_stack import Stack
 from napari_dip.many.kept_planes import folder_of_planes
 from napari_dip.many.stack_files import open_stack, write_stack
-from napari_dip.request import Hooks
+from napari_dip.request import Hooks, Request
 from napari_dip.whole_files import remove_unfinished, write_whole
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes, and processes that are forked")
@@ -97,8 +97,8 @@ def test_two_files_do_not_share_an_output(folder, tmp_path) -> None:
 
 
 def test_a_stopped_file_is_done_again(folder, tmp_path, small_settings) -> None:
-    jobs = plan_jobs([folder / "a.png", folder / "b.tif"], tmp_path / "out",
-                     FileJob(folder, tmp_path, settings=small_settings), suffix=None, mask=None)  # fmt: skip
+    model = FileJob(folder, tmp_path, request=Request(settings=small_settings))
+    jobs = plan_jobs([folder / "a.png", folder / "b.tif"], tmp_path / "out", model, suffix=None, mask=None)
     asked = iter(range(10_000))
     rows = list(restore_files(jobs, tmp_path / "r.json", devices=("cpu",), hooks=Hooks(lambda: next(asked) > 5)))
     assert [row.status for row in rows] == ["failed", "failed"]
@@ -109,7 +109,7 @@ def test_a_stopped_file_is_done_again(folder, tmp_path, small_settings) -> None:
 
 @pytest.mark.full
 def test_one_device_has_one_task_at_a_time(folder, tmp_path, small_settings) -> None:
-    model = FileJob(folder, tmp_path, settings=small_settings)
+    model = FileJob(folder, tmp_path, request=Request(settings=small_settings))
     files = [folder / "a.png", folder / "b.tif", folder / "c.ome.tif"]
     one = plan_jobs(files, tmp_path / "one", model, suffix=None, mask=None)
     two = plan_jobs(files, tmp_path / "two", model, suffix=None, mask=None)

@@ -21,10 +21,11 @@ from napari_dip.image_files import write_tiff
 from napari_dip.many.file_job import FileJob, folder_of_planes
 from napari_dip.many.file_restoration import restore_file
 from napari_dip.many.folder import plan_jobs, read_report, restore_files
-from napari_dip.request import Hooks
+from napari_dip.request import Hooks, Request
 from napari_dip.whole_files import hide_unfinished
 
 SETTINGS = napari_dip.Settings(device="cpu", width=8, levels=2, step_limit=10, partner=False)
+REQUEST = Request(settings=SETTINGS)
 
 
 @pytest.fixture
@@ -42,8 +43,8 @@ def job(film, tmp_path) -> FileJob:
     mask = np.zeros(film.shape, np.uint8)
     mask[:, 4:8, 4:8] = 1
     write_film(tmp_path / "mask.ome.tif", mask)
-    return FileJob(tmp_path / "film.ome.tif", tmp_path / "out" / "film.ome.tif", tmp_path / "mask.ome.tif", "inpaint",
-                   settings=SETTINGS, resume=True)  # fmt: skip
+    return FileJob(tmp_path / "film.ome.tif", tmp_path / "out" / "film.ome.tif", tmp_path / "mask.ome.tif",
+                   Request("inpaint", SETTINGS), resume=True)  # fmt: skip
 
 
 def plan_folder(film, tmp_path, *, resume: bool, settings: napari_dip.Settings = SETTINGS) -> list[FileJob]:
@@ -51,7 +52,7 @@ def plan_folder(film, tmp_path, *, resume: bool, settings: napari_dip.Settings =
     (tmp_path / "data").mkdir()
     for number, image in enumerate(film):
         tifffile.imwrite(tmp_path / "data" / f"{number}.tif", image)
-    model = FileJob(tmp_path, tmp_path, settings=settings, resume=resume)
+    model = FileJob(tmp_path, tmp_path, request=Request(settings=settings), resume=resume)
     return plan_jobs(sorted((tmp_path / "data").iterdir()), tmp_path / "out", model, suffix=None, mask=None)
 
 
@@ -107,7 +108,7 @@ def test_chunks_of_a_zarr_may_change(film, tmp_path) -> None:
     source = tmp_path / "film.zarr"
     write_image(source, v05.Image(multiscales=[v05.Multiscale.from_dims(dims, n_levels=1)]), [film], writer="zarr",
                 chunks=(1, 24, 20))  # fmt: skip
-    job = FileJob(source, tmp_path / "out" / "film.ome.tif", settings=SETTINGS, resume=True)
+    job = FileJob(source, tmp_path / "out" / "film.ome.tif", request=REQUEST, resume=True)
     interrupt(job, 2)
     array = next(each for _, each in zarr.open_group(str(source), mode="r+").arrays())
     array[0] = film[0, ::-1]
@@ -119,7 +120,7 @@ def test_chunks_of_a_zarr_may_change(film, tmp_path) -> None:
 
 def test_planes_of_other_settings_are_not_mixed_in_and_wait(job, tmp_path) -> None:
     interrupt(job, 3)
-    other = replace(job, settings=replace(SETTINGS, seed=5))
+    other = replace(job, request=replace(job.request, settings=replace(SETTINGS, seed=5)))
     asked = []
     with pytest.raises(InterruptedError, match=r"3 planes, not used: made with another seed"):
         restore_file(other, watch=asked.append, hooks=Hooks(lambda: len(asked) > 0))
@@ -161,7 +162,7 @@ def still(job, camera, tmp_path) -> FileJob:
     """Planes that are alike, each of which begins where the one before it ended."""
     noise = np.random.default_rng(1).normal(0, 20, (4, *camera.shape))
     write_film(tmp_path / "still.ome.tif", (camera + noise).astype(np.float32))
-    return replace(job, source=tmp_path / "still.ome.tif", mask=None, task="denoise", warm_start="T")
+    return replace(job, source=tmp_path / "still.ome.tif", mask=None, request=REQUEST, warm_start="T")
 
 
 def test_a_plane_begins_where_a_kept_one_ended(still, tmp_path) -> None:
@@ -335,7 +336,7 @@ def test_work_grows_as_the_number_of_files(tmp_path, report) -> None:
             (data / f"{number}.tif").write_text("no image")
             if number % 2:
                 write_tiff(out / f"{number}.tif", np.zeros((2, 2), np.float32), {"settings": {}})
-        jobs = plan_jobs(sorted(data.iterdir()), out, FileJob(data, out, settings=SETTINGS, resume=True), suffix=None,
+        jobs = plan_jobs(sorted(data.iterdir()), out, FileJob(data, out, request=REQUEST, resume=True), suffix=None,
                          mask=None)  # fmt: skip
         costs[count] = count_work(lambda jobs=jobs, out=out: list(restore_files(jobs, out / report, devices=("cpu",))))
     assert costs[80][0] < 2.2 * costs[40][0]
@@ -365,7 +366,7 @@ def threads_at_work() -> set[threading.Thread]:
 def test_a_run_that_is_given_up_ends_its_threads(film, tmp_path) -> None:
     endless = replace(SETTINGS, step_limit=100_000, stopping="fixed")
     jobs = plan_folder(film, tmp_path, resume=False, settings=endless)
-    jobs[0] = replace(jobs[0], settings=SETTINGS)
+    jobs[0] = replace(jobs[0], request=REQUEST)
     before = threads_at_work()
     rows = restore_files(jobs, tmp_path / "report.csv", devices=("cpu", "cpu"))
     first = next(rows)

@@ -476,3 +476,17 @@ def test_units_are_read_as_they_were_written(tmp_path, film, units, name) -> Non
     like = Stack(None, "TYX", (), dict.fromkeys("TYX", 2.0), told)
     write_stack(tmp_path / name, iter(film), film.shape, film.dtype, like, "TYX")
     assert open_stack(tmp_path / name).units == told
+
+
+@pytest.mark.parametrize("planes", [1, 2])
+def test_what_is_not_enlarged_keeps_its_size(tmp_path, film, planes) -> None:
+    """Super-resolution makes pixels smaller, but not those of the residual."""
+    told = {"axes": "TYX"[-3 if planes > 1 else -2 :], "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    tifffile.imwrite(tmp_path / "a.ome.tif", film[:planes].squeeze(), metadata=told, **GREY)
+    done = restore(tmp_path / "a.ome.tif", tmp_path / "b.ome.tif", "--task", "super_resolve", "--factor", "2",
+                   "--residual")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    for name, scale in (("b", 2), ("b_residual", 1)):
+        opened = open_stack(tmp_path / f"{name}.ome.tif")
+        assert opened.array.shape[-2:] == (24 * scale, 20 * scale)
+        assert opened.pixel_sizes == {"X": 0.5 / scale, "Y": 0.5 / scale}

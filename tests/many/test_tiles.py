@@ -11,6 +11,8 @@ from skimage.metrics import peak_signal_noise_ratio
 import napari_dip
 from napari_dip.image_files import read_image, read_quantisation_table
 from napari_dip.many import tiles
+from napari_dip.many.axes import Plane, find_axes
+from napari_dip.many.image_stack import MaskedStack
 from napari_dip.many.tiles import measure_whole
 from napari_dip.many.tiling import Tiling, plan_tiles
 from napari_dip.request import NO_REPORTS, Request
@@ -26,11 +28,17 @@ def test_weights_sum_to_one_everywhere(shape, tile, overlap, factor) -> None:
     np.testing.assert_allclose(total, 1, atol=1e-6)
 
 
-def restore_tiles(read, read_mask, shape, tiling, task="denoise", *, settings, **named):
+def as_stack(image, mask=None) -> tuple[MaskedStack, Plane]:
+    """Return an image as a stack, and its one plane."""
+    axes = find_axes(image.shape)
+    return MaskedStack(image, axes, mask), next(axes.planes())
+
+
+def restore_tiles(image, tiling, task="denoise", *, settings, mask=None, **named):
     """Return the steps of the engine's own function, which takes a request and hooks."""
     asked = {name: named.pop(name) for name in ("stop_requested", "report_wanted", "quick_estimates") if name in named}
     hooks = dataclasses.replace(NO_REPORTS, **asked)
-    return tiles.restore_tiles(read, read_mask, shape, tiling, Request(task, settings, named), hooks)
+    return tiles.restore_tiles(*as_stack(image, mask), tiling, Request(task, settings, named), hooks)
 
 
 def test_a_budget_bounds_the_tiles(small_settings) -> None:
@@ -47,11 +55,14 @@ def test_the_whole_is_told_by_blocks() -> None:
     image = np.linspace(0, 1000, 3000)[:, None] + random.normal(0, 20, (3000, 2000))
     asked = []
 
-    def read(rows, columns):
-        asked.append((rows, columns))
-        return image[rows, columns]
+    class Watched:
+        shape, dtype = image.shape, image.dtype
 
-    whole = measure_whole(read, None, image.shape, "denoise")
+        def __getitem__(self, place):
+            asked.append(place)
+            return image[place]
+
+    whole = measure_whole(*as_stack(Watched()), Request())
     low, high = whole.intensity_range[:, 0]
     assert (low, high) == (pytest.approx(image.min(), abs=60), pytest.approx(image.max(), abs=60))
     assert whole.noise.mean_variance**0.5 * (high - low) == pytest.approx(20, rel=0.05)
@@ -70,7 +81,7 @@ def test_tiles_are_as_good_as_the_whole_and_have_no_seams(noisy) -> None:
     truth, image = noisy
     settings = napari_dip.Settings(width=16, levels=3, step_limit=120, device="cpu", patience=40, wait_for_prior=False)
     tiling = Tiling(image.shape, (80, 80), 32)
-    *_, last = restore_tiles(lambda rows, columns: image[rows, columns], None, image.shape, tiling, settings=settings)
+    *_, last = restore_tiles(image, tiling, settings=settings)
     tiled = last.result.restored
     alone = napari_dip.restore(image, settings=settings).restored
     of_tiles, of_whole = (peak_signal_noise_ratio(truth, each, data_range=255) for each in (tiled, alone))
@@ -102,7 +113,7 @@ def test_a_stop_keeps_the_tiles_that_are_done(noisy, small_settings) -> None:
     settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=10, partner=False)
     asked = iter(range(10_000))
     *_, last = restore_tiles(
-        lambda rows, columns: image[rows, columns], None, image.shape, Tiling(image.shape, (80, 80), 32),
+        image, Tiling(image.shape, (80, 80), 32),
         settings=settings, stop_requested=lambda: next(asked) >= 15,
     )  # fmt: skip
     restored = last.result.restored
@@ -115,9 +126,7 @@ def test_reports_say_which_tile_they_are_of(noisy, small_settings) -> None:
     _, image = noisy
     settings = dataclasses.replace(small_settings, step_limit=60, report_every=5, partner=False)
     tiling = Tiling(image.shape, (80, 80), 32)
-    *reports, last = restore_tiles(
-        lambda *place: image[place], None, image.shape, tiling, settings=settings, report_wanted=lambda: True
-    )
+    *reports, last = restore_tiles(image, tiling, settings=settings, report_wanted=lambda: True)
     samples = [each.tile for each in reports if each.tile.sample]
     tiles = [each for each in reports if not each.tile.sample]
     assert {(each.number, each.count) for each in samples} <= {(1, 2), (2, 2), (1, 3), (2, 3), (3, 3)}
@@ -139,8 +148,7 @@ def test_tiles_without_holes_stay_as_they_are_and_empty_ones_are_left_out(noisy,
     mask[:50, 78:] = True  # all of another
     settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=20, keep_known=True)
     *reports, last = restore_tiles(
-        lambda *place: image[place], lambda *place: mask[place], image.shape, tiling, "inpaint", settings=settings,
-        report_wanted=lambda: True,
+        image, tiling, "inpaint", mask=mask, settings=settings, report_wanted=lambda: True
     )  # fmt: skip
     restored = last.result.restored
     np.testing.assert_array_equal(restored[~mask], image[~mask])
@@ -149,7 +157,7 @@ def test_tiles_without_holes_stay_as_they_are_and_empty_ones_are_left_out(noisy,
     assert "1 of 9 tiles hold no known pixel" in last.result.note
     assert {each.tile.count for each in reports} == {4}
     with pytest.raises(ValueError, match="nothing is marked"):
-        next(restore_tiles(lambda *place: image[place], None, image.shape, tiling, "inpaint", settings=settings))
+        next(restore_tiles(image, tiling, "inpaint", settings=settings))
 
 
 @pytest.mark.parametrize(("task", "channels"), [("inpaint", None), ("enhance", None), ("denoise", 4)])
@@ -163,7 +171,7 @@ def test_known_pixels_and_alpha_of_tiles_stay_to_the_last_bit(task, channels, no
         image = np.stack([image] * channels, axis=2)
     tiling = Tiling(image.shape[:2], (56, 56), 16)
     settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=2, smoothed_steps=2, partner=False)
-    *_, last = restore_tiles(lambda *place: image[place], None, image.shape, tiling, task, settings=settings)
+    *_, last = restore_tiles(image, tiling, task, settings=settings)
     restored = last.result.restored
     kept = np.s_[..., 3] if channels else ~mask
     np.testing.assert_array_equal(restored[kept], image[kept])
@@ -202,7 +210,7 @@ def test_tiles_of_a_jpeg_begin_with_its_blocks(small_settings, tmp_path) -> None
     assert max(rows.stop for rows, _ in tiling.places()) == image.shape[0]
     assert max(columns.stop for _, columns in tiling.places()) == image.shape[1]
     *_, last = restore_tiles(
-        lambda *place: image[place], None, image.shape, tiling, "deblock", settings=small_settings,
+        image, tiling, "deblock", settings=small_settings,
         quantisation_table=table,
     )  # fmt: skip
     assert "quantisation steps (given)" in last.result.record.compared
@@ -226,9 +234,7 @@ def test_a_tile_of_one_intensity_and_an_enlarged_stop(noisy, small_settings, col
         asked.append(None)
         return len(asked) > 50
 
-    *_, last = restore_tiles(
-        lambda *place: image[place], None, image.shape, tiling, settings=settings, stop_requested=stop
-    )
+    *_, last = restore_tiles(image, tiling, settings=settings, stop_requested=stop)
     result = last.result
     assert np.isfinite(result.restored[:40, :40]).all()
     assert np.isnan(result.restored).any()

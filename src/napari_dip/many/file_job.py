@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image_files import TIFF_SUFFIXES, check_png, read_image
+from ..image_files import is_png, read_image, read_quantisation_table
 from ..measurement.task import find_task
 from ..outputs import OUTPUTS, OutputKind, list_wanted
-from ..settings import Settings
+from ..request import Request
 from ..whole_files import hide
+from .axes import Axes, find_axes
 from .file_plan import FileToRead, FileToWrite, is_output
 from .image_stack import Stack
 from .ome_zarr import holds_zarr
-from .stack_files import is_zarr, open_stack
+from .stack_files import check_stack_name, is_zarr, open_stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,8 @@ class FileJob:
         ``out`` ends in .tif, .png, .ome.tif or .zarr.
     mask : Path or None
         Not 0 = missing: of one plane, or of the stack.
-    task, factor, settings
-        As ``restore`` takes them.
+    request : Request
+        How each plane is to be restored.
     axes, channels
         As ``restore_stack`` takes them.
     memory, warm_start
@@ -47,9 +50,7 @@ class FileJob:
     source: Path
     out: Path
     mask: Path | None = None
-    task: str = "denoise"
-    factor: int | None = None
-    settings: Settings = field(default_factory=Settings)
+    request: Request = field(default_factory=Request)
     axes: str | None = None
     channels: str = "apart"
     memory: float | None = None
@@ -60,7 +61,7 @@ class FileJob:
     @property
     def outputs(self) -> dict[str, Path]:
         """The results that are wanted, by the fields of ``Restoration``, and their files."""
-        main, *further = list_wanted(find_task(self.task), self.settings)
+        main, *further = list_wanted(find_task(self.request.task), self.request.settings)
         return {main.name: self.out} | {kind.name: self._beside(kind) for kind in further}
 
     @property
@@ -78,11 +79,8 @@ class FileJob:
         ]
 
     def _beside(self, kind: OutputKind) -> Path:
-        lower = self.out.name.lower()
-        suffix = next((each for each in (".ome.tif", ".ome.tiff") if lower.endswith(each)), self.out.suffix)
-        stem = self.out.name[: len(self.out.name) - len(suffix)]
-        suffix = ".tif" if kind.is_signed and suffix.lower() == ".png" else suffix
-        return self.out.with_name(f"{stem}_{kind.name}{suffix}")
+        stem, suffix = split_name(self.out)
+        return self.out.with_name(f"{stem}_{kind.name}{'.tif' if kind.is_signed and is_png(self.out) else suffix}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +113,11 @@ class FileOutcome:
     left_out: tuple[str, ...] = ()
 
 
-def summarise(
-    records: list[dict[str, Any]], seconds: float, warnings: tuple[str, ...] = (), left_out: tuple[str, ...] = ()
-) -> FileOutcome:
-    """Return what became of a file, by the records of its planes."""
-    reasons = [each["stop_reason"] for each in records]
-    noise = [each["noise"] for each in records if each["noise"] is not None]
-    return FileOutcome(
-        planes=len(records),
-        step=int(np.median([each["step"] for each in records])),
-        stop_reason=max(reasons, key=reasons.count),
-        noise=float(np.median(noise)) if noise else None,
-        seconds=seconds,
-        device=records[0]["device"],
-        warnings=warnings,
-        left_out=left_out,
-    )
+def split_name(path: Path) -> tuple[str, str]:
+    """Return a file's name without its suffix, and the suffix, such as ".ome.tif"."""
+    endings = (each for each in (".ome.tiff", ".ome.tif") if path.name.lower().endswith(each))
+    begin = len(path.name) - len(next(endings, path.suffix))
+    return path.name[:begin], path.name[begin:]
 
 
 def folder_of_planes(out: Path) -> Path:
@@ -138,61 +125,103 @@ def folder_of_planes(out: Path) -> Path:
     return hide(out, "planes")
 
 
-def check_names(job: FileJob) -> None:
-    """Check, before anything is computed, that the source can be read and the outputs can hold it.
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedJob:
+    """A job whose source is opened, so that it is known what its outputs will be.
+
+    Attributes
+    ----------
+    job : FileJob
+        Its request says whether planes have colours, and has the steps of a JPEG.
+    stack : Stack
+    axes : Axes
+    """
+
+    job: FileJob
+    stack: Stack
+    axes: Axes
+
+    @property
+    def letters(self) -> str:
+        """One for each axis of the outputs: planes lie one after the other, in the order of ``Axes.planes``."""
+        if self.axes.takes_channels_together:
+            return f"{self.axes.stepped}CYX"
+        is_grey = "S" in self.axes.letters and self.axes.size("S") == 1
+        return self.axes.stepped + self.axes.whole[: 2 if is_grey else None]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an output."""
+        scale = self._scale(name)
+        return tuple(self.axes.size(letter) * (scale if letter in "YX" else 1) for letter in self.letters)
+
+    def pixel_type(self, name: str) -> np.dtype:
+        """Return the pixel type in which an output is written."""
+        is_rounded = (self.job.same_type or is_png(self.job.outputs[name])) and not OUTPUTS[name].is_signed
+        return np.dtype(self.stack.array.dtype if is_rounded else np.float32)
+
+    def describe(self, name: str) -> Stack:
+        """Return what the source says, as it is true of an output: after super-resolution, its pixels are smaller."""
+        sizes = {
+            letter: size / (self._scale(name) if letter in "YX" else 1)
+            for letter, size in self.stack.pixel_sizes.items()
+        }
+        return dataclasses.replace(self.stack, pixel_sizes=sizes)
+
+    def pages(self, image: NDArray) -> Iterator[NDArray]:
+        """Return a plane of an output, ``(h, w)`` or ``(h, w, c)``, as the planes of a file."""
+        if self.axes.takes_channels_together:
+            return iter(np.moveaxis(image, 2, 0))
+        return iter([image.reshape(image.shape[:2] + image.shape[2:] * ("S" in self.letters))])
+
+    def check_outputs(self) -> None:
+        """Check that files of these names can hold the outputs, and that the disk has room for those of a stack.
+
+        Raises
+        ------
+        ValueError
+            If not.
+        """
+        size = 0
+        for name, path in self.job.outputs.items():
+            dtype = self.pixel_type(name)
+            check_stack_name(path, self.letters, dtype, is_alone=self.stack.is_alone)
+            size += math.prod(self.shape(name)) * dtype.itemsize
+        there = next(folder for folder in self.job.out.absolute().parents if folder.exists())
+        free = shutil.disk_usage(there).free
+        if size > free and not self.stack.is_alone:
+            raise ValueError(
+                f"the outputs take {size / 1e9:,.0f} GB; {free / 1e9:,.1f} GB are free where {self.job.out} is to be."
+            )
+
+    def _scale(self, name: str) -> int:
+        return self.job.request.enlargement if OUTPUTS[name].is_enlarged else 1
+
+
+def open_job(job: FileJob) -> OpenedJob:
+    """Open the source of a job.
 
     Raises
     ------
     ValueError
-        If not.
+        If it cannot be read, or its axes are not known.
     """
-    opened = open_if_stack(job)
-    if opened is None:
-        check_plane_name(job.out, read_image(job.source))
+    stack, warm_start = open_stack(job.source), job.warm_start and job.warm_start.upper()
+    of_zarr = any(is_zarr(path) for path in (job.source, job.out)) or holds_zarr(job.source)
+    if not of_zarr and job.axes is None and _is_plane(stack):
+        image = read_image(job.source)
+        stack = dataclasses.replace(stack, array=image, axes="YX" if image.ndim == 2 else "YXS", is_alone=True)
+        warm_start = None  # there is no plane before it
+    axes = find_axes(stack.array.shape, job.axes or stack.axes, job.channels)
+    parameters = job.request.parameters
+    if find_task(job.request.task).takes("quantisation_table") and job.source.is_file():
+        table = read_quantisation_table(job.source)
+        parameters = parameters if table is None else {**parameters, "quantisation_table": table}
+    request = dataclasses.replace(job.request, parameters=parameters, colours=not axes.takes_channels_together)
+    return OpenedJob(dataclasses.replace(job, request=request, warm_start=warm_start), stack, axes)
 
 
-def open_if_stack(job: FileJob) -> Stack | None:
-    """Return the source opened as a stack; None if it is one plane.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be read.
-    """
-    of_zarr = is_zarr(job.source) or holds_zarr(job.source)
-    if job.source.suffix.lower() not in TIFF_SUFFIXES and not of_zarr:
-        return None
-    opened = open_stack(job.source)
-    shape = opened.array.shape
-    if not of_zarr and not is_zarr(job.out) and job.axes is None:
-        squeezed = [length for length in shape if length > 1]
-        if len(squeezed) == 2 or (len(squeezed) == 3 and (opened.axes or "")[-1:] == "S"):
-            return None
-        if len(shape) == 3 and opened.axes is not None and "S" in opened.axes:
-            return None  # colours stored plane by plane
-    return opened
-
-
-def output_type(job: FileJob, name: str, source_type: np.dtype) -> np.dtype:
-    """Return the pixel type in which an output is written."""
-    return np.dtype(source_type if job.same_type and not OUTPUTS[name].is_signed else np.float32)
-
-
-def enlarge_pixels(like: Stack, factor: int) -> Stack:
-    """Return what a file says of its image as it is after super-resolution: the pixels are smaller."""
-    sizes = {letter: size / (factor if letter in "YX" else 1) for letter, size in like.pixel_sizes.items()}
-    return dataclasses.replace(like, pixel_sizes=sizes)
-
-
-def check_plane_name(out: Path, picture: NDArray) -> None:
-    """Check that a file of that name can hold a plane with such intensities.
-
-    Raises
-    ------
-    ValueError
-        If not.
-    """
-    if out.suffix.lower() == ".png":
-        check_png(picture)
-    elif out.suffix.lower() not in TIFF_SUFFIXES:
-        raise ValueError(f"OUT is {str(out)!r}; end it in .tif or .png.")
+def _is_plane(stack: Stack) -> bool:
+    """Return whether a file holds a plane, grey or in colours, be they stored plane by plane."""
+    shape, letters = stack.array.shape, stack.axes or ""
+    longer = sum(length > 1 for length in shape)
+    return longer <= 2 or (longer == 3 and letters.endswith("S")) or (len(shape) == 3 and "S" in letters)

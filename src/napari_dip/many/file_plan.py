@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..image_files import PNG_KEY
+from ..image_files import read_png_text
 from ..tiff_files import find_parts
 from .ome_zarr import is_ome_zarr
 from .stack_files import is_zarr, read_stack_record
@@ -147,7 +146,7 @@ def is_output(path: Path, name: str) -> bool:
     name : str
         The field of ``Restoration`` that it is to be.
     """
-    record = _read_any_record(path)
+    record = read_stack_record(path)
     if record is None:
         return False
     output = record.get("output")
@@ -159,7 +158,7 @@ def is_output(path: Path, name: str) -> bool:
 
 def is_plot(path: Path) -> bool:
     """Return whether a PNG is a plot that was drawn here."""
-    return _read_png_text(path) == PLOT
+    return read_png_text(path) == PLOT
 
 
 def spell(text: object) -> str:
@@ -253,28 +252,3 @@ def _check_replaced(file: FileToWrite, overwrite: bool, resume: bool) -> None:
         )
     if not ours:
         raise ValueError(f"{path} exists; choose another name or add --overwrite.")
-
-
-def _read_any_record(path: Path) -> dict | None:
-    if path.suffix.lower() == ".png":
-        return _read_json(_read_png_text(path))
-    return read_stack_record(path)
-
-
-def _read_png_text(path: Path) -> str | None:
-    from PIL.PngImagePlugin import PngImageFile
-
-    try:
-        with path.open("rb") as file, PngImageFile(file) as image:  # Image.open would refuse large ones
-            text = image.info.get(PNG_KEY)
-    except Exception:  # as above
-        return None
-    return text if isinstance(text, str) else None
-
-
-def _read_json(text: object) -> dict | None:
-    try:
-        told = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        return None
-    return told if isinstance(told, dict) and "settings" in told else None

@@ -1,32 +1,26 @@
-"""Restoring one file: held meanwhile, its plane or its stack, written whole or not at all."""
+"""Restoring one file: held meanwhile, its planes one by one, written whole or not at all."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from ..image_files import TIFF_SUFFIXES, read_image, read_mask, read_quantisation_table, write_png, write_tiff
-from ..measurement.task import find_task
+from ..image_files import is_png
 from ..pixel_type import as_dtype
-from ..request import NO_REPORTS, Hooks, Request
-from .axes import Plane, find_axes
-from .file_job import (
-    FileJob,
-    FileOutcome,
-    check_plane_name,
-    enlarge_pixels,
-    folder_of_planes,
-    open_if_stack,
-    output_type,
-    summarise,
-)
+from ..record import Record
+from ..request import NO_REPORTS, Hooks
+from .file_job import FileJob, FileOutcome, OpenedJob, folder_of_planes, open_job
 from .file_plan import check_files
-from .image_stack import Stack
+from .image_stack import MaskedStack
+from .kept_planes import HeldPlane, KeptPlanes, has_kept_planes
 from .output_lock import hold_outputs
-from .stack_files import open_stack
+from .stack_files import open_mask, write_stack
+from .tiling import plan_tiles
+from .warm_start import Neighbours
 
 _SECONDS_FOR_CLEARING = 0.5  # a run that begins holds what killed ones have left, for a moment, to clear it away
 
@@ -54,9 +48,10 @@ def restore_file(
     watch : callable
         Is given every ``PlaneProgress``.
     hooks : Hooks
-        Of a plane, a stop writes the best so far; of a stack, it keeps the planes that are done for a job that resumes.
+        Of a single image, a stop writes the best so far; of a stack, it keeps the planes that are done for a job that
+        resumes.
     keep_stopped : bool
-        Whether a plane that was stopped is written; if not, a run that resumes will do it again.
+        Whether a single image that was stopped is written; if not, a run that resumes will do it again.
     keep_existing : bool
         Whether outputs that are there are kept.
     overwrite : bool
@@ -71,7 +66,7 @@ def restore_file(
     ValueError, TypeError, OSError
         In a sentence that says what is wrong.
     InterruptedError
-        If it was stopped, and what there was is not written.
+        If it was stopped, and what there was is not written; planes of a stack are kept for a job that resumes.
     BlockingIOError
         If another process is at work on the outputs.
     OutputsThere
@@ -82,12 +77,25 @@ def restore_file(
         check_files(job.files_to_read, job.files_to_write, overwrite=overwrite, resume=job.resume)
         if keep_existing and are_outputs_there(job):
             raise OutputsThere
-        opened = open_if_stack(job)
-        if opened is not None:
-            from .stack_job import restore_stack_file
-
-            return restore_stack_file(job, opened, watch, hooks, client)
-        return _restore_plane_file(job, watch, hooks, keep_stopped)
+        start = time.perf_counter()
+        opened = open_job(job)
+        opened.check_outputs()
+        kept = _restore(opened, watch, hooks, keep_stopped, None if opened.stack.is_alone else client)
+        records = [kept.record(plane) for plane in opened.axes.planes()]
+        warnings = [*kept.notes, *_write_outputs(opened, kept, records)]
+        kept.drop()
+    reasons = [each.stop_reason for each in records]
+    noise = [each.noise for each in records if each.noise is not None]
+    return FileOutcome(
+        planes=len(records),
+        step=int(np.median([each.step for each in records])),
+        stop_reason=max(reasons, key=reasons.count),
+        noise=float(np.median(noise)) if noise else None,
+        seconds=time.perf_counter() - start,
+        device=records[0].device,
+        warnings=tuple(warnings),
+        left_out=tuple(kept.left_out),
+    )
 
 
 def are_outputs_there(job: FileJob) -> bool:
@@ -96,67 +104,77 @@ def are_outputs_there(job: FileJob) -> bool:
         return False
     if not folder_of_planes(job.out).is_dir():
         return True
-    from .stack_job import is_unfinished
+    try:
+        opened = open_job(job)
+    except ValueError:
+        return True
+    return opened.stack.is_alone or not has_kept_planes(opened.job, opened.axes)
 
-    return not is_unfinished(job)
 
+def _restore(
+    opened: OpenedJob, watch: Callable[[Any], None], hooks: Hooks, keep_stopped: bool, client: Any
+) -> KeptPlanes | HeldPlane:
+    """Restore the planes that are not yet done; return them all."""
+    from .stack import restore_planes
 
-def _restore_plane_file(
-    job: FileJob,
-    watch: Callable[[Any], None],
-    hooks: Hooks,
-    keep_stopped: bool,
-) -> FileOutcome:
-    from ..restoration import restore_steps
-    from .stack import PlaneProgress
-    from .tiles import restore_tiles
-    from .tiling import plan_tiles
-
-    start = time.perf_counter()
-    picture = read_image(job.source)
-    check_plane_name(job.out, picture)
-    like = open_stack(job.source) if job.source.suffix.lower() in TIFF_SUFFIXES else None
-    mask = None if job.mask is None else read_mask(job.mask)
-    table = read_quantisation_table(job.source) if find_task(job.task).takes("quantisation_table") else None
-    plane = next(find_axes(picture.shape[:2]).planes())
-    result = None
-    given = {"factor": job.factor, "quantisation_table": table}
-    request = Request(job.task, job.settings, {name: value for name, value in given.items() if value is not None})
-    tiling = plan_tiles(picture.shape, request, job.memory)
-    if tiling is None:
-        steps = restore_steps(picture, mask, **request.arguments, **hooks.arguments)
+    job, axes, is_alone = opened.job, opened.axes, opened.stack.is_alone
+    stack = MaskedStack(opened.stack.array, axes, None if job.mask is None else open_mask(job.mask))
+    neighbours = None if job.warm_start is None else Neighbours(axes, job.warm_start)
+    planned = None if client is not None else plan_tiles(axes.plane_shape, job.request, job.memory)
+    is_free = client is None and job.memory is None and neighbours is None
+    if is_alone:
+        kept: KeptPlanes | HeldPlane = HeldPlane(job, planned)
     else:
-        part_of_mask = None if mask is None else lambda *place: mask[place]
-        steps = restore_tiles(lambda *place: picture[place], part_of_mask, picture.shape, tiling, request, hooks)
-    for progress in steps:
-        watch(PlaneProgress(Plane(plane.index, {}), 1, 1, progress))
-        result = progress.result
-    assert result is not None
-    left_out = tuple(name for name in job.outputs if getattr(result, name) is None)
-    if (left_out or result.was_stopped) and not keep_stopped:
+        kept = KeptPlanes(job, stack, planned, is_free=is_free)
+        if neighbours is not None:
+            kept.recall(neighbours)
+    planes = list(axes.planes())
+    for each in restore_planes(
+        stack, [plane for plane in planes if not kept.has(plane)], job.request, hooks, tiling=kept.tiling,
+        neighbours=neighbours, client=client,
+    ):  # fmt: skip
+        if each.result is not None:
+            # a stop ends the plane that is at work here, not those that a cluster has finished
+            was_stopped = client is None and hooks.stop_requested()
+            is_whole = not was_stopped and all(getattr(each.result, name) is not None for name in job.outputs)
+            if is_whole or (is_alone and keep_stopped):
+                kept.keep(each.plane, each.result)
+        watch(each)
+    done = sum(map(kept.has, planes))
+    if done == len(planes):
+        return kept
+    if is_alone:
         raise InterruptedError("it was stopped before its end, and not written.")
-    warnings = []
-    origin = {"path": str(job.source.resolve()), "layer": job.source.name}
+    how_far = f"{job.source.name} was stopped after {done} of {len(planes)} planes"
+    raise InterruptedError(" ".join([f"{how_far}, which are kept: go on with --resume.", *kept.notes]))
+
+
+def _write_outputs(opened: OpenedJob, kept: KeptPlanes | HeldPlane, records: Sequence[Record]) -> Iterator[str]:
+    """Write each output as one file; yield what is to be said of it."""
+    job, axes = opened.job, opened.axes
+    record = records[0]
+    if not opened.stack.is_alone:
+        places = (plane.place for plane in axes.planes())
+        record = record.of_stack(
+            axes.letters, axes.shape, list(zip(places, records, strict=True)), channels=axes.channels,
+            warm_start=job.warm_start,
+        )  # fmt: skip
     for name, path in job.outputs.items():
-        layer: NDArray | None = getattr(result, name)
-        if layer is None:
-            warnings.append(f"{name} was not made, because the run was stopped before it.")
+        if name in kept.left_out:
+            yield f"{name} was not made, because the run was stopped before it."
             continue
-        is_png = path.suffix.lower() == ".png"
-        pixels, clipped = as_dtype(layer, picture.dtype if is_png else output_type(job, name, picture.dtype))
-        record = result.record.of_output(name, pixels, clipped, **origin)
-        if is_png:
-            write_png(path, pixels, picture.dtype, record.as_dict())
-        else:
-            if clipped:
-                warnings.append(f"{name}: {clipped} pixels were clipped to the range of {pixels.dtype}.")
-            sizes, unit = _pixel_sizes(like, job.factor or 1)
-            write_tiff(path, pixels, record.as_dict(), pixel_sizes=sizes, unit=unit)
-    return summarise([result.record.as_dict()], time.perf_counter() - start, tuple(warnings), left_out)
+        dtype = opened.pixel_type(name)
+        # counted before they are written: the record comes first in the file
+        clipped = sum(some for _, some in _read_output(opened, kept, name))
+        of_this = record.of_output(
+            name, np.empty(0, dtype), clipped, path=str(job.source.resolve()), layer=job.source.name
+        )
+        pages = (page for image, _ in _read_output(opened, kept, name) for page in opened.pages(image))
+        write_stack(path, pages, opened.shape(name), dtype, opened.describe(name), opened.letters, of_this.as_dict())
+        if clipped and not is_png(path):
+            yield f"{name}: {clipped} pixels were clipped to the range of {dtype}."
 
 
-def _pixel_sizes(like: Stack | None, factor: int) -> tuple[tuple[float, float] | None, str]:
-    if like is None or not {"Y", "X"} <= set(like.pixel_sizes):
-        return None, "µm"
-    sizes = enlarge_pixels(like, factor).pixel_sizes
-    return (sizes["Y"], sizes["X"]), like.units.get("X", "µm")
+def _read_output(opened: OpenedJob, kept: KeptPlanes | HeldPlane, name: str) -> Iterator[tuple[NDArray, int]]:
+    """Read an output plane by plane, in the pixel type in which it is written, and how many pixels were clipped."""
+    return (as_dtype(kept.image(name, plane), opened.pixel_type(name)) for plane in opened.axes.planes())

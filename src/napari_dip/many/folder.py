@@ -14,16 +14,15 @@ from typing import Any
 
 from ..image_files import TIFF_SUFFIXES
 from ..request import NO_REPORTS, Hooks
-from .file_job import FileJob, FileOutcome
+from .file_job import FileJob, FileOutcome, split_name
 from .file_plan import FileToRead, FileToWrite, check_apart, check_files, spell
 from .file_restoration import OutputsThere, are_outputs_there, restore_file
 from .folder_report import Row, append_row, is_report, read_report, write_report
 from .ome_zarr import ZARR_SUFFIX, holds_zarr
 from .output_lock import hold_outputs, remove_leftovers
-from .tasks import SECONDS_WITHOUT_WORKERS, run_tasks
+from .tasks import SECONDS_WITHOUT_WORKERS, Outcome, run_tasks
 
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ZARR_SUFFIX)
-_REPORT_TIME = 0.05  # at most this share of the time goes into the report: anew after every file, if files take longer
 _KEPT_SUFFIXES = (".ome.tiff", ".ome.tif", ZARR_SUFFIX)
 _OUT_SUFFIXES = (*_KEPT_SUFFIXES, *TIFF_SUFFIXES, ".png")
 _SECONDS_FOR_REPORT = 10.0  # until another process that writes into the same report is done with that
@@ -80,9 +79,8 @@ def plan_jobs(
         raise ValueError(f"--suffix is {suffix!r}; give one of {', '.join(_OUT_SUFFIXES)}.")
     jobs = []
     for source in files:
-        kept = next((each for each in _KEPT_SUFFIXES if source.name.lower().endswith(each)), source.suffix)
-        stem = source.name[: len(source.name) - len(kept)]
-        out = folder / f"{stem}{suffix or (kept if kept in _KEPT_SUFFIXES else '.tif')}"
+        stem, kept = split_name(source)
+        out = folder / f"{stem}{suffix or (kept.lower() if kept.lower() in _KEPT_SUFFIXES else '.tif')}"
         mask_path = None if mask is None else Path(mask.replace("{stem}", stem).replace("{name}", source.name))
         jobs.append(dataclasses.replace(model, source=source, out=out, mask=mask_path))
     check_apart(*_files_of(jobs))
@@ -153,31 +151,8 @@ def restore_files(
     check_jobs(jobs, report, overwrite=overwrite)
     for folder in {path.parent for job in jobs for path in job.outputs.values()}:
         folder.mkdir(parents=True, exist_ok=True)
-    return _run(jobs, report, devices, client, overwrite, watch, hooks, seconds_without_workers)
-
-
-def _run(
-    jobs: Sequence[FileJob],
-    report: Path,
-    devices: tuple[str, ...],
-    client: Any,
-    overwrite: bool,
-    watch: Callable[[FileJob, Any], None],
-    hooks: Hooks,
-    seconds_without_workers: float,
-) -> Iterator[Row]:
-    outputs = [report, *(path for job in jobs for path in job.outputs.values())]
-    before = read_report(report) if any(job.resume for job in jobs) else {}
-    rows: dict[str, Row] = {}  # by the name of the output, as the report spells it
-    to_do = []
-    for job in jobs:
-        if job.resume and not overwrite and are_outputs_there(job):
-            rows[spell(job.out)] = _row_of_kept(job, before)
-        else:
-            to_do.append(job)
-            before.pop(spell(job.out), None)
-    with suppress(OSError), hold_outputs([report], _SECONDS_FOR_REPORT):
-        write_report(report, _merge(jobs, rows, before))
+    kept = {job.out for job in jobs if job.resume and not overwrite and are_outputs_there(job)}
+    to_do = [job for job in jobs if job.out not in kept]
     abandoned = threading.Event()
 
     def restore_here(job: FileJob, keep: bool, overwrite: bool, device: str) -> FileOutcome:
@@ -194,6 +169,21 @@ def _run(
         restore_here if client is None else _restore_there, arguments, client=client, devices=devices,
         stop_requested=hooks.stop_requested, abandoned=abandoned, seconds_without_workers=seconds_without_workers,
     )  # fmt: skip
+    return _report(jobs, to_do, outcomes, report)
+
+
+def _report(
+    jobs: Sequence[FileJob], to_do: Sequence[FileJob], outcomes: Iterator[Outcome], report: Path
+) -> Iterator[Row]:
+    """Write the report as the outcomes of what is to do come; yield a row for every job."""
+    outputs = [report, *(path for job in jobs for path in job.outputs.values())]
+    before = read_report(report) if any(job.resume for job in jobs) else {}
+    names = {spell(job.out) for job in to_do}
+    before = {name: row for name, row in before.items() if name not in names}
+    # by the name of the output, as the report spells it
+    rows = {name: _row_of_kept(job, before) for job in jobs if (name := spell(job.out)) not in names}
+    with suppress(OSError), hold_outputs([report], _SECONDS_FOR_REPORT):
+        write_report(report, _merge(jobs, rows, before))
     try:
         yield from list(rows.values())
         for number, outcome in outcomes:
@@ -243,13 +233,15 @@ def _restore_there(job: FileJob, keep: bool, overwrite: bool, device: str) -> Fi
 
 
 def _on_device(job: FileJob, device: str) -> FileJob:
-    if job.settings.device != "auto" or device == "auto":
+    settings = job.request.settings
+    if settings.device != "auto" or device == "auto":
         return job
-    return dataclasses.replace(job, settings=dataclasses.replace(job.settings, device=device))
+    request = dataclasses.replace(job.request, settings=dataclasses.replace(settings, device=device))
+    return dataclasses.replace(job, request=request)
 
 
 def _row(job: FileJob, outcome: FileOutcome | Exception) -> Row:
-    settings = json.dumps(asdict(job.settings))
+    settings = json.dumps(asdict(job.request.settings))
     source, out = spell(job.source), spell(job.out)
     if isinstance(outcome, Exception):
         return Row(source, out, "failed", _in_a_sentence(outcome), settings=settings)

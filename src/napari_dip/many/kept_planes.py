@@ -22,6 +22,7 @@ from ..record import Record, read_versions
 from ..whole_files import hide_unfinished, write_whole
 from .axes import Axes, Plane
 from .file_job import FileJob, folder_of_planes
+from .image_stack import MaskedStack
 from .tiling import Tiling
 
 if TYPE_CHECKING:
@@ -39,9 +40,8 @@ class KeptPlanes:
     ----------
     job : FileJob
         If it resumes, what is kept is used.
-    axes : Axes
-    array, mask : array
-        The stack and, if there is one, its mask: read where planes are kept that may be these.
+    stack : MaskedStack
+        Read where planes are kept that may be these.
     tiling : Tiling, optional
         Of the planes that are still to do.
     is_free : bool
@@ -55,14 +55,14 @@ class KeptPlanes:
         Why planes that an interrupted run has left are not used, in sentences.
     """
 
-    def __init__(
-        self, job: FileJob, axes: Axes, array: Any, mask: Any, tiling: Tiling | None, *, is_free: bool = False
-    ) -> None:
-        self._axes, self._array, self._mask = axes, array, mask
-        self._names, self._along = tuple(job.outputs), job.warm_start and job.warm_start.upper()
+    left_out: Sequence[str] = ()  # a plane that lacks an output is not kept
+
+    def __init__(self, job: FileJob, stack: MaskedStack, tiling: Tiling | None, *, is_free: bool = False) -> None:
+        self._stack, self._axes = stack, stack.axes
+        self._names, self._along = tuple(job.outputs), job.warm_start
         self._out, self._all = job.out, folder_of_planes(job.out)
         self.notes: list[str] = []
-        told = _describe(job, axes)
+        told = _describe(job, stack.axes)
         self.tiling = self._tiling_of_kept(told, tiling) if job.resume and is_free else tiling
         told["tiling"] = _plain(None if self.tiling is None else dataclasses.asdict(self.tiling))
         text = json.dumps(told, sort_keys=True)
@@ -71,7 +71,7 @@ class KeptPlanes:
         if job.resume:
             self._note_others(told)
         else:
-            if count := sum(count for _, count in self._others()):
+            if count := sum(count for _, count in _read_jobs(self._all)):
                 self.notes.append(
                     f"An interrupted run had left {_planes(count)}, not used: add --resume to go on with them."
                 )
@@ -109,9 +109,9 @@ class KeptPlanes:
         """Return an output of a plane."""
         return np.load(self._path(name, plane))
 
-    def record(self, plane: Plane) -> dict[str, Any]:
+    def record(self, plane: Plane) -> Record:
         """Return the record of a plane."""
-        return json.loads(self._path("record", plane).read_text(encoding="utf-8"))["kept"]["record"]
+        return Record.from_dict(json.loads(self._path("record", plane).read_text(encoding="utf-8"))["kept"]["record"])
 
     def recall(self, neighbours: Neighbours) -> None:
         """Tell the planes that are still to do where those before them ended."""
@@ -119,9 +119,9 @@ class KeptPlanes:
             before = self._before(plane)
             if self.has(plane) or before is None or not self.has(before):
                 continue
-            path, noise = self._path("network", before), self.record(before)["noise"]
+            path, noise = self._path("network", before), self.record(before).noise
             if path.exists() and noise is not None:
-                neighbours.recall(before, self._axes.read(self._array, before), noise, _load_network(path))
+                neighbours.recall(before, self._stack.read(before), noise, _load_network(path))
 
     def drop(self) -> None:
         """Remove them all; what a kill leaves of them is no longer taken for planes, but for what is half written."""
@@ -141,23 +141,20 @@ class KeptPlanes:
             elif before is not None and not self.has(before):
                 following += 1
             else:
-                image = self._axes.read(self._array, plane)
+                image = self._stack.read(plane)
                 key = self._key(plane, digest_image(image), self._digest_mask(plane))
                 if kept["key"] == key:
                     self._keys[_name(plane)] = key
                 else:
                     changed += 1
         following += self._give_up_without_network()
-        if damaged:
-            self.notes.append(f"{_planes(damaged)} of the interrupted run done again: damaged.")
-        if changed:
-            self.notes.append(
-                f"{_planes(changed)} of the interrupted run done again: the pixels or the mask have changed."
-            )
-        if following:
-            self.notes.append(
-                f"{_planes(following)} of the interrupted run done again: each depends on the plane before it."
-            )
+        for count, why in (
+            (damaged, "damaged"),
+            (changed, "the pixels or the mask have changed"),
+            (following, "each depends on the plane before it"),
+        ):
+            if count:
+                self.notes.append(f"{_planes(count)} of the interrupted run done again: {why}.")
 
     def _give_up_without_network(self) -> int:
         """Give up rows of planes that cannot go on, since the last network is not there; return how many planes."""
@@ -196,12 +193,13 @@ class KeptPlanes:
         """Return the digests of what a plane was made of."""
         given = record.given
         if given is None:  # in tiles: nobody has seen it whole
-            return digest_image(self._axes.read(self._array, plane)), self._digest_mask(plane)
+            return digest_image(self._stack.read(plane)), self._digest_mask(plane)
         mask = given.read_mask()
         return given.digest, None if mask is None else digest_image(mask)
 
     def _digest_mask(self, plane: Plane) -> str | None:
-        return None if self._mask is None else digest_image(self._axes.read_mask(self._mask, plane))
+        mask = self._stack.read_mask(plane)
+        return None if mask is None else digest_image(mask)
 
     def _key(self, plane: Plane, image: str, mask: str | None) -> str:
         before = self._before(plane)
@@ -220,7 +218,7 @@ class KeptPlanes:
     def _tiling_of_kept(self, told: dict[str, Any], planned: Tiling | None) -> Tiling | None:
         """Return the tiling of the planes that are kept for the same job, if it fits; else the one that is planned."""
         fitting = []
-        for other, count in self._others():
+        for other, count in _read_jobs(self._all):
             tiling = other.pop("tiling", None)
             if other == told and count:
                 kept = None if tiling is None else Tiling(**{name: _tuple(each) for name, each in tiling.items()})
@@ -230,16 +228,8 @@ class KeptPlanes:
                     fitting.append(kept)
         return fitting[0] if fitting else planned
 
-    def _others(self) -> Iterator[tuple[dict[str, Any], int]]:
-        """Return what each folder that is there is of, and how many planes it has."""
-        for path in sorted(self._all.glob("*/job.json")):
-            with suppress(OSError, ValueError):
-                told = json.loads(path.read_text(encoding="utf-8"))
-                if isinstance(told, dict):
-                    yield told, len(list(path.parent.glob("record_*.json")))
-
     def _note_others(self, told: dict[str, Any]) -> None:
-        for other, count in self._others():
+        for other, count in _read_jobs(self._all):
             differing = sorted(_differing(told, other))
             if count and differing:
                 self.notes.append(
@@ -247,28 +237,66 @@ class KeptPlanes:
                 )
 
 
+class HeldPlane:
+    """The plane of an image alone, held in memory until it is written; the methods are those of ``KeptPlanes``.
+
+    Attributes
+    ----------
+    tiling : Tiling or None
+    left_out : tuple of str
+        Outputs that were asked for and not made, since it was stopped before them.
+    """
+
+    notes: Sequence[str] = ()
+
+    def __init__(self, job: FileJob, tiling: Tiling | None) -> None:
+        self.tiling = tiling
+        self.left_out = tuple(job.outputs)
+        self._results: list[Restoration] = []
+
+    def has(self, plane: Plane) -> bool:
+        return bool(self._results)
+
+    def keep(self, plane: Plane, result: Restoration) -> None:
+        self._results.append(result)
+        self.left_out = tuple(name for name in self.left_out if getattr(result, name) is None)
+
+    def image(self, name: str, plane: Plane) -> NDArray[np.float32]:
+        return getattr(self._results[0], name)
+
+    def record(self, plane: Plane) -> Record:
+        return self._results[0].record
+
+    def drop(self) -> None:
+        self._results.clear()
+
+
 def has_kept_planes(job: FileJob, axes: Axes) -> bool:
     """Return whether an interrupted run of the same job has left planes, whatever their tiles and pixels."""
     told = _describe(job, axes)
-    for path in folder_of_planes(job.out).glob("*/job.json"):
+    return any(not set(_differing(told, other)) - {"tiling"} for other, _ in _read_jobs(folder_of_planes(job.out)))
+
+
+def _read_jobs(folder: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Return what each folder that is there is of, and how many planes it has."""
+    for path in sorted(folder.glob("*/job.json")):
         with suppress(OSError, ValueError):
-            other = json.loads(path.read_text(encoding="utf-8"))
-            if not set(_differing(told, other)) - {"tiling"}:
-                return True
-    return False
+            told = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(told, dict):
+                yield told, len(list(path.parent.glob("record_*.json")))
 
 
 def _describe(job: FileJob, axes: Axes) -> dict[str, Any]:
     """Return all but its pixels and its mask that makes a plane what it is."""
-    settings = dataclasses.asdict(job.settings)
-    settings["device"] = job.settings.device.partition(":")[0]  # the second of two GPUs does what the first does
+    settings = dataclasses.asdict(job.request.settings)
+    settings["device"] = settings["device"].partition(":")[0]  # the second of two GPUs does what the first does
     versions = read_versions()
     told = {
         "axes": axes.letters,
         "channels": axes.channels,
-        "task": job.task,
-        "factor": job.factor,
-        "warm_start": job.warm_start and job.warm_start.upper(),
+        "task": job.request.task,
+        "parameters": dict(job.request.parameters),
+        "warm_start": job.warm_start,
         "outputs": list(job.outputs),
         "settings": settings,
         "versions": {name: versions[name] for name in ("napari-dip", "torch")},
@@ -302,7 +330,7 @@ def _planes(count: int) -> str:
 
 def _plain(value: Any) -> Any:
     """Return what JSON makes of a value."""
-    return json.loads(json.dumps(value, default=repr))
+    return json.loads(json.dumps(value, default=lambda each: each.tolist() if hasattr(each, "tolist") else repr(each)))
 
 
 def _tuple(value: Any) -> Any:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..image_files import Pages
 from ..whole_files import write_folder_whole
 from .image_stack import LONG_UNITS, SHORT_UNITS, Stack, as_size
 
@@ -125,15 +125,7 @@ def _read_channel_names(told: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(map(str, labels)) if labels and all(labels) else ()
 
 
-def write_zarr(
-    path: Path,
-    planes: Iterable[NDArray],
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-    like: Stack,
-    axes: str,
-    record: Mapping[str, Any] | None,
-) -> None:
+def write_zarr(path: Path, pages: Pages, like: Stack, axes: str, record: Mapping[str, Any] | None) -> None:
     """Write an OME-Zarr as ``write_stack`` does; the record stands among its attributes, as "napari-dip".
 
     Raises
@@ -146,6 +138,7 @@ def write_zarr(
     from yaozarrs import DimSpec, v05
     from yaozarrs.write.v05 import prepare_image
 
+    shape, dtype = pages.shape, pages.dtype
     letters = axes.replace("S", "C") if "C" not in axes else axes
     order = [letters.index(letter) for letter in "TCZYX" if letter in letters]
     name = os.fsencode(path.stem).decode("utf-8", "backslashreplace")  # JSON takes no name that is not UTF-8
@@ -171,7 +164,7 @@ def write_zarr(
         )
         (array,) = arrays.values()
         leading = len(shape) - (3 if axes.endswith("S") else 2)
-        for index, plane in zip(np.ndindex(*shape[:leading]), planes, strict=True):
+        for index, plane in zip(np.ndindex(*shape[:leading]), pages.planes, strict=True):
             whole: tuple[int | slice, ...] = (*index, *(slice(None),) * (len(shape) - leading))
             kept = [n for n in order if n >= leading]
             array[tuple(whole[n] for n in order)] = plane.transpose([n - leading for n in kept])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..measurement.task import find_task
-from ..outcome import Progress, Restoration, WarmStart
+from ..outcome import Progress, Restoration
 from ..pixel_type import as_dtype
 from ..request import Hooks, Request
 from ..restoration import restore_steps
 from ..settings import Settings
 from .axes import Axes, Plane, find_axes
-from .image_stack import UnreadablePixels
+from .image_stack import MaskedStack, UnreadablePixels, of_plane
 from .stack_files import open_stack
 from .tasks import run_tasks
 from .tiles import restore_tiles
@@ -133,10 +132,9 @@ def restore_stack(
     if isinstance(stack, str | PathLike):
         opened = open_stack(Path(stack))
         stack, axes = opened.array, axes or opened.axes
-    stack = stack if hasattr(stack, "shape") else np.asarray(stack)
+    stack, mask = (each if each is None or hasattr(each, "shape") else np.asarray(each) for each in (stack, mask))
     found = find_axes(stack.shape, axes, channels)
     chosen = [plane for plane in found.planes(planes) if not skip(plane)]
-    mask = mask if mask is None or hasattr(mask, "shape") else np.asarray(mask)
     request = Request(
         task,
         settings or Settings(),
@@ -157,17 +155,14 @@ def restore_stack(
     tiling = None if client is not None else plan_tiles(found.plane_shape, request, memory)
     neighbours = None if warm_start is None else Neighbours(found, warm_start)
     hooks = Hooks(stop_requested, report_wanted, quick_estimates)
-    steps = restore_planes(
-        stack, found, chosen, mask, request, hooks, tiling=tiling, neighbours=neighbours, client=client
-    )
+    masked = MaskedStack(stack, found, mask)
+    steps = restore_planes(masked, chosen, request, hooks, tiling=tiling, neighbours=neighbours, client=client)
     return steps if out is None else _filling(out, found, find_task(task).main_output, steps)
 
 
 def restore_planes(
-    stack: Any,
-    axes: Axes,
+    stack: MaskedStack,
     planes: list[Plane],
-    mask: Any,
     request: Request,
     hooks: Hooks,
     *,
@@ -177,11 +172,9 @@ def restore_planes(
 ) -> Iterator[PlaneProgress]:
     """Restore some planes of a stack, as ``restore_stack`` does.
 
-    Parameters are those of ``restore_stack``, and
-
     Parameters
     ----------
-    axes : Axes
+    stack : MaskedStack
     planes : list of Plane
     request : Request
         How each is to be restored.
@@ -190,53 +183,33 @@ def restore_planes(
         Of every plane.
     neighbours : Neighbours, optional
         Who remembers where planes ended, if those after them begin there.
+    client : distributed.Client, optional
 
     Raises
     ------
     ValueError, TypeError
         As ``restore_stack``.
     """
-    if mask is not None:
-        axes.check_mask(tuple(mask.shape))
     if neighbours is not None and (client is not None or tiling is not None):
         raise ValueError("planes that begin where others ended cannot be shared out or tiled; leave warm_start None.")
 
     def begin(plane: Plane) -> Iterator[Progress]:
-        if neighbours is not None:
-            return _begin_warm(begin_at, neighbours, plane, axes.read(stack, plane), request.settings)
-        return begin_at(plane, request.settings, None)
-
-    def begin_at(plane: Plane, settings: Settings, start: WarmStart | None) -> Iterator[Progress]:
         if tiling is not None:
-            read_mask = None if mask is None else partial(axes.read_mask, mask, plane)
-            return restore_tiles(partial(axes.read, stack, plane), read_mask, axes.plane_shape, tiling, request, hooks)
-        how = replace(request, settings=settings)
-        return restore_steps(
-            axes.read(stack, plane), read_mask_of(plane), **how.arguments, start=start,
-            keep_network=neighbours is not None, **hooks.arguments,
-        )  # fmt: skip
-
-    def read_mask_of(plane: Plane) -> NDArray | None:
-        return None if mask is None else axes.read_mask(mask, plane)
+            return restore_tiles(stack, plane, tiling, request, hooks)
+        image, mask = stack.read(plane), stack.read_mask(plane)
+        if neighbours is None:
+            return restore_steps(image, mask, **request.arguments, **hooks.arguments)
+        start = neighbours.start(plane, image)
+        how = request if start is None else replace(request, settings=shorten(request.settings))
+        steps = restore_steps(image, mask, **how.arguments, start=start, keep_network=True, **hooks.arguments)
+        return _remember(neighbours, plane, image, steps)
 
     if not planes:
         return iter(())
     if client is not None:
-        arguments = ((_read(axes, stack, plane), read_mask_of(plane), request) for plane in planes)
+        arguments = ((stack.read(plane), stack.read_mask(plane), request) for plane in planes)
         return _run_on_cluster(planes, arguments, client, hooks.stop_requested)
-    try:
-        first = begin(planes[0])
-    except UnreadablePixels as error:
-        raise _of_plane(error, planes[0]) from error
-    return _run(planes, first, begin, hooks.stop_requested)
-
-
-def _read(axes: Axes, stack: Any, plane: Plane) -> NDArray:
-    """Read a plane, and say which it is if that fails."""
-    try:
-        return axes.read(stack, plane)
-    except UnreadablePixels as error:
-        raise _of_plane(error, plane) from error
+    return _run(planes, begin(planes[0]), begin, hooks.stop_requested)
 
 
 def _run(
@@ -249,31 +222,20 @@ def _run(
         if number > 1 and stop_requested():
             return
         try:
-            steps = first if number == 1 else begin(plane)
-            for progress in steps:
+            for progress in first if number == 1 else begin(plane):
                 yield PlaneProgress(plane, number, len(planes), progress)
+        except UnreadablePixels:  # which say themselves where they are
+            raise
         except (ValueError, FloatingPointError) as error:
-            raise _of_plane(error, plane) from error
+            raise of_plane(error, plane) from error
 
 
-def _begin_warm(
-    begin_at: Callable[[Plane, Settings, WarmStart | None], Iterator[Progress]],
-    neighbours: Neighbours,
-    plane: Plane,
-    image: NDArray,
-    settings: Settings,
-) -> Iterator[Progress]:
-    """Begin a plane where its neighbour ended, or afresh, and remember where it ends."""
-    start = neighbours.start(plane, image)
-    steps = begin_at(plane, settings if start is None else shorten(settings), start)
-
-    def remember() -> Iterator[Progress]:
-        for progress in steps:
-            if progress.result is not None:
-                neighbours.remember(plane, image, progress.result)
-            yield progress
-
-    return remember()
+def _remember(neighbours: Neighbours, plane: Plane, image: NDArray, steps: Iterator[Progress]) -> Iterator[Progress]:
+    """Remember where a plane ends."""
+    for progress in steps:
+        if progress.result is not None:
+            neighbours.remember(plane, image, progress.result)
+        yield progress
 
 
 def _run_on_cluster(
@@ -282,7 +244,7 @@ def _run_on_cluster(
     outcomes = run_tasks(_restore_plane, arguments, client=client, devices=(), stop_requested=stop_requested)
     for done, (number, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, ValueError | FloatingPointError):
-            raise _of_plane(outcome, planes[number]) from outcome
+            raise of_plane(outcome, planes[number]) from outcome
         if isinstance(outcome, Exception):
             raise outcome
         yield PlaneProgress(planes[number], done, len(planes), outcome)
@@ -308,9 +270,3 @@ def _filling(out: Any, axes: Axes, output: str, steps: Iterator[PlaneProgress]) 
                 whole = as_dtype(np.where(known, image, 0), dtype)[0]
                 axes.write(out, each.plane, np.where(known, whole, as_they_were))
         yield each
-
-
-def _of_plane(error: Exception, plane: Plane) -> Exception:
-    """Return the same error, with a sentence that says which plane it is about."""
-    place = plane.describe()
-    return type(error)(f"plane {place}: {error}" if place else str(error))

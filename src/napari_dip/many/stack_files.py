@@ -15,21 +15,24 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..image_files import (
     TIFF_SUFFIXES,
+    Pages,
     check_file,
-    encode_record,
+    check_png,
     is_ome,
+    is_png,
+    name_of_size,
     read_image,
     read_mask,
     read_record,
     say_why,
+    write_png,
+    write_tiff,
 )
 from ..tiff_files import is_tiff, open_tiff
-from ..whole_files import write_whole
 from .image_stack import SHORT_UNITS, FilePixels, Stack, as_size, check_pixels
 from .ome_zarr import ZARR_SUFFIX, holds_zarr, open_zarr, read_zarr_record, write_zarr
 
 _IMAGEJ_LETTERS, _IMAGEJ_TYPES = "TZCYXS", ("uint8", "uint16", "float32")
-_OME_LETTERS = "TZCYXS"
 
 
 def is_zarr(path: Path) -> bool:
@@ -45,14 +48,12 @@ def open_stack(path: Path) -> Stack:
     ValueError
         If the file cannot be read; the array raises it, too, where a part of the file is damaged.
     """
-    if is_zarr(path) or holds_zarr(path):
-        kind = open_zarr
-    else:
+    of_zarr = is_zarr(path) or holds_zarr(path)
+    if not of_zarr:
         check_file(path)
-        kind = _open_tiff
     try:
-        if kind is open_zarr or is_tiff(path):
-            opened = kind(path)
+        if of_zarr or is_tiff(path):
+            opened = open_zarr(path) if of_zarr else _open_tiff(path)
             check_pixels(opened.array, opened.axes)
             return replace(opened, array=FilePixels(opened.array, path))
     except Exception as error:  # the readers raise many kinds of their own
@@ -83,8 +84,8 @@ def read_stack_record(path: Path) -> dict[str, Any] | None:
     return read_zarr_record(path) if is_zarr(path) or holds_zarr(path) else read_record(path)
 
 
-def check_stack_name(path: Path, axes: str, dtype: DTypeLike) -> None:
-    """Check that a file of that name can hold a stack, as ``write_stack`` writes it.
+def check_stack_name(path: Path, axes: str, dtype: DTypeLike, *, is_alone: bool = False) -> None:
+    """Check that a file of that name can hold a stack, or an image alone, as ``write_stack`` writes it.
 
     Raises
     ------
@@ -97,9 +98,14 @@ def check_stack_name(path: Path, axes: str, dtype: DTypeLike) -> None:
         if set(letters) - set("TCZYX"):
             raise ValueError(f"an OME-Zarr has the axes TCZYX at most, not {axes}; end the name in .ome.tif.")
         return
+    if is_alone and is_png(path):
+        check_png(dtype, has_colours=axes.endswith("S"))
+        return
     if path.suffix.lower() not in TIFF_SUFFIXES:
+        if is_alone:
+            raise ValueError(f"OUT is {str(path)!r}; end it in .tif or .png.")
         raise ValueError(f"{path.name} cannot hold a stack; end it in .tif, .ome.tif or .zarr.")
-    if is_ome(path):
+    if is_alone or is_ome(path):
         return
     in_order = "".join(letter for letter in _IMAGEJ_LETTERS if letter in axes) == axes
     types = ("uint8",) if axes.endswith("S") else _IMAGEJ_TYPES
@@ -120,6 +126,8 @@ def write_stack(
 ) -> None:
     """Write the planes of a stack as TIFF (for ImageJ), OME-TIFF or OME-Zarr, by the name; whole or not at all.
 
+    An image alone is written as plain TIFF, OME-TIFF or PNG.
+
     Parameters
     ----------
     path : Path
@@ -129,7 +137,7 @@ def write_stack(
         Of the stack.
     dtype : dtype
     like : Stack
-        Whose channel names and pixel sizes are written.
+        Whose channel names and pixel sizes are written; whether it is an image alone.
     axes : str
         One letter for each axis of ``shape``; ends in YX or YXS.
     record : mapping, optional
@@ -140,55 +148,18 @@ def write_stack(
     ValueError
         If such a file cannot hold such a stack.
     """
-    import tifffile
-
-    dtype = np.dtype(dtype)
-    check_stack_name(path, axes, dtype)
+    check_stack_name(path, axes, dtype, is_alone=like.is_alone)
+    pages = Pages(planes, shape, np.dtype(dtype))
     if is_zarr(path):
-        write_zarr(path, planes, shape, dtype, like, axes, record)
-        return
-    colours = shape[-1] if axes.endswith("S") else 1
-    options: dict[str, Any] = {"photometric": "rgb" if colours > 1 else "minisblack"}
-    if colours == 4:
-        options["extrasamples"] = ["unassalpha"]
-    metadata: dict[str, Any]
-    if is_ome(path):
-        options["ome"] = True
-        metadata = {"axes": "".join(each if each in _OME_LETTERS else "Q" for each in axes)}
-        if like.channel_names and "C" in axes:
-            metadata["Channel"] = {"Name": list(like.channel_names)}
-        if record is not None:
-            metadata["Description"] = encode_record(record)
-        for letter, size in like.pixel_sizes.items():
-            name = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
-            if letter in "XYZT" and letter in axes:
-                metadata |= {name: float(size), f"{name}Unit": like.units.get(letter, "s" if letter == "T" else "µm")}
+        write_zarr(path, pages, like, axes, record)
+    elif is_png(path):
+        (image,) = planes
+        write_png(path, image, pages.dtype, record)
     else:
-        options["imagej"] = True
-        metadata = {"axes": axes}
-        if record is not None:
-            metadata["Info"] = encode_record(record)
-        if like.channel_names and "C" in axes:
-            metadata["Labels"] = list(like.channel_names)
-        sizes = like.pixel_sizes
-        if "Y" in sizes and "X" in sizes:
-            options["resolution"] = (1 / sizes["X"], 1 / sizes["Y"])
-            metadata["unit"] = _write_unit(like.units.get("X", "µm"))
-        if "Z" in sizes:
-            metadata["spacing"] = sizes["Z"]
-        if "T" in sizes:
-            metadata["finterval"] = sizes["T"]
-    options["metadata"] = metadata
-    pages = (np.ascontiguousarray(plane, dtype=dtype) for plane in planes)
-    try:
-        write_whole(path, lambda beside: tifffile.imwrite(beside, pages, shape=shape, dtype=dtype, **options))
-    except (tifffile.TiffFileError, tifffile.OmeXmlError, TypeError) as error:
-        raise ValueError(f"{path.name} cannot hold this stack: {error}") from error
-
-
-def _write_unit(unit: str) -> str:
-    """Return a unit as ImageJ writes it, in ASCII."""
-    return "".join(each if each.isascii() else f"\\u{ord(each):04X}" for each in unit.replace("µ", "u"))
+        write_tiff(
+            path, pages, record, axes=axes, distances=like.distances,
+            channel_names=like.channel_names, is_imagej=not like.is_alone,
+        )  # fmt: skip
 
 
 def _read_unit(text: str) -> str:
@@ -234,12 +205,8 @@ def _read_ome(metadata: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, floa
     channels = channels if isinstance(channels, list) else [channels]
     names = tuple(str(each["Name"]) for each in channels if "Name" in each)
     sizes, units = {}, {}
-    for letter, name in (
-        ("X", "PhysicalSizeX"),
-        ("Y", "PhysicalSizeY"),
-        ("Z", "PhysicalSizeZ"),
-        ("T", "TimeIncrement"),
-    ):
+    for letter in "XYZT":
+        name = name_of_size(letter)
         if (size := as_size(pixels.get(name))) is not None:
             sizes[letter] = size
             units[letter] = str(pixels.get(f"{name}Unit", "s" if letter == "T" else "µm"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,37 +22,26 @@ from ..request import Hooks, Request
 from ..restoration import restore_steps
 from ..settings import Settings
 from ..torch_modes import keep_modes
+from .axes import Plane
+from .image_stack import MaskedStack
 from .tiling import Tiling
 
 _SAMPLES = 3  # tiles that tell the step
 _BLOCK, _MOST_PIXELS = 128, 1 << 22  # of what is looked at to tell range and noise of the whole
 _ALONE: dict[str, Any] = dict.fromkeys(FURTHER_OUTPUTS, False)
 
-Read = Callable[[slice, slice], NDArray]
 Place = tuple[slice, slice]
 
 
-def measure_whole(
-    read: Read, read_mask: Read | None, shape: tuple[int, ...], task: str, colours: bool = True
-) -> WholeImage:
-    """Tell intensity range and noise of a whole image; of a large one by blocks spread evenly over it.
-
-    Parameters
-    ----------
-    read : callable
-        ``read(rows, columns)`` returns that part of the image.
-    read_mask : callable, optional
-        The same of the mask.
-    shape : tuple of int
-    task : str
-    colours : bool
+def measure_whole(stack: MaskedStack, plane: Plane, request: Request) -> WholeImage:
+    """Tell intensity range and noise of a whole plane; of a large one by blocks spread evenly over it.
 
     Raises
     ------
     ValueError
         If there is nothing to restore.
     """
-    height, width = shape[:2]
+    (height, width), colours = stack.axes.plane_shape[:2], request.colours
     side = math.isqrt(_MOST_PIXELS // _BLOCK**2)
     rows, columns = ([slice(0, length)] for length in (height, width))
     if height * width > _MOST_PIXELS:
@@ -66,7 +55,7 @@ def measure_whole(
     for row in rows:
         line, mask_line = [], []
         for column in columns:
-            part, mask = _read_part(read, read_mask, (row, column), colours)
+            part, mask = _read_part(stack, plane, (row, column), colours)
             if len(rows) * len(columns) > 1:  # across the edges of blocks nothing may be told of the noise
                 mask[[0, -1], :] = mask[:, [0, -1]] = True
             line.append(part)
@@ -79,7 +68,7 @@ def measure_whole(
         raise ValueError("the mask and the not-a-number pixels leave nothing of the image to learn from.")
     intensity_range = find_intensity_range(channels[known], colours=colours)
     tensor = to_tensor(image, mask, colours=colours, intensity_range=intensity_range)
-    correlated = find_task(task).noise_is_independent and is_correlated(tensor.values, tensor.known)
+    correlated = find_task(request.task).noise_is_independent and is_correlated(tensor.values, tensor.known)
     noise = None
     if not correlated:
         estimate = estimate_noise if colours else estimate_channel_noise
@@ -88,49 +77,31 @@ def measure_whole(
 
 
 def restore_tiles(
-    read: Read,
-    read_mask: Read | None,
-    shape: tuple[int, ...],
-    tiling: Tiling,
-    request: Request,
-    hooks: Hooks,
+    stack: MaskedStack, plane: Plane, tiling: Tiling, request: Request, hooks: Hooks
 ) -> Iterator[Progress]:
-    """Restore an image tile by tile: one intensity range, noise, schedule of λ and step for all of them.
+    """Restore a plane tile by tile: one intensity range, noise, schedule of λ and step for all of them.
 
     The step is the median of those that sample tiles choose by themselves (where the settings leave it to them); then
-    every tile ends at it. What a tile draws fades into its neighbours.
-
-    Parameters
-    ----------
-    read, read_mask, shape
-        As ``measure_whole`` takes them.
-    tiling : Tiling
-    request : Request
-    hooks : Hooks
-        A stop returns what is done; NaN where nothing is.
+    every tile ends at it. What a tile draws fades into its neighbours. A stop returns what is done; NaN where nothing
+    is.
 
     Yields
     ------
     Progress
         Of the tiles; its estimate is the tile's, its time left that of all tiles. The last one has the result, of the
-        whole image: its history is that of the last tile.
+        whole plane: its history is that of the last tile.
     """
-    yield from keep_modes(_restore_tiles(read, read_mask, shape, tiling, request, hooks))
+    return keep_modes(_restore_tiles(stack, plane, tiling, request, hooks))
 
 
 def _restore_tiles(
-    read: Read,
-    read_mask: Read | None,
-    shape: tuple[int, ...],
-    tiling: Tiling,
-    request: Request,
-    hooks: Hooks,
+    stack: MaskedStack, plane: Plane, tiling: Tiling, request: Request, hooks: Hooks
 ) -> Generator[Progress, None, None]:
     start = time.perf_counter()
-    task, colours = find_task(request.task), request.colours
+    task, shape = find_task(request.task), stack.axes.plane_shape
     settings = dataclasses.replace(request.settings, snapshots=0)
-    whole = measure_whole(read, read_mask, shape, request.task, colours)
-    surveys = [_survey(read, read_mask, place, colours) for place in tiling.places()]
+    whole = measure_whole(stack, plane, request)
+    surveys = [_survey(stack, plane, place, request.colours) for place in tiling.places()]
     known = [each for each in surveys if each.known >= SMALLEST_SIDE]
     if not known:
         raise ValueError("no tile has enough known pixels to learn from; allow more memory, or crop the image.")
@@ -140,9 +111,9 @@ def _restore_tiles(
         raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
 
     def steps(place: Place, settings: Settings) -> Iterator[Progress]:
-        mask = None if read_mask is None else read_mask(*place)
+        image, mask = stack.read(plane, *place), stack.read_mask(plane, *place)
         how = dataclasses.replace(request, settings=settings)
-        return restore_steps(read(*place), mask, **how.arguments, whole=whole, **hooks.arguments)
+        return restore_steps(image, mask, **how.arguments, whole=whole, **hooks.arguments)
 
     if settings.chosen_step is None and settings.stopping != "fixed" and task.removes_noise:
         chosen = []
@@ -157,10 +128,10 @@ def _restore_tiles(
         settings = dataclasses.replace(settings, chosen_step=int(np.median(chosen)))
     sums = _Sums(tiling, shape, request.enlargement)
     # where all tiles have the image's own values: fading into one another rounds them
-    kept = np.ones(shape, bool) if request.enlargement == 1 and _keeps_values(task, settings, shape, colours) else None
+    kept = np.ones(shape, bool) if _keeps_values(request, shape) else None
     done = [survey.place for survey in untouched]
     for survey in untouched:
-        image = _in_float32(read(*survey.place))
+        image = _in_float32(stack.read(plane, *survey.place))
         sums.add(survey.place, {"restored": image, "residual": np.zeros_like(image) if settings.residual else None})
     missing = sum(survey.missing for survey in surveys if survey.known < SMALLEST_SIDE)
     final: Progress | None = None
@@ -182,7 +153,7 @@ def _restore_tiles(
         sums.add(survey.place, {name: getattr(final.result, name) for name in ("restored", *FURTHER_OUTPUTS)})
         done.append(survey.place)
         if kept is not None:
-            kept[survey.place] &= final.result.restored == _in_float32(read(*survey.place))
+            kept[survey.place] &= final.result.restored == _in_float32(stack.read(plane, *survey.place))
         if hooks.stop_requested():
             break
     assert final is not None
@@ -191,7 +162,7 @@ def _restore_tiles(
     outputs = sums.finish()
     if kept is not None:
         for place in done:
-            np.copyto(outputs["restored"][place], _in_float32(read(*place)), where=kept[place])
+            np.copyto(outputs["restored"][place], _in_float32(stack.read(plane, *place)), where=kept[place])
     result = _of_whole(final.result, outputs, time.perf_counter() - start, missing, tiling, empty)
     yield dataclasses.replace(final, estimate=result.restored, result=result)
 
@@ -223,8 +194,8 @@ class _Survey(NamedTuple):
     missing: int
 
 
-def _survey(read: Read, read_mask: Read | None, place: Place, colours: bool) -> _Survey:
-    image, mask = _read_part(read, read_mask, place, colours)
+def _survey(stack: MaskedStack, plane: Plane, place: Place, colours: bool) -> _Survey:
+    image, mask = _read_part(stack, plane, place, colours)
     known = _known_of(image, mask, colours)
     if known.any():
         check_size(_channels_of(image, colours)[known])
@@ -238,10 +209,12 @@ def _is_done(survey: _Survey, task: Task, settings: Settings) -> bool:
     return task.needs_mask and not survey.missing and settings.keep_known and not wants_more
 
 
-def _keeps_values(task: Task, settings: Settings, shape: tuple[int, ...], colours: bool) -> bool:
+def _keeps_values(request: Request, shape: tuple[int, ...]) -> bool:
     """Return whether some values of the result are the image's own: those of known pixels, or alpha."""
-    has_alpha = colours and shape[2:] == (4,)
-    return (task.keeps_known and settings.keep_known) or not task.removes_noise or has_alpha
+    task = find_task(request.task)
+    has_alpha = request.colours and shape[2:] == (4,)
+    is_kept = (task.keeps_known and request.settings.keep_known) or not task.removes_noise or has_alpha
+    return is_kept and request.enlargement == 1
 
 
 def _in_float32(image: NDArray) -> NDArray[np.float32]:
@@ -307,9 +280,9 @@ def _enlarge(place: Place, scale: int) -> Place:
     return rows, columns
 
 
-def _read_part(read: Read, read_mask: Read | None, place: Place, colours: bool) -> tuple[NDArray, NDArray[np.bool_]]:
-    """Return a part of the image and of its mask."""
-    part, mask = read_arrays(read(*place), None if read_mask is None else read_mask(*place), colours=colours)
+def _read_part(stack: MaskedStack, plane: Plane, place: Place, colours: bool) -> tuple[NDArray, NDArray[np.bool_]]:
+    """Return a part of the plane and of its mask."""
+    part, mask = read_arrays(stack.read(plane, *place), stack.read_mask(plane, *place), colours=colours)
     return part, np.zeros(part.shape[:2], bool) if mask is None else mask.copy()
 
 

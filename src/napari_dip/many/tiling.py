@@ -8,12 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..device import free_memory
-from ..device_check import choose_proven_device
-from ..fit_plan import bytes_needed
 from ..measurement.task import find_task
 from ..request import Request
-from ..torch_modes import plain_modes
 
 _OVERLAP = 64  # pixels, or a quarter of a small tile
 _SMALLEST_TILE = 64
@@ -96,6 +92,11 @@ def plan_tiles(shape: tuple[int, ...], request: Request, memory: float | None = 
     ValueError
         If not even the smallest tile fits, a parameter does not go with the task, or the device cannot be used.
     """
+    from ..device import free_memory
+    from ..device_check import choose_proven_device
+    from ..fit_plan import bytes_needed
+    from ..torch_modes import plain_modes
+
     task, enlargement = find_task(request.task), request.enlargement
     task.read_parameters(request.parameters)
     settings = request.settings.for_task(task)

@@ -56,10 +56,8 @@ def write_image_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     if planes < 2:
         raise ValueError(f"{Path(path).name} cannot hold this image: it has {planes} dimensions.")
     sizes, unit = _pixel_sizes(meta)
-    write_tiff(
-        Path(path), pixels, text, axes=f"{axes}YX{colours}", pixel_sizes=sizes, unit=unit,
-        distances=_distances(meta, axes), channel_names=names,
-    )  # fmt: skip
+    distances = {letter: (size, unit) for letter, size in zip("YX", sizes or (), strict=False)} | _distances(meta, axes)
+    write_tiff(Path(path), pixels, text, axes=f"{axes}YX{colours}", distances=distances, channel_names=names)
     return [path]
 
 

@@ -101,6 +101,7 @@ def _restore(
     request: LayerRequest, stop: threading.Event, may_go_on: threading.Event, done: Mapping[Place, Record]
 ) -> Generator[RunReport, None, None]:
     from ...device import NotEnoughMemory
+    from ...many.image_stack import MaskedStack
     from ...many.stack import restore_planes
     from ...many.tiling import plan_tiles
     from ...many.warm_start import Neighbours
@@ -124,10 +125,10 @@ def _restore(
     while to_do:
         start = time.perf_counter()
         try:
+            stack = MaskedStack(source.array, axes, source.mask)
             for each in restore_planes(
-                source.array, axes, list(to_do), source.mask, how, hooks, tiling=tiling, neighbours=neighbours,
-                client=None,
-            ):  # fmt: skip
+                stack, list(to_do), how, hooks, tiling=tiling, neighbours=neighbours, client=None
+            ):
                 pace.made()
                 elapsed, to_come = time.perf_counter() - start, len(to_do) - 1
                 left, is_done = each.progress.seconds_left, False

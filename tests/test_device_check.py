@@ -58,7 +58,7 @@ def round_to_tf32(result: torch.Tensor) -> torch.Tensor:
 FAULTS = {
     "padding in another layout": ("aten::reflection_pad2d", None, "does not compute what the CPU does"),
     "gradients 5% too large": ("aten::convolution_backward", lambda each: 1.05 * each, "of the gradients differ by"),
-    "not a number": ("aten::upsample_bilinear2d", lambda each: each * torch.nan, "are not numbers"),
+    "not a number": ("aten::upsample_bilinear2d", lambda each: each * torch.nan, "are NaN"),
     "not implemented": ("aten::leaky_relu", refuse, "failed a short check: the operator is not implemented for"),
 }
 
@@ -130,9 +130,9 @@ def test_auto_goes_to_the_cpu_and_the_result_says_so(offered, fault, camera) -> 
     expected = napari_dip.restore(camera, settings=napari_dip.Settings(**SMALL, device="cpu"))
     np.testing.assert_array_equal(result.restored, expected.restored)
     assert result.settings.device == "cpu"
-    for told in (result.note, result.record.note, result.record.device):
-        assert fault in told
-        assert CONSEQUENCE in told
+    for text in (result.note, result.record.note, result.record.device):
+        assert fault in text
+        assert CONSEQUENCE in text
     assert "\n" not in result.note
     assert CONSEQUENCE not in expected.note
 

@@ -16,7 +16,7 @@ def test_what_takes_long_to_make_is_shown_rarely(monkeypatch) -> None:
     at_times(monkeypatch, 5.0, 5.1, 5.9, 6.1)
     pace = Pace(0.2)
     assert pace.is_due()
-    pace.made()  # it took 0.1 s: nine times as long goes into steps
+    pace.mark_shown()  # it took 0.1 s: nine times as long goes into steps
     assert not pace.is_due()
     assert pace.is_due()
 
@@ -25,8 +25,8 @@ def test_a_result_that_was_not_asked_for_delays_nothing(monkeypatch) -> None:
     at_times(monkeypatch, 5.0, 5.0, 9.0)
     pace = Pace(0.2)
     assert pace.is_due()
-    pace.made()
-    pace.made()  # a plane ends after 4 s: the next is watched at once
+    pace.mark_shown()
+    pace.mark_shown()  # a plane ends after 4 s: the next is watched at once
     assert pace.is_due()
 
 

@@ -182,10 +182,10 @@ def test_the_note_tells_what_the_filters_did(camera, small_settings) -> None:
     helped = restore(noisy, settings=small_settings)
     report = next(each for each in helped.history if each.step == helped.step)
     gain = 1 - report.held_out_error / report.prior_error
-    assert f"made the network's error {gain:.0%} smaller" in helped.note
+    assert f"reduced the network's error on held-out pixels by {gain:.0%}" in helped.note
     alone = restore(noisy, settings=dataclasses.replace(small_settings, partner=False))
     assert alone.history[0].prior_error is None
-    assert "filters made" not in alone.note
+    assert "The filters" not in alone.note
 
 
 def test_smoothed_comes_only_when_asked(camera, small_settings) -> None:

@@ -44,7 +44,7 @@ def test_settings_are_frozen() -> None:
 
 
 def test_combinations_that_cannot_work_are_refused() -> None:
-    with pytest.raises(ValueError, match="not two"):
+    with pytest.raises(ValueError, match="fewer than two"):
         dataclasses.replace(Settings.preset("gp_dip"), step_limit=3000)
     with pytest.raises(ValueError, match="smaller report_every"):
         Settings(stopping="ratio", report_every=200)

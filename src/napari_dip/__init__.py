@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from .record import Record
     from .restoration import restore, restore_steps
 
-# Before torch takes its first memory, and unless the user said otherwise: on Linux its large tensors then lie on large
-# pages. A step at 1024 x 1024 spent a third of its time on the faults of small ones.
+# Puts torch's large tensors on large memory pages on Linux, unless the user has set it; torch reads it when it first
+# allocates. A step at 1024 x 1024 spent a third of its time on page faults with small pages.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = version("napari-dip")
@@ -34,7 +34,7 @@ _HOMES = (
 
 
 def __getattr__(name: str) -> Any:
-    # lazy: torch takes seconds to import, and a plugin's menu must open at once
+    # lazy, because importing torch takes seconds and the plugin's menu must open at once
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES.get(name, ".restoration"), __name__), name)

@@ -129,7 +129,7 @@ class _Steps:
 
     def show(self, progress: Progress, name: str = "") -> None:
         """Show how far a stage is."""
-        self._pace.made()
+        self._pace.mark_shown()
         if progress.stage not in self._bars:
             self._bars[progress.stage] = self._bar.add_task("", of="", left="")
         self._bar.update(

@@ -25,7 +25,7 @@ class DeviceChoice:
     reason : str
         For the user: device, precision, and why.
     warning : str
-        What the user must know about a choice that is not the one to expect; mostly empty. The reason says it, too.
+        What the user must know if the choice is not the expected one; usually empty. The reason says it too.
     """
 
     device: str
@@ -35,10 +35,10 @@ class DeviceChoice:
 
     @property
     def channels_last(self) -> bool:
-        """Whether feature maps are to lie in memory with their channels last; it changes the speed, no result.
+        """Whether to store feature maps channels-last; this changes the speed, not the results.
 
-        On CUDA they are. On a CPU only where they are multiplied in bfloat16 or with AVX-512: without, the product for
-        the kernels' gradient takes 2 to 4 times as long then (docs/benchmarks.md). Nowhere else: it was not measured.
+        On CUDA, yes. On a CPU, only with bfloat16 or AVX-512: without them, the product for the kernels' gradient then
+        takes 2 to 4 times as long (docs/benchmarks.md). Not elsewhere, because it was not measured there.
         """
         kind = torch.device(self.device).type
         if kind != "cpu":
@@ -49,12 +49,12 @@ class DeviceChoice:
 def choose_device(device: str = "auto", precision: Precision = "auto") -> DeviceChoice:
     """Choose CUDA, MPS, another accelerator, or else the CPU; and bfloat16 where the hardware multiplies in it.
 
-    Whether the device computes what it should is not asked here: runs ask ``device_check.choose_proven_device``.
+    This does not check that the device computes correctly; runs use ``device_check.choose_proven_device``.
 
     Parameters
     ----------
     device : str
-        ``"auto"`` or a torch device name, which is obeyed.
+        ``"auto"``, or the torch name of the device to use.
     precision : {"auto", "bfloat16", "float32"}
 
     Raises
@@ -62,12 +62,12 @@ def choose_device(device: str = "auto", precision: Precision = "auto") -> Device
     ValueError
         If the device does not exist here.
     """
-    chosen, why = _best_device() if device == "auto" else (_checked(device), "as asked for")
+    chosen, why = _best_device() if device == "auto" else (_check_exists(device), "as you chose")
     return describe_choice(chosen, precision, f"{why}.")
 
 
 def describe_choice(device: str, precision: Precision, why: str, warning: str = "") -> DeviceChoice:
-    """Return the choice of a device that is there, in words.
+    """Return the choice of an existing device, with its reason in words.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def describe_choice(device: str, precision: Precision, why: str, warning: str = 
     why : str
         One or more sentences; they follow a colon.
     warning : str
-        As ``DeviceChoice`` has it.
+        As in ``DeviceChoice``.
     """
     if precision == "auto":
         precision = "bfloat16" if _multiplies_bfloat16(torch.device(device).type) else "float32"
@@ -85,11 +85,11 @@ def describe_choice(device: str, precision: Precision, why: str, warning: str = 
 
 
 class NotEnoughMemory(ValueError):
-    """What was asked for does not fit the device's memory."""
+    """A run does not fit into the device's memory."""
 
 
 def check_memory(device: str, needed: float) -> None:
-    """Refuse what would not fit.
+    """Refuse a run that would not fit into memory.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def check_memory(device: str, needed: float) -> None:
     Raises
     ------
     NotEnoughMemory
-        In a sentence that says how much is needed and how much is free.
+        The message says how much is needed and how much is free.
     """
     free = free_memory(device)
     if needed > free:
@@ -112,7 +112,7 @@ def check_memory(device: str, needed: float) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an exception says that a device's memory was not enough; the CPU's comes as a RuntimeError."""
+    """Return whether an exception means that a device ran out of memory; the CPU raises a RuntimeError then."""
     text = str(error).lower()
     return isinstance(error, torch.cuda.OutOfMemoryError | NotEnoughMemory | MemoryError) or (
         isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate" in text)
@@ -120,9 +120,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def return_memory(error: BaseException) -> None:
-    """Give back to the device what a failed run held: what its frames name, and what torch keeps for later.
+    """Give the memory of a failed run back to the device: what its frames hold, and what torch caches.
 
-    A traceback keeps every frame of the run, and these the network, its gradients and the feature maps.
+    A traceback keeps every frame of the run alive, and with them the network, its gradients and the feature maps.
     """
     traceback.clear_frames(error.__traceback__)
     if torch.cuda.is_initialized():
@@ -132,7 +132,7 @@ def return_memory(error: BaseException) -> None:
 
 
 def free_memory(device: str) -> float:
-    """Return the bytes that can still be had."""
+    """Return the number of bytes that are still free."""
     match torch.device(device).type:
         case "cuda":
             unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -145,7 +145,7 @@ def free_memory(device: str) -> float:
 
 
 def name_device(device: str) -> str:
-    """Return what a user calls a device."""
+    """Return a device's name for the user."""
     match torch.device(device).type:
         case "cuda":
             return f"GPU ({torch.cuda.get_device_name(device)})"
@@ -158,7 +158,7 @@ def name_device(device: str) -> str:
 
 
 def load_late_parts() -> None:
-    """Import what torch imports only when it is first used: its optimisers' compiler takes about a second."""
+    """Import now what torch would import at the first step: its optimisers' compiler takes about a second."""
     torch.optim.Adam([torch.zeros(1)])
 
 
@@ -170,18 +170,18 @@ def _best_device() -> tuple[str, str]:
     if (other := _other_accelerator()) is not None:
         return other, "an accelerator was found"
     if torch.version.cuda is None and torch.version.hip is None:
-        why = "the installed torch is built without GPU support (see pytorch.org/get-started for one that has it)"
+        why = "the installed torch has no GPU support (pytorch.org/get-started offers builds that do)"
     else:
         why = "the installed torch supports GPUs but found none; check the graphics driver"
     return "cpu", why
 
 
 def _other_accelerator() -> str | None:
-    """Return the accelerator that torch was built for or has been taught, such as Intel's; None if there is none."""
+    """Return another accelerator that torch supports, natively or by an extension, such as Intel's; None if none."""
     return str(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else None
 
 
-def _checked(device: str) -> str:
+def _check_exists(device: str) -> str:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -1,6 +1,6 @@
-"""A device proves itself before a run relies on it: a small fit takes a few steps there and on the CPU.
+"""Check a device before a run relies on it: a small fit takes a few steps there and on the CPU.
 
-On CUDA one operation once wrote wrong values, without an error: the network learned nothing, and filters hid it.
+On CUDA one operation once wrote wrong values without an error: the network learned nothing, and filters hid it.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ from .settings import Settings
 
 _Precision = Literal["bfloat16", "float32"]
 
-_SIZE = (32, 48)  # pixels; rows and columns differ, so that no device mistakes one for the other unseen
+_SIZE = (32, 48)  # pixels; rows and columns differ, so that a mix-up of the two is seen
 _STEPS = 3
-_RUNS = (1, 2)  # several are one grouped convolution, one is none
+_RUNS = (1, 2)  # several runs use grouped convolutions, one run does not
 _SETTINGS = Settings(
     width=32, levels=2, stem_convolutions=1, input_channels=8, lipschitz_bound=1.4, learning_rate=0.003, averaging=0.0,
     held_out=0.05, held_out_side=1, partner=False,
 )  # fmt: skip
 _ADVICE = "Update torch and the graphics driver; if that does not help, please report it."
-_ADVICE_ON_MEMORY = "Close what else uses it."
+_ADVICE_ON_MEMORY = "Close other programs that use it."
 
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """How far a device is from the CPU, the largest of all steps; each is a share of what the CPU has.
+    """How far a device's results are from the CPU's: the largest difference of all steps, relative to the CPU's value.
 
     Attributes
     ----------
     output : float
-        Of the image's structure: root mean square, without the mean.
+        In the image's structure: root mean square, without the mean.
     loss : float
     measures : float
-        Of blurriness and sharpness; of the band correspondences, absolute.
+        In blurriness and sharpness; in the band correspondences, absolute.
     gradient : float
-        Of a layer's gradient in all: root mean square.
+        In a layer's gradient: root mean square.
     gradient_size : float
-        Of a layer's gradient along the CPU's: rounding has no direction of its own, so here it nearly cancels.
+        In a layer's gradient along the CPU's. Rounding has no preferred direction, so it nearly cancels here.
     update : float
-        Of what a step changes in a layer: root mean square.
+        In a layer's change in one step: root mean square.
     """
 
     output: float
@@ -68,10 +68,10 @@ _NAMES = {
     "output": "the outputs", "loss": "the losses", "measures": "the measures of the output",
     "gradient": "the gradients", "gradient_size": "the sizes of the gradients", "update": "the updates of the weights",
 }  # fmt: skip
-# What rounding explains, and some more; docs/devices.md has what was measured. In float32 a GPU may multiply in TF32
-# (10 bits of 23), which is the host's to choose. Where rounding moves a feature across the kink of the leaky ReLU its
-# gradient changes wholly: gradients differ by the root of the share of these, but hardly in size. The optimiser divides
-# by a gradient's size and so magnifies what rounding does to the smallest.
+# What rounding explains, with a margin; docs/devices.md has the measured values. In float32 a GPU may multiply in TF32
+# (10 bits of 23), which is the host's choice. Where rounding moves a feature across the kink of the leaky ReLU, its
+# gradient changes entirely: gradients differ by the root of the share of such features, but hardly in size. The
+# optimiser divides by a gradient's size and so amplifies rounding in the smallest gradients.
 TOLERATED: dict[_Precision, Differences] = {
     "float32": Differences(output=0.03, loss=0.02, measures=0.03, gradient=0.2, gradient_size=0.03, update=0.75),
     "bfloat16": Differences(output=0.15, loss=0.05, measures=0.1, gradient=0.5, gradient_size=0.2, update=1.0),
@@ -88,7 +88,7 @@ class Verdict:
     sentence : str
         For the user.
     short_of_memory : bool
-        Whether it found nothing, since the device had no memory free.
+        Whether the check could not run, because the device had too little memory free.
     """
 
     agrees: bool
@@ -97,20 +97,20 @@ class Verdict:
 
 
 def choose_proven_device(device: str = "auto", precision: Precision = "auto") -> DeviceChoice:
-    """Choose a device as ``choose_device`` does, among those that compute what the CPU computes.
+    """Choose a device as ``choose_device`` does, but only one that computes what the CPU computes.
 
     The first call for a device checks it, which takes a moment; the verdict is kept for the process.
 
     Parameters
     ----------
     device : str
-        ``"auto"``, which becomes the CPU where the best device fails its check, or a torch device name.
+        ``"auto"``, which becomes the CPU if the best device fails its check, or a torch device name.
     precision : {"auto", "bfloat16", "float32"}
 
     Raises
     ------
     ValueError
-        If a device that was named does not exist here, or fails its check.
+        If a named device does not exist here, or fails its check.
     """
     choice = choose_device(device, precision)
     if torch.device(choice.device).type == "cpu":
@@ -127,28 +127,28 @@ def choose_proven_device(device: str = "auto", precision: Precision = "auto") ->
 
 
 def check_device(device: str, precision: _Precision = "float32") -> Verdict:
-    """Return whether a device that is there agrees with the CPU, as far as its precision allows; nothing is raised.
+    """Return whether an existing device agrees with the CPU, as far as its precision allows; never raises.
 
     Parameters
     ----------
     device : str
         A torch device name.
     precision : {"bfloat16", "float32"}
-        Of the runs to come. float32 is always checked; bfloat16, coarsely, too.
+        Of the runs to come. float32 is always checked; bfloat16 is checked too, more coarsely.
     """
-    with _checking:  # several threads may ask at once; one works it out
+    with _checking:  # if several threads ask at once, one does the check
         try:
             verdict = _check_once(_name_fully(device), "float32")
             return _check_once(_name_fully(device), precision) if verdict.agrees else verdict
-        except NotEnoughMemory:  # not kept: there may be some later
+        except NotEnoughMemory:  # this verdict is not kept: there may be memory later
             sentence = f"{name_device(device)} has too little memory free for a short check."
             return Verdict(False, sentence, short_of_memory=True)
 
 
 def measure_differences(device: str, precision: _Precision = "float32") -> Differences:
-    """Return how far a device is from the CPU after a few steps of a small fit, in float32 on the CPU.
+    """Return how far a device differs from the CPU (in float32) in a few steps of a small fit.
 
-    Every step begins where the CPU stands, so that rounding does not add up from step to step.
+    Every step starts from the CPU's state, so that rounding does not add up from step to step.
 
     Parameters
     ----------
@@ -169,11 +169,11 @@ def measure_differences(device: str, precision: _Precision = "float32") -> Diffe
         taken = _take_steps(choice, runs, reference)
         found += [_compare(step, other) for step, other in zip(taken, reference, strict=True)]
     rows = torch.tensor([dataclasses.astuple(each) for each in found])
-    return Differences(*rows.amax(dim=0).tolist())  # the largest, or not a number if one is none
+    return Differences(*rows.amax(dim=0).tolist())  # NaN if any is NaN
 
 
 def forget_verdicts() -> None:
-    """Check every device anew when it is next asked for: what was wrong may have been mended."""
+    """Check every device again before its next use: the fault may have been fixed."""
     with _checking:
         _check_once.cache_clear()
 
@@ -183,47 +183,48 @@ _checking = threading.Lock()
 
 @functools.cache
 def _check_once(device: str, precision: _Precision) -> Verdict:
-    """Return the verdict on a device; raise NotEnoughMemory if there is none."""
+    """Return the verdict on a device; raise NotEnoughMemory if the check could not run."""
     try:
         differences = measure_differences(device, precision)
-    except Exception as error:  # of whatever kind: a run would meet it, too
+    except Exception as error:  # of any kind: a run would meet it too
         if is_out_of_memory(error):
             raise NotEnoughMemory from error
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         return Verdict(False, f"{name_device(device)} failed a short check: {first_line}.")
     tolerated = TOLERATED[precision]
     excess = {name: getattr(differences, name) / getattr(tolerated, name) for name in _NAMES}
-    wrong = {name: share for name, share in excess.items() if not share <= 1}  # what is not a number is wrong, too
+    wrong = {name: share for name, share in excess.items() if not share <= 1}  # NaN counts as wrong
     if not wrong:
         return Verdict(True, "It agrees with the CPU.")
     worst = max(wrong, key=lambda name: float("inf") if wrong[name] != wrong[name] else wrong[name])
     amount = getattr(differences, worst)
-    how = "are not numbers" if amount != amount else f"differ by {amount:.1%}"
-    where = " in bfloat16" if precision == "bfloat16" else ""
-    what = f"in a short check{where} {_NAMES[worst]} {how}"
-    return Verdict(False, f"{name_device(device)} does not compute what the CPU does: {what}.")
+    fault = "are NaN" if amount != amount else f"differ by {amount:.1%}"
+    check = "a short check in bfloat16" if precision == "bfloat16" else "a short check"
+    return Verdict(
+        False, f"{name_device(device)} does not compute what the CPU does: in {check}, {_NAMES[worst]} {fault}."
+    )
 
 
 def _name_fully(device: str) -> str:
-    """Return a device's name with its number: "cuda" and "cuda:0" may be the same."""
+    """Return a device's name with its number, because "cuda" and "cuda:0" may be the same."""
     return str(torch.empty(0, device=device).device)
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One step of a fit of s runs, all of it on the CPU.
+    """One step of a fit of s runs, copied to the CPU.
 
     Attributes
     ----------
     start : dict
-        The network's state before it.
+        The network's state before the step.
     output : Tensor
         ``(1, c, h, w)``.
     loss : float
     measures : tuple of float
         Blurriness, sharpness, and the correspondence of each band.
     gradients, updates : list of Tensor
-        ``(s, n)`` of each layer's kernels, and of all biases.
+        ``(s, n)`` for each layer's kernels, then for all biases together.
     """
 
     start: dict[str, torch.Tensor]
@@ -240,8 +241,8 @@ def _steps_on_cpu(runs: int) -> list[_Step]:
 
 
 def _take_steps(choice: DeviceChoice, runs: int, reference: list[_Step] | None = None) -> list[_Step]:
-    """Take a few steps of a small fit on a device; each begins where that of the reference did, if there is one."""
-    from .fit_plan import build_estimate, build_fit  # the engine loads more than to choose a CPU takes
+    """Take a few steps of a small fit on a device; each starts from the reference's state, if there is one."""
+    from .fit_plan import build_estimate, build_fit  # here, because choosing a CPU does not need the engine
     from .measurement.data_term import data_term_of
     from .measurement.task import find_task
 
@@ -267,7 +268,7 @@ def _take_steps(choice: DeviceChoice, runs: int, reference: list[_Step] | None =
 
 
 def _scene() -> tuple[torch.Tensor, torch.Tensor]:
-    """Return waves and a disc with noise, ``(1, 1, h, w)`` in [0, 1], and which of its pixels are known."""
+    """Return waves and a disc with noise, ``(1, 1, h, w)`` in [0, 1], and which pixels are known."""
     rows, columns = (torch.linspace(0, 1, side, dtype=torch.float32) for side in _SIZE)
     distance = (rows[:, None] - 0.4).square() + (columns - 0.6).square()
     picture = 0.45 + 0.2 * torch.sin(9 * rows[:, None] + 5 * columns) + 0.2 * (distance < 0.05)
@@ -278,7 +279,7 @@ def _scene() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _by_layer(tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-    """Return what belongs to each kernel as ``(s, n)``, and at last what belongs to all biases: one has too few."""
+    """Return one ``(s, n)`` tensor per kernel, and a last one for all biases, because one layer has too few."""
     kernels = [each.flatten(1) for each in tensors.values() if each.ndim == 5]
     biases = [each.flatten(1) for each in tensors.values() if each.ndim < 5]
     return [*kernels, torch.cat(biases, dim=1)]

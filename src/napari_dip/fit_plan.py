@@ -1,4 +1,4 @@
-"""From settings and a measurement to a fit: what every "auto" becomes, and how much memory it takes."""
+"""Plan and build a fit from settings and a measurement: resolve every "auto", check the memory."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from .settings import Resolved, Settings
 _FEWEST_LEVELS, _MOST_LEVELS = 5, 10  # of levels="auto"
 _WIDE_HOLE, _SQUARE_PER_HOLE = 10, 0.8  # pixels; of held_out_side="auto"
 _HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
-_BYTES_OF_LIBRARIES, _BYTES_PER_PIXEL_BESIDE = 200e6, 130  # beside the network; as tests/benchmark/speed.py measured
-_BYTES_PER_PIXEL_OF_PARTNER = 1750  # and channel; as tests/benchmark/partner_memory.py measured
-# Kernels, their gradients, the bounded ones, what the optimiser keeps and what it passes: as many times the kernels
-# themselves, as tests/benchmark/weights_memory.py measured; and their copies in bfloat16.
+_BYTES_OF_LIBRARIES, _BYTES_PER_PIXEL_BESIDE = 200e6, 130  # without the network; measured: tests/benchmark/speed.py
+_BYTES_PER_PIXEL_OF_PARTNER = 1750  # and channel; measured: tests/benchmark/partner_memory.py
+# Memory for kernels, gradients, bounded kernels, the optimiser's state and its temporaries, as a multiple of the
+# kernels' own (measured: tests/benchmark/weights_memory.py), and for the copies in bfloat16.
 _COPIES_OF_KERNELS = {"muon": 11, "adam": 6}
 _COPIES_FOR_BFLOAT16 = 2
-_BYTES_PER_VALUE_READ = 25  # of the image, as it is brought to [0, 1]; with outliers it is 59
+_BYTES_PER_VALUE_READ = 25  # while the image is scaled to [0, 1]; with outliers 59
 _MUON_RATE, _MUON_RATE_INDIRECT, _ADAM_RATE = 0.02, 0.01, 0.004  # of learning_rate="auto"
-_ADAM_BESIDE_MUON = 0.2  # Adam's learning rate for biases and head, of Muon's
+_ADAM_BESIDE_MUON = 0.2  # Adam's learning rate for biases and head, as a share of Muon's
 _FIRST_BOUND, _LAST_BOUND = 1.0, 2.2  # λ of lipschitz_bound="auto"
-_BOUND_PER_STEP = {"muon": 0.003, "adam": 0.0008}  # one learns faster than the other
+_BOUND_PER_STEP = {"muon": 0.003, "adam": 0.0008}  # Muon learns faster
 
 
 def auto_lipschitz_bound(step: int, optimiser: str = "muon") -> float:
-    """Return λ of ``lipschitz_bound="auto"``: a hard bound at first, relaxed a little with every step."""
+    """Return λ of ``lipschitz_bound="auto"``: tight at first, relaxed a little at every step."""
     return min(_FIRST_BOUND + _BOUND_PER_STEP[optimiser] * step, _LAST_BOUND)
 
 
 def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> Fit:
-    """Build the network, its input and its fit for one measurement, all randomness from ``settings.seed``.
+    """Build the network, its input and its fit for one measurement; all randomness comes from ``settings.seed``.
 
-    The network draws a canvas whose sides are multiples of ``2**levels``; the image is its centre, so that nothing of
-    the image is padded, resized or cropped, and what lies beyond it stays free.
+    The network draws a canvas whose sides are multiples of ``2**levels``. The image is the centre of the canvas, so it
+    is never padded, resized or cropped, and the canvas beyond it stays free.
 
     Parameters
     ----------
@@ -85,15 +85,15 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
 
 
 def build_estimate(settings: Settings, fit: Fit, *, keep_network: bool = False) -> Estimate:
-    """Build what judges a fit and keeps its best moment, with the partner that can help.
+    """Build the estimate that judges a fit and keeps its best step, with a partner if one can help.
 
     Parameters
     ----------
     settings : Settings
     fit : Fit
-        As ``build_fit`` made it of these settings.
+        Built by ``build_fit`` from these settings.
     keep_network : bool
-        Whether to keep the weights of the best moment.
+        Whether to keep the weights of the best step.
     """
     partner = choose_partner(fit.data_term, fit.held_out) if settings.partner else None
     return Estimate(
@@ -110,7 +110,7 @@ def _schedule_bound(settings: Settings) -> Callable[[int], float | None]:
 
 
 def _architecture_of(settings: Settings, runs: int, width: int, levels: int, *, channels: int) -> Architecture:
-    """Return the network's, of settings whose "auto" is resolved."""
+    """Return the network's architecture for resolved settings."""
     return Architecture(
         runs=runs,
         input_channels=settings.input_channels,
@@ -129,10 +129,10 @@ def _architecture_of(settings: Settings, runs: int, width: int, levels: int, *, 
 
 
 def _choose_optimisers(settings: Settings, learning_rate: float, network: Network) -> list[torch.optim.Optimizer]:
-    """Return what updates the network: Adam everything, or Muon the kernels and Adam the rest."""
+    """Return the optimisers: Adam for everything, or Muon for the kernels and Adam for the rest."""
     kernels = [layer.kernel for layer in network.convolutions]
-    known = {id(kernel) for kernel in kernels}
-    rest = [each for each in network.parameters() if each.requires_grad and id(each) not in known]
+    kernel_ids = {id(kernel) for kernel in kernels}
+    rest = [each for each in network.parameters() if each.requires_grad and id(each) not in kernel_ids]
 
     def adam(parameters: list[torch.nn.Parameter], learning_rate: float) -> torch.optim.Adam:
         betas = (0.9, settings.second_moment_decay)
@@ -146,36 +146,35 @@ def _choose_optimisers(settings: Settings, learning_rate: float, network: Networ
 
 
 def bytes_needed(
-    settings: Settings, device: DeviceChoice, size: tuple[int, int], channels: int, *, helped: bool
+    settings: Settings, device: DeviceChoice, size: tuple[int, int], channels: int, *, partner: bool
 ) -> float:
-    """Return about how much memory a restoration takes, torch itself included.
+    """Estimate how many bytes of memory a restoration takes, torch itself included.
 
     Parameters
     ----------
     settings : Settings
     device : DeviceChoice
     size : (int, int)
-        Of the image that is sought.
+        Height and width of the restored image.
     channels : int
-    helped : bool
-        Whether the task lets a partner denoise, as far as the settings do.
+    partner : bool
+        Whether a partner may help to denoise, if the settings allow it too.
     """
-    helped = helped and settings.partner
-    width, runs = settings.width_where(helped=helped), settings.networks
+    partner = partner and settings.partner
+    width, runs = settings.choose_width(partner=partner), settings.networks
     levels = settings.levels if settings.levels != "auto" else _FEWEST_LEVELS
     architecture = _architecture_of(settings, runs, width, levels, channels=channels)
     fitting = _bytes_of_fit(settings, device, _canvas_of(settings, levels, size), architecture)
-    helping = size[0] * size[1] * channels * _BYTES_PER_PIXEL_OF_PARTNER if helped else 0.0
+    helping = size[0] * size[1] * channels * _BYTES_PER_PIXEL_OF_PARTNER if partner else 0.0
     return _BYTES_OF_LIBRARIES + max(fitting, helping)
 
 
 def check_run_fits(
     settings: Settings, device: DeviceChoice, task: Task, shape: tuple[int, ...], enlargement: int, *, colours: bool
 ) -> None:
-    """Refuse an image that surely does not fit the memory, before anything is made of it.
+    """Refuse an image that is sure not to fit into memory, before any work is done.
 
-    "Surely": as if nothing were missing and no partner helped. What the pixels decide is asked again when they are
-    known (``build_fit``).
+    This assumes that no pixel is missing and no partner helps. ``build_fit`` checks again, once the pixels are known.
 
     Parameters
     ----------
@@ -198,16 +197,16 @@ def check_run_fits(
     if colours and channels == 4:
         channels = 3
     size = (height * enlargement, width * enlargement)
-    alone = dataclasses.replace(settings, width=settings.width_where(helped=task.noise_is_independent))
+    alone = dataclasses.replace(settings, width=settings.choose_width(partner=task.noise_is_independent))
     if not task.removes_noise:
         alone = dataclasses.replace(alone, runs=1, uncertainty=False)
-    check_memory(device.device, bytes_needed(alone, device, size, channels, helped=False))
+    check_memory(device.device, bytes_needed(alone, device, size, channels, partner=False))
 
 
 def _canvas_of(settings: Settings, levels: int, size: tuple[int, int]) -> tuple[int, int]:
     """Return the sides of the canvas for an image of ``size``."""
     unit = 2**levels
-    fewest = max(2, settings.kernel_size // 2 + 1)  # pixels a side at the smallest size: reflection needs neighbours
+    fewest = max(2, settings.kernel_size // 2 + 1)  # side of the smallest feature map: reflection needs neighbours
     rows, columns = (max(fewest, -(-side // unit)) * unit for side in size)
     return rows, columns
 
@@ -215,7 +214,7 @@ def _canvas_of(settings: Settings, levels: int, size: tuple[int, int]) -> tuple[
 def _bytes_of_fit(
     settings: Settings, device: DeviceChoice, canvas: tuple[int, int], architecture: Architecture
 ) -> float:
-    """Return about how much memory a fit takes: that of its feature maps, and that of its weights."""
+    """Estimate how many bytes a fit takes for its feature maps and its weights."""
     kind, compute_dtype = NETWORKS[settings.network], getattr(torch, device.precision)
     per_pixel = kind.bytes_per_pixel(architecture, compute_dtype) + _BYTES_PER_PIXEL_BESIDE
     copies = _COPIES_OF_KERNELS[settings.optimiser]
@@ -224,12 +223,12 @@ def _bytes_of_fit(
 
 
 def resolve_settings(settings: Settings, data_term: DataTerm) -> Resolved:
-    """Return what every "auto" of the settings that depends on the measurement becomes.
+    """Resolve every "auto" of the settings that depends on the measurement.
 
-    Wide holes want more levels, so that no pixel of the Decoder's input lies wholly within one: what is drawn there
-    would depend on nothing that is known. And they want to be judged by squares nearly as wide: single pixels are
-    guessed ever better while the fill of the hole has long begun to drift. So do errors that are correlated: a pixel is
-    no judge of what its neighbours tell.
+    Wide holes need more levels, so that no pixel of the Decoder's input lies wholly within a hole: what the network
+    draws there would depend on nothing known. They are also judged by held-out squares nearly as wide: single pixels
+    are guessed better and better long after the fill of the hole has begun to drift. Correlated errors need squares
+    too, because a pixel's neighbours give it away.
     """
     hole = widest_hole(data_term.known)
     drawn_hole = hole * data_term.size[0] / data_term.known.shape[2]
@@ -251,7 +250,7 @@ def resolve_settings(settings: Settings, data_term: DataTerm) -> Resolved:
         rate = muon if settings.optimiser == "muon" else _ADAM_RATE
     return Resolved(
         levels=levels,
-        width=settings.width_where(helped=settings.partner and data_term.noise is not None),
+        width=settings.choose_width(partner=settings.partner and data_term.noise is not None),
         runs=settings.networks,
         held_out=held_out,
         held_out_side=side,

@@ -1,4 +1,4 @@
-"""What the noise and the residual say about a denoised image, in sentences for its user."""
+"""The note: what the noise and the residual say about a denoised image, in sentences for the user."""
 
 from __future__ import annotations
 
@@ -9,60 +9,60 @@ from .measurement.noise import ChannelNoise, NoiseModel
 if TYPE_CHECKING:
     from .outcome import Report
 
-_HARDLY_ANY = 0.01  # noise deviation, of the image's range
-_MOST = 0.5  # of the network's error, that filters take away
-_COLOURED = 0.1  # correlation of a residual's neighbours
+_HARDLY_ANY = 0.01  # noise deviation as a share of the image's range; also a gain of the filters
+_MOST = 0.5  # of the network's error, removed by filters
+_COLOURED = 0.1  # correlation between neighbouring pixels of a residual
 
 
 def advise_denoising(
     noise: NoiseModel | ChannelNoise | None,
     *,
-    correlated_over: int,
+    correlation_side: int,
     residual_correlation: float,
     scale: float | None,
     report: Report | None = None,
 ) -> str:
-    """Say how strong the noise is, whether denoising was worth while, what the filters did, and what to look at.
+    """Say how strong the noise is, whether denoising was worthwhile, what the filters did, and what to look at.
 
     Parameters
     ----------
     noise : NoiseModel, ChannelNoise or None
-        Estimated on values in [0, 1]; None if there was none to estimate.
-    correlated_over : int
+        Estimated on values in [0, 1]; None if it could not be estimated.
+    correlation_side : int
         Side of the squares within which errors are correlated, in pixels; 1 for independent noise.
     residual_correlation : float
-        Of the residual's neighbours; the larger of the two directions.
+        Correlation between neighbouring pixels of the residual; the larger of the two directions.
     scale : float or None
-        Intensities per unit of value; None where channels differ in it.
+        Intensities per unit of value; None if channels have different scales.
     report : Report, optional
-        Of the step that was chosen.
+        The report of the chosen step.
     """
     sentences = []
-    if correlated_over > 1:
+    if correlation_side > 1:
         sentences.append(
-            "The noise of neighbouring pixels is correlated (interpolation, compression, a blur?): the fit was judged "
-            f"by squares of {correlated_over} pixels instead of single ones, and classical filters were left out. "
-            "If you have the image as the camera gave it, restore that."
+            "The noise of neighbouring pixels is correlated (by interpolation, compression or blur?). The fit was "
+            f"therefore judged by squares of {correlation_side} x {correlation_side} pixels instead of single pixels, "
+            "and no classical filters were used. If you have the raw camera image, restore that instead."
         )
     elif noise is not None:
         deviation = noise.mean_variance**0.5
         share = f"{100 * deviation:.2g}% of the range"
         level = share if scale is None else f"{deviation * scale:.3g} ({share})"
         if deviation < _HARDLY_ANY:
-            sentences.append(f"There is hardly any noise, {level}: denoising can take away more than it gives.")
+            sentences.append(f"There is hardly any noise: {level}. Denoising may do more harm than good.")
         elif noise.slope > 0:
-            sentences.append(f"The noise grows with brightness, {level} on average, as shot noise does.")
+            sentences.append(f"The noise grows with brightness, as shot noise does: {level} on average.")
         else:
             sentences.append(
-                f"The noise is equally strong everywhere, {level}. If it is Gaussian, a filter such as BM3D that is "
-                "told this level is faster and may be better."
+                f"The noise is equally strong everywhere: {level}. If it is Gaussian, a filter that uses this level, "
+                "such as BM3D, is faster and may be better."
             )
     if report is not None and report.prior_error and report.held_out_error is not None:
-        sentences.append(_say_share(1 - report.held_out_error / report.prior_error))
-    if residual_correlation > _COLOURED and correlated_over == 1:
+        sentences.append(_say_gain(1 - report.held_out_error / report.prior_error))
+    if residual_correlation > _COLOURED and correlation_side == 1:
         sentences.append(
-            f"What was taken away is not white (neighbours correlate by {residual_correlation:.2f}): look at the "
-            "residual, structure went with the noise."
+            "Some structure was removed with the noise: look at the residual, where neighbouring pixels correlate by "
+            f"{residual_correlation:.2f}."
         )
     return " ".join(sentences)
 
@@ -70,19 +70,19 @@ def advise_denoising(
 def warn_of_idle_network() -> str:
     """Say that the network explains the image no better than a coarse blur, and what to do."""
     return (
-        "The network contributed nothing: it explains the image no better than a coarse blur does. This is a fault, "
-        "and not your image's: what you see is the work of classical filters, if any. Try another seed, a larger "
-        "Lipschitz bound or the CPU, and please report it with the record."
+        "The network contributed nothing: it explains the image no better than a coarse blur does. The fault is ours, "
+        "not your image's. What you see is the work of the classical filters, if any. Try another seed, a larger "
+        "Lipschitz bound or the CPU, and please report this, with the record."
     )
 
 
-def _say_share(gain: float) -> str:
-    """Say how much smaller filters made the network's error on held-out pixels, noise included."""
+def _say_gain(gain: float) -> str:
+    """Say by how much filters reduced the network's error on held-out pixels, noise included."""
     if gain > _MOST:
         return (
-            f"The filters did most of it: on pixels held out they made the network's error {gain:.0%} smaller. Other "
-            "steps then look alike."
+            f"The filters did most of the work: they reduced the network's error on held-out pixels by {gain:.0%}. "
+            "Other steps then look alike."
         )
     if gain > _HARDLY_ANY:
-        return f"On pixels held out the filters made the network's error {gain:.0%} smaller, noise included."
-    return "On pixels held out the filters made the network's error hardly smaller."
+        return f"The filters reduced the network's error on held-out pixels by {gain:.0%}; this error includes noise."
+    return "The filters hardly reduced the network's error on held-out pixels."

@@ -1,4 +1,4 @@
-"""One plane as a run knows it: its pixels, what they tell, and the way back to the user's units."""
+"""One plane, ready for a run: its pixels, its data term, and the way back to the user's units."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from .record import Given
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredPlane:
-    """What a restoration starts from; nothing of it changes on the way.
+    """What a restoration starts from; a run does not change it.
 
     Attributes
     ----------
     tensor : ImageTensor
     task : Task
     parameters : mapping
-        Those of the task.
+        The task's own.
     device : DeviceChoice
     given : Given
-        As the record has it.
+        For the record.
     data_term : DataTerm
         On the device.
     keeps_known : bool
-        Whether the result agrees with what is known.
+        Whether the result must agree with the known pixels.
     """
 
     tensor: ImageTensor
@@ -47,33 +47,33 @@ class MeasuredPlane:
 
     @property
     def values(self) -> torch.Tensor:
-        """The degraded image brought to [0, 1], ``(1, c, h, w)`` on the device."""
+        """The degraded image scaled to [0, 1], ``(1, c, h, w)`` on the device."""
         return self.data_term.values
 
     @property
     def known(self) -> torch.Tensor:
-        """Which of its pixels were measured, ``(1, 1, h, w)`` bool on the device."""
+        """Which pixels were measured, ``(1, 1, h, w)`` bool on the device."""
         return self.data_term.known
 
     @property
     def scale(self) -> float | None:
-        """Intensity per unit of the values; None of channels that are no colours: each has its own."""
+        """Intensities per unit of value; None if the channels are not colours, because each then has its own."""
         return float(self.tensor.scale[0]) if self.given.colours else None
 
     @property
     def noise(self) -> float | None:
-        """Estimated deviation of the noise, as ``Record`` has it; None where none can be told."""
+        """Estimated standard deviation of the noise, in the units of ``Record.noise``; None if it is unknown."""
         noise = self.data_term.noise
         return None if noise is None else noise.mean_variance**0.5 * (1.0 if self.scale is None else self.scale)
 
     def impose_known(self, estimate: torch.Tensor) -> torch.Tensor:
-        """Return an estimate, ``(1, c, H, W)``, as it agrees with what is known, if it is to."""
+        """Return an estimate, ``(1, c, H, W)``, made to agree with the known pixels if it must."""
         return self.data_term.impose(estimate) if self.keeps_known or not self.data_term.by_pixel else estimate
 
     def to_image(self, restored: torch.Tensor) -> NDArray[np.float32]:
         """Return a restored plane, ``(1, c, H, W)``, in the user's units."""
         image = self.tensor.to_image(restored)
-        # the known pixels as they were given, not as they were rounded on the way
+        # known pixels are copied from the input: those of the tensor are rounded
         return self.tensor.keep_known(image) if self.keeps_known and self.data_term.is_direct else image
 
 
@@ -87,16 +87,16 @@ def measure_plane(
     whole: WholeImage | None,
     keep_known: bool,
 ) -> MeasuredPlane:
-    """Return a plane with what its pixels tell about the image that the task seeks.
+    """Build the data term of a plane for its task.
 
     Parameters
     ----------
     tensor, task, parameters, device, given
-        As ``MeasuredPlane`` has them.
+        As in ``MeasuredPlane``.
     whole : WholeImage or None
-        What is known of the image that this is a part of.
+        If the plane is a tile: what is known about the whole image.
     keep_known : bool
-        Whether the result is to agree with what is known, where the task lets it.
+        Whether the result must agree with the known pixels, if the task allows that.
     """
     data_term = data_term_of(
         task, tensor.values.to(device.device), tensor.known.to(device.device), scale=float(tensor.scale[0]),

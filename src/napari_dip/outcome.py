@@ -1,4 +1,4 @@
-"""What a run reports as it goes on, and what comes out of it."""
+"""What a run reports on the way, and what it returns."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Report:
     ----------
     step : int
     loss : float
-        Mean squared error on the fitted pixels, of intensities brought to [0, 1].
+        Mean squared error on the fitted pixels, with intensities scaled to [0, 1].
     held_out_error : float or None
-        The same of the estimate on the pixels that were held out.
+        Mean squared error of the estimate on the held-out pixels.
     prior_error : float or None
-        The same of the network's output, where filters make more of it.
+        The same for the network's output alone, if filters improve it.
     band_correspondence : tuple of float
-        Per frequency band, lowest first, in [0, 1] (Eq. 1).
+        For each frequency band, lowest first, in [0, 1] (Eq. 1).
     ratio : float
         Blurriness over sharpness (Eq. 8).
     lipschitz_bound : float or None
@@ -50,7 +50,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
-    """A step of a finished run that was kept; its image is made when it is asked for.
+    """A kept step of a finished run; its image is computed on request.
 
     Attributes
     ----------
@@ -63,22 +63,22 @@ class Moment:
     def restoration(self) -> Restoration:
         """Return what the run would have returned with ``Settings.chosen_step`` at this step.
 
-        That is, restored image, residual, note and record; further outputs, which take a run of their own, are None.
-        It may take as long as a report did.
+        It has the restored image, residual, note and record; outputs that need a run of their own are None. This may
+        take as long as a report.
         """
         return self._read()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WarmStart:
-    """Where a fit can begin instead of afresh.
+    """A trained network from which another fit can start.
 
     Attributes
     ----------
     network : mapping
-        The weights as they were at the step that was chosen.
+        The weights at the chosen step.
     lambda_step : int
-        The step whose λ they obeyed: the schedule goes on from there.
+        The step of λ's schedule at which they were trained; the schedule continues from there.
     """
 
     network: Mapping[str, torch.Tensor]
@@ -92,34 +92,34 @@ class Restoration:
     Attributes
     ----------
     restored : ndarray
-        float32, the input's shape (times the factor) and intensity units. For the task "enhance", the input with
+        float32, in the input's shape (times the factor) and intensity units. For the task "enhance", the input with
         missing pixels filled.
     smoothed, detail_enhanced : ndarray or None
-        The same, if the settings or the task asked for them and the run was not stopped before they were done. (For the
-        task "enhance", as far as the smoothing had come.)
+        The same, if requested by the settings or the task, and if the run was not stopped before they were finished.
+        (For the task "enhance", whatever the smoothing had reached.)
     uncertainty : ndarray or None
-        A standard deviation, float32, the shape and units of ``restored`` (alpha 0), if the settings asked for it: of
-        several runs, of the noise that filters let pass, and of what they blur; with Langevin dynamics
-        (``weight_noise`` above 0) always, of the posterior's samples. It ranks where errors are likely; what every run
-        gets wrong alike it does not know.
+        A standard deviation, float32, in the shape and units of ``restored`` (alpha 0), if requested: it combines the
+        spread of several runs, the noise that filters let through, and what filters blur. With Langevin dynamics
+        (``weight_noise`` above 0) it is always there: the spread of the posterior's samples. It ranks where errors are
+        likely, but cannot see an error that all runs share.
     residual : ndarray or None
-        What was taken away, if the settings asked for it: the image less the restored one (of super-resolution, less
-        what would be measured of it), float32, the shape and units of the image; NaN where pixels are missing.
+        What was removed, if requested: the image minus the restored one (for super-resolution, minus the restored one
+        made small again), float32, in the shape and units of the image; NaN where pixels are missing.
     note : str
         What the noise and the residual say about the result, for the user; may be empty.
     step : int
-        Step of the estimate that was chosen.
+        The chosen step.
     stop_reason : StopReason
     history : tuple of Report
     settings : Settings
-        What was used, every "auto" resolved.
+        The settings used, with every "auto" resolved.
     record : Record
-        What repeats it.
+        All that is needed to repeat the run.
     moments : tuple of Moment
-        Steps of the run that were kept, in order, if ``Settings.snapshots`` asked for them: earlier ones, this one, and
-        later ones. For the task "enhance" there are none.
+        The kept steps of the run in order, the chosen one among them, if ``Settings.snapshots`` is above 0. The task
+        "enhance" has none.
     warm_start : WarmStart or None
-        Where a similar image can begin, if that was asked for.
+        The network from which a similar image can start, if requested.
     """
 
     restored: NDArray[np.float32]
@@ -138,22 +138,22 @@ class Restoration:
 
     @property
     def was_stopped(self) -> bool:
-        """Whether the user stopped it before its end."""
+        """Whether the user stopped the run before its end."""
         return self.record.stopped_after is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A part of an image that is too large to be restored whole.
+    """A part of an image that is too large to restore at once.
 
     Attributes
     ----------
     number, count : int
-        It is the number-th, from 1, of so many.
+        Which tile it is, counted from 1, and how many there are.
     rows, columns : slice
-        Of the image as it is given.
+        Where it lies in the input image.
     sample : bool
-        Whether it only tells at which step all tiles end.
+        Whether it only helps to find the step at which all tiles end.
     """
 
     number: int
@@ -170,21 +170,22 @@ class Progress:
     Attributes
     ----------
     step, step_limit : int
-        Of the present stage.
+        Of the current stage.
     stage : {"restoring", "smoothing"}
     loss, held_out_error, prior_error, ratio, lipschitz_bound
         As in ``Report``.
     band_correspondence : ndarray
         ``(n_bands,)``.
     estimate : ndarray
-        float32, full size (of a tile, the tile's), the input's units: what stopping here would return.
+        What stopping here would return: float32, full size (or the size of the tile), in the input's units.
     seconds_left : (float, float) or None
-        From here to the result: the least, if it stops as soon as its rule allows, and the most, if it goes on to the
-        step limit. Measured on the steps so far, hence None at the first report of a stage.
+        The least and the most time to the result: stopping as soon as the rule allows, and going on to the step limit.
+        Estimated from the steps so far, so it is None at the first report of a stage.
     result : Restoration or None
-        None, until the last one carries it.
+        Only the last report carries it.
     tile : Tile or None
-        What the figures and the estimate are of, until the last one; None if they are of the whole image.
+        The tile that the figures and the estimate belong to; None in the last report, or if they belong to the whole
+        image.
     """
 
     step: int
@@ -203,18 +204,18 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """How much is done, in [0, 1], if it goes on to the step limit."""
+        """How much is done, in [0, 1], assuming that the run goes on to the step limit."""
         done = self.step / self.step_limit
         return done if self.tile is None else (self.tile.number - 1 + done) / self.tile.count
 
     @property
     def corner(self) -> tuple[int, int]:
-        """The row and the column of the image, as it is given, at which the estimate begins."""
+        """The row and column of the input image at which the estimate begins."""
         return (0, 0) if self.tile is None else (self.tile.rows.start, self.tile.columns.start)
 
     @property
     def doing(self) -> str:
-        """What is being done, in words: the stage, and of which tile."""
+        """The stage and the tile, in words."""
         if self.tile is None:
             return self.stage
         which = f"{self.tile.number} of {self.tile.count}"

@@ -1,4 +1,4 @@
-"""What a restoration can give: one table, which form, files, tiles, records and command line read."""
+"""The outputs of a restoration: one table, read by the form, the files, tiles, records and the command line."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class OutputKind:
     Attributes
     ----------
     name : str
-        Its field of ``Restoration``; of all but the restored image also that of ``Settings`` which asks for it.
+        Its field in ``Restoration``, and the field of ``Settings`` that requests it (the restored image needs none).
     words : str
-        As a sentence has it, such as "the residual".
+        Its name within a sentence, such as "the residual".
     shows : str
-        What it shows, and what it costs, for the user.
+        What it shows and what it costs, for the user.
     is_signed : bool
-        Whether its intensities are of another kind than the image's, negative or small: it stays float32, goes into no
-        PNG and has a contrast of its own.
+        Whether its intensities differ in kind from the image's (negative or small): it stays float32, is not written as
+        PNG and gets its own contrast limits.
     is_enlarged : bool
         Whether super-resolution enlarges it.
     changes_fit : bool
-        Whether the image is fitted in another way if it is asked for.
+        Whether requesting it changes how the image is fitted.
     takes_run : bool
-        Whether it takes a run of its own, so that no moment of another run has it.
+        Whether it needs a run of its own, so that moments of another run do not have it.
     """
 
     name: str
@@ -47,35 +47,35 @@ class OutputKind:
         return self.name.replace("_", "-")
 
 
-# in the order of files and tick-boxes; layers lie the other way round, what matters most on top
+# in the order of files and tick boxes; layers are stacked the other way round, the most important on top
 OUTPUTS = {
     kind.name: kind
     for kind in (
         OutputKind("restored", "the restored image"),
         OutputKind(
             "detail_enhanced", "the detail-enhanced image",
-            "The restored image plus what the smoothed one lacks of it.", takes_run=True,
+            "The restored image with its fine detail amplified: it adds what the smoothed image lacks.", takes_run=True,
         ),
         OutputKind(
             "smoothed", "the smoothed image",
-            "A strongly smoothed image: the prior held to a small Lipschitz bound (x_s in the paper).", takes_run=True,
+            "A strongly smoothed image, fitted with a small Lipschitz bound (x_s in the paper).", takes_run=True,
         ),
         OutputKind(
             "residual", "the residual",
-            "What was taken away. Look for structure in it: there the restoration went too far.",
+            "What was removed. If you see structure in it, too much was removed.",
             is_signed=True, is_enlarged=False,
         ),
         OutputKind(
             "uncertainty", "the uncertainty",
-            "How uncertain each pixel is: four runs instead of one, and their spread. Takes longer.",
+            "Where errors are likely: how far four runs differ. Takes longer.",
             is_signed=True, changes_fit=True, takes_run=True,
         ),
     )
 }  # fmt: skip
-FURTHER_OUTPUTS = tuple(OUTPUTS)[1:]  # that a setting asks for
+FURTHER_OUTPUTS = tuple(OUTPUTS)[1:]  # requested by a setting
 
 
 def list_wanted(task: Task, settings: Settings) -> list[OutputKind]:
-    """Return what a task gives under some settings, its main output first."""
+    """Return the outputs of a task with these settings, its main output first."""
     further = (name for name in FURTHER_OUTPUTS if getattr(settings, name))
     return [OUTPUTS[name] for name in dict.fromkeys((task.main_output, *further))]

@@ -1,4 +1,4 @@
-"""How often a run shows itself, and how long it still takes."""
+"""How often a run shows its progress, and how much time is left."""
 
 from __future__ import annotations
 
@@ -6,49 +6,49 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-_SOON = 0.5  # seconds: less is not told in numbers
-_SHARE = 0.1  # of the time that may go into showing
+_SOON = 0.5  # seconds; less is not said as a number
+_SHARE = 0.1  # of the time may be spent on showing progress
 
 
 class Pace:
-    """Says when to show how far a run is.
+    """Says when it is time to show the progress of a run.
 
     Parameters
     ----------
     seconds : float
-        At most once in so many; and so rarely that making what is shown takes a tenth of the time at most.
+        The shortest interval. It grows if needed, so that preparing what is shown takes at most a tenth of the time.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._asked: float | None = None  # since when something is being made
+        self._due_since: float | None = None  # None while nothing is being prepared
         self._next = float("-inf")
 
     def is_due(self) -> bool:
-        """Return whether it is time: True when asked first."""
+        """Return whether it is time; the first call returns True."""
         now = time.perf_counter()
         if now < self._next:
             return False
-        self._asked, self._next = now, now + self._seconds
+        self._due_since, self._next = now, now + self._seconds
         return True
 
-    def made(self) -> None:
-        """Be told that what was due has been made; what was not, such as a result, counts for nothing."""
-        if self._asked is None:
+    def mark_shown(self) -> None:
+        """Note that what was due has been shown; if nothing was due (a result is always shown), do nothing."""
+        if self._due_since is None:
             return
         now = time.perf_counter()
-        self._next = max(self._next, now + (now - self._asked) * (1 / _SHARE - 1))
-        self._asked = None
+        self._next = max(self._next, now + (now - self._due_since) * (1 / _SHARE - 1))
+        self._due_since = None
 
 
 class StepTimer:
-    """Measures what a step takes, reports included, from the first report on: before, all is still cold."""
+    """Measures the time per step, reports included, from the first report on: before that, everything is cold."""
 
     def __init__(self) -> None:
         self._first: tuple[int, float] | None = None
 
     def seconds_per_step(self, step: int) -> float | None:
-        """Return the mean so far; None at the first report, whose step this is."""
+        """Return the mean up to this step; None at the first report."""
         now = time.perf_counter()
         if self._first is None:
             self._first = step, now
@@ -57,7 +57,7 @@ class StepTimer:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Do not count what happens meanwhile: a pause, or whoever looks at a report."""
+        """Stop the clock meanwhile, for a pause or for the caller's use of a report."""
         start = time.perf_counter()
         yield
         if self._first is not None:
@@ -74,14 +74,14 @@ def say_duration(seconds: float) -> str:
 
 
 def say_time_left(seconds_left: tuple[float, float] | None, *, fully: bool = False) -> str:
-    """Return the time left in words; empty if nobody knows yet.
+    """Return the time left in words; empty if it is not known yet.
 
     Parameters
     ----------
     seconds_left : (float, float) or None
-        The least and the most that it may be.
+        The least and the most.
     fully : bool
-        Whether to say the most, too, which is that of a run to its step limit: few come near.
+        Whether to mention the most too: the time to the step limit, which few runs reach.
     """
     if seconds_left is None:
         return ""
@@ -94,27 +94,27 @@ def say_time_left(seconds_left: tuple[float, float] | None, *, fully: bool = Fal
 
 
 def seconds_left_of_planes(
-    of_plane: tuple[float, float] | None, elapsed: float, done: Sequence[float], to_come: int
+    seconds_left: tuple[float, float] | None, elapsed: float, finished: Sequence[float], waiting: int
 ) -> tuple[float, float] | None:
-    """Return the least and the most that a stack still takes; None if nobody knows yet.
+    """Return the least and the most time that a stack still takes; None if it is not known yet.
 
     Parameters
     ----------
-    of_plane : (float, float) or None
-        What the plane at work still takes.
+    seconds_left : (float, float) or None
+        The least and the most time that the current plane still takes.
     elapsed : float
-        What it has taken.
-    done : sequence of float
-        What each of those before it took.
-    to_come : int
-        How many come after it; each is taken to be as long as those that are done, or else as this one.
+        Seconds that it has taken so far.
+    finished : sequence of float
+        Seconds that each finished plane took.
+    waiting : int
+        How many planes come after it. Each is assumed to take as long as the finished ones, or as this one.
     """
-    if done:
-        mean = sum(done) / len(done)
-        least, most = of_plane or (max(0.0, mean - elapsed),) * 2
-        # the most of this plane is its step limit, which none before may have come near
-        return least + to_come * mean, min(most, max(least, 2 * max(done) - elapsed)) + to_come * mean
-    if of_plane is None:
+    if finished:
+        mean = sum(finished) / len(finished)
+        least, most = seconds_left or (max(0.0, mean - elapsed),) * 2
+        # this plane's most is the time to its step limit, which no plane before may have come near
+        return least + waiting * mean, min(most, max(least, 2 * max(finished) - elapsed)) + waiting * mean
+    if seconds_left is None:
         return None
-    least, most = of_plane
-    return least + to_come * (elapsed + least), most + to_come * (elapsed + most)
+    least, most = seconds_left
+    return least + waiting * (elapsed + least), most + waiting * (elapsed + most)

@@ -1,4 +1,4 @@
-"""Pixels as text, as a record holds them: the digest of an image, and a mask, packed."""
+"""Pixels as text for a record: the digest of an image, and a packed mask."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 
 def digest_image(image: np.ndarray) -> str:
-    """Return the SHA-256 of an image's type, shape and pixels, the same for either byte order."""
+    """Return the SHA-256 of an image's type, shape and pixels; byte order does not matter."""
     native = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
     digest = hashlib.sha256(f"{native.dtype.name} {native.shape}".encode())
-    if native.dtype == np.longdouble and native.dtype.itemsize > 8:  # some of its bytes are no pixel's, and at random
+    if native.dtype == np.longdouble and native.dtype.itemsize > 8:  # some of its bytes are random padding
         with np.errstate(over="ignore"):
             native = native.astype(np.float64)
     digest.update(native.view(np.uint8).data if native.ndim else native.tobytes())
@@ -22,7 +22,7 @@ def digest_image(image: np.ndarray) -> str:
 
 
 def digest_packed(mask: str) -> str:
-    """Return the SHA-256 of a mask that is packed."""
+    """Return the SHA-256 of a packed mask."""
     return hashlib.sha256(mask.encode()).hexdigest()
 
 
@@ -38,16 +38,16 @@ def unpack_mask(text: str, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     Raises
     ------
     ValueError
-        If the text is no mask of that shape.
+        If the text is not a mask of that shape.
     """
     height, width = shape
     try:
         size = -(-height * width // 8)
         opened = zlib.decompressobj()
-        # a few bytes can stand for gigabytes: no more are unpacked than one beyond what belongs there
+        # a few bytes can expand to gigabytes: unpack at most one more than expected
         packed = np.frombuffer(opened.decompress(base64.b64decode(text, validate=True), size + 1), dtype=np.uint8)
         if packed.size != size or not opened.eof or opened.unused_data:
-            raise ValueError("it is of another size.")
+            raise ValueError("its size is different.")
     except (ValueError, zlib.error) as error:
-        raise ValueError(f"the text is no mask of {height} x {width} pixels.") from error
+        raise ValueError(f"the text is not a mask of {height} x {width} pixels.") from error
     return np.unpackbits(packed, count=height * width).astype(bool).reshape(height, width)

@@ -1,4 +1,4 @@
-"""A restored image in another pixel type: rounded and clipped, and how many pixels that cost."""
+"""Convert a restored image to another pixel type: round, clip, and count the clipped pixels."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 
 def as_dtype(image: ArrayLike, dtype: DTypeLike) -> tuple[np.ndarray, int]:
-    """Return an image in another type, and how many of its pixels had to be clipped.
+    """Convert an image to another pixel type, and count the pixels that had to be clipped.
 
     Parameters
     ----------
     image : array
         ``(h, w)`` or ``(h, w, c)``, such as ``Restoration.restored``.
     dtype : dtype
-        Of whole numbers: values are rounded to the nearest, and clipped to what the type can hold. Of floating point:
-        values are clipped to its largest, if need be. bool: 0.5 and above is True, nothing is clipped.
+        Whole numbers: values are rounded to the nearest and clipped to the type's range. Floating point: values beyond
+        the type's range are clipped. bool: 0.5 and above is True; nothing is clipped.
 
     Returns
     -------
     converted : ndarray
     clipped : int
-        Pixels, of which any channel was clipped.
+        Number of pixels with any clipped channel.
 
     Raises
     ------
     TypeError, ValueError
-        If the type is of no real numbers, or whole numbers cannot hold what is not a number.
+        If the image or the type is not of real numbers, or if pixels are NaN or infinite and the type cannot hold that.
     """
     image, dtype = np.asarray(image), _find_dtype(dtype)
     if image.dtype.kind not in "buif":
@@ -36,15 +36,15 @@ def as_dtype(image: ArrayLike, dtype: DTypeLike) -> tuple[np.ndarray, int]:
     if dtype == image.dtype:
         return image, 0
     if dtype.kind != "f" and not np.isfinite(image).all():
-        raise ValueError(f"some pixels are not a number, which {dtype} cannot hold; keep float32.")
+        raise ValueError(f"some pixels are NaN or infinite, which {dtype} cannot hold; keep float32.")
     if dtype.kind == "b":
         return image >= 0.5, 0
     if dtype.kind in "ui" and image.dtype.kind in "bui":
         return _between_whole_numbers(image, dtype)
     limits = np.iinfo(dtype) if dtype.kind in "ui" else np.finfo(dtype)
-    exact = image.astype(np.result_type(image.dtype, np.float64))  # float64, but of long double
+    exact = image.astype(np.result_type(image.dtype, np.float64))  # float64, or long double for long double
     wanted = np.rint(exact) if dtype.kind in "ui" else exact
-    # of 64 bits, float64 does not tell the largest from one more: reaching it counts as beyond, and is set to it
+    # float64 cannot tell the largest 64-bit integer from the next: values that reach the limit are set to it
     low, high = wanted <= float(limits.min), wanted >= float(limits.max)
     low, high = low & np.isfinite(wanted), high & np.isfinite(wanted)
     converted = np.where(low | high, 0, wanted).astype(dtype)
@@ -55,7 +55,7 @@ def as_dtype(image: ArrayLike, dtype: DTypeLike) -> tuple[np.ndarray, int]:
 
 def _find_dtype(name: DTypeLike) -> np.dtype:
     try:
-        if name is None:  # for numpy, float64
+        if name is None:  # numpy would take it for float64
             raise TypeError
         return np.dtype(name)
     except TypeError as error:
@@ -63,7 +63,7 @@ def _find_dtype(name: DTypeLike) -> np.dtype:
 
 
 def _between_whole_numbers(image: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
-    """Do so without a detour through floating point, which does not tell all whole numbers of 64 bits apart."""
+    """Convert without going through floating point, which cannot hold every 64-bit integer."""
     limits = np.iinfo(dtype)
     image = image.astype(np.uint8) if image.dtype.kind == "b" else image
     low, high = image < limits.min, image > limits.max

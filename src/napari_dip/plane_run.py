@@ -33,17 +33,17 @@ from .torch_modes import plain_modes
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Ended:
-    """How far a run has come: what a stage made, and how it ended.
+    """How far a run has come: what a stage produced, and how it ended.
 
     Attributes
     ----------
     restored : Tensor
         ``(1, c, H, W)``.
     settings : Settings
-        With the seed of the start that lived: a record repeats that at once.
+        With the seed of the network that learned, so that a record repeats it without the failed starts.
     reports : tuple of Report
     step : int
-        That was chosen.
+        The chosen step.
     reason : StopReason
     bound : float, "auto" or None
         λ at that step.
@@ -51,14 +51,14 @@ class _Ended:
     is_idle : bool
         Whether the network contributed nothing.
     steps : int
-        Of all networks of all stages.
+        That repeating the run takes, over all stages.
     last : Progress or None
     deviation : Tensor or None
-        Of the estimate, ``(1, c, H, W)``, in [0, 1].
+        Standard deviation of the estimate, ``(1, c, H, W)``, on the scale of the values.
     warm_start : WarmStart or None
     moments : tuple of Snapshot
     smoothed : Tensor or None
-        ``(1, c, H, W)``; None if it was not asked for, or not finished.
+        ``(1, c, H, W)``; None if not requested or not finished.
     """
 
     restored: torch.Tensor
@@ -87,7 +87,7 @@ def run_plane(
     if task.removes_noise or not bool(plane.known.all()):
         further_steps = settings.smoothed_steps / settings.networks if wants_smoothing else 0
         ended = yield from _fit(plane, settings, hooks, further_steps, start, keep_network)
-    # a moment outlives the run: it keeps nothing that it does not need
+    # moments outlive the run, so they keep only what they need
     fitted = dataclasses.replace(ended, last=None, deviation=None, warm_start=None, moments=())
     if wants_smoothing and ended.reason is not StopReason.USER:
         if ended.last is not None:
@@ -119,7 +119,7 @@ def _fit(
     start: WarmStart | None,
     keep_network: bool,
 ) -> Generator[Progress, None, _Ended]:
-    """Fit the network to the plane; yield the reports but the last."""
+    """Fit the network to the plane; yield all reports but the last."""
 
     def build(settings: Settings) -> Estimate:
         fit = build_fit(settings, plane.device, plane.data_term)
@@ -153,33 +153,33 @@ def _fit(
 
 
 def _smooth(plane: MeasuredPlane, fitted: _Ended, hooks: Hooks) -> Generator[Progress, None, _Ended]:
-    """Fit a network that is held to a small λ to what was restored; yield the reports but the last.
+    """Fit a network with a small λ to the restored plane; yield all reports but the last.
 
-    Where details are enhanced, and no noise is removed, this is the stage that counts.
+    For a task that removes no noise ("enhance"), this is the stage that counts.
     """
     counts, restored = not plane.task.removes_noise, fitted.restored
     gentle = _smoothing_settings(resolve_settings(fitted.settings, plane.data_term).put_into(fitted.settings))
     everything = torch.ones_like(restored[:, :1], dtype=torch.bool)
-    of_restored = data_term_of(find_task("denoise"), restored, everything)
+    data_term = data_term_of(find_task("denoise"), restored, everything)
     image = plane.to_image(restored)
 
     def show(smooth: torch.Tensor) -> NDArray[np.float32]:
         return plane.tensor.to_image(_enhanced(fitted, smooth)) if counts else image
 
     def build(settings: Settings) -> Estimate:
-        return build_estimate(settings, build_fit(settings, plane.device, of_restored))
+        return build_estimate(settings, build_fit(settings, plane.device, data_term))
 
     stage = Stage("smoothing", fitted.settings.smoothed_steps, gentle, hooks)
     try:
         outcome = yield from stage.run(build, show)
     except FloatingPointError:
-        if counts:  # else what was restored is not lost with it
+        if counts:  # otherwise the restored image is still worth returning
             raise
         return fitted
-    steps = fitted.steps + outcome.steps  # a repetition begins again, too
+    steps = fitted.steps + outcome.steps  # failed starts included: a script that repeats the run takes them too
     if not counts:
-        is_whole = outcome.reason is StopReason.STEP_LIMIT  # half a smoothing is none
-        smoothed = outcome.estimate.image if is_whole else None
+        is_finished = outcome.reason is StopReason.STEP_LIMIT  # half a smoothing is no use
+        smoothed = outcome.estimate.image if is_finished else None
         return dataclasses.replace(fitted, last=outcome.last, steps=steps, smoothed=smoothed)
     return dataclasses.replace(
         fitted,
@@ -196,12 +196,12 @@ def _smooth(plane: MeasuredPlane, fitted: _Ended, hooks: Hooks) -> Generator[Pro
 
 
 def _enhanced(fitted: _Ended, smooth: torch.Tensor) -> torch.Tensor:
-    """Return what was restored with more of what the smoothed image lacks of it, ``(1, c, H, W)``."""
+    """Return the restored plane with the detail that the smoothed one lacks amplified, ``(1, c, H, W)``."""
     return fitted.restored + fitted.settings.detail_amount * (fitted.restored - smooth)
 
 
 def _conclude(plane: MeasuredPlane, ended: _Ended, seconds: float, stopped_after: int | None) -> Restoration:
-    """Return the result, but for the outputs that take a run of their own."""
+    """Return the result, without the outputs that take a run of their own."""
     settings, data_term, device = ended.settings, plane.data_term, plane.device
     used = dataclasses.replace(
         resolve_settings(settings, data_term).put_into(settings),
@@ -252,20 +252,20 @@ def _write_note(plane: MeasuredPlane, ended: _Ended, residual_correlation: float
     if plane.task.noise_is_independent:
         advice = advise_denoising(
             plane.data_term.noise,
-            correlated_over=plane.data_term.correlation_side,
+            correlation_side=plane.data_term.correlation_side,
             residual_correlation=residual_correlation,
             scale=plane.scale,
             report=next((each for each in reversed(ended.reports) if each.step == ended.step), None),
         )
         notes.append(advice)
     if plane.keeps_known and plane.data_term.is_direct and plane.tensor.is_rounded:
-        notes.append("Known pixels above 16,777,216 are rounded to what float32 can tell apart.")
+        notes.append("Known pixels above 16,777,216 are rounded, because float32 cannot hold them exactly.")
     return " ".join(filter(None, (*notes, plane.device.warning)))
 
 
 @plain_modes()
 def _read_moment(plane: MeasuredPlane, fitted: _Ended, snapshot: Snapshot, seconds: float) -> Restoration:
-    """Return what the run would have returned at a moment that was kept."""
+    """Return what the run would have returned at a kept moment."""
     reports = tuple(report for report in fitted.reports if report.step <= snapshot.step)
     moment = dataclasses.replace(
         fitted,
@@ -280,7 +280,7 @@ def _read_moment(plane: MeasuredPlane, fitted: _Ended, snapshot: Snapshot, secon
 
 
 def _smoothing_settings(settings: Settings) -> Settings:
-    """Return the settings of the smoothed image: the same network, held to a small λ by the default's optimisation."""
+    """Return the settings for the smoothed image: the same network with a small λ and the default optimisation."""
     default = Settings()
     return dataclasses.replace(
         settings,

@@ -1,7 +1,7 @@
-"""What was done: enough to repeat a restoration, as JSON, and as a script.
+"""The record of a restoration: enough to repeat it, as JSON or as a script.
 
-A record that is read is a stranger's: pydantic checks it against the types below, which say what each field may hold.
-One that a run has made is trusted.
+A record that is read may come from anyone, so pydantic checks it against the types below, which say what each field may
+hold. A record that a run has just written is trusted.
 """
 
 from __future__ import annotations
@@ -45,32 +45,32 @@ from .record_fields import (
 from .record_script import write_script
 from .setting_rules import show
 
-_NO_RECORD = "this is not a record of napari-dip, or one of another version"
+_NO_RECORD = "this is not a record of napari-dip, or it is from another version"
 _LONGEST_FAULT = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a restoration was given.
+    """The input of a restoration.
 
     Attributes
     ----------
     image_shape : tuple of int
-        ("shape" alone, in the description of a TIFF, means something of its own to tifffile.)
+        (Not called "shape", because tifffile would misread that in a TIFF's description.)
     dtype : str
-        Of the image.
+        The image's.
     digest : str
-        SHA-256 of the image's pixels: tells whether another image is the same.
+        SHA-256 of the image's pixels, to recognise the same image.
     mask : str or None
         The mask as ``pack_mask`` writes it.
     path : str or None
-        The file that the image, or what it is a region of, was read from.
+        The file that the image came from.
     layer : str or None
-        The name of that layer.
+        The name of the layer that the image came from.
     region : tuple or None
-        ``((first row, end row), (first column, end column))`` if it was a part of that image.
+        ``((first row, end row), (first column, end column))`` if only a part of the file or layer was restored.
     colours : bool
-        Whether channels were taken for colours of one light.
+        Whether the channels were treated as colours (RGB).
     """
 
     __pydantic_config__ = KNOWN_FIELDS_ONLY
@@ -91,16 +91,16 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Which of the results an image is.
+    """Which output the image beside a record is.
 
     Attributes
     ----------
     name : str
         The field of ``Restoration``.
     dtype : str
-        Of another type than float32, it was rounded and clipped.
+        If it is not float32, the image was rounded and clipped.
     clipped : int
-        Pixels that were.
+        The number of clipped pixels.
     """
 
     __pydantic_config__ = KNOWN_FIELDS_ONLY
@@ -112,18 +112,18 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class PlaneRecord:
-    """What became of one plane of a stack.
+    """The record of one plane of a stack.
 
     Attributes
     ----------
     place : dict
-        The letter of each axis that is stepped through, and the number along it.
+        The plane's position along each axis that is stepped through, by the axis's letter.
     step, stop_step, stop_reason, noise, seconds
         As in ``Record``.
     digest : str or None
-        SHA-256 of the plane's pixels; None where it was restored in tiles.
+        SHA-256 of the plane's pixels; None if it was restored in tiles.
     mask : str or None
-        The same of its mask, if it had one.
+        SHA-256 of its packed mask, if it had one.
     """
 
     __pydantic_config__ = KNOWN_FIELDS_ONLY
@@ -140,16 +140,16 @@ class PlaneRecord:
 
 @dataclass(frozen=True, slots=True)
 class StackRecord:
-    """Which planes of a stack were restored, and how they went.
+    """Which planes of a stack were restored, and how.
 
     Attributes
     ----------
     axes : str
         One letter for each axis of the stack.
     shape : tuple of int
-        Of the whole stack, as it was measured.
+        Of the whole input stack.
     planes : tuple of PlaneRecord
-        Those that are done.
+        The finished planes.
     channels : str
         "apart" or "together".
     warm_start : str or None
@@ -169,50 +169,51 @@ class StackRecord:
 
 
 def _check_stack(stack: StackRecord) -> StackRecord:
-    """Check that the axes are some, and that all else goes with them."""
+    """Check that the axes are valid, and that everything else agrees with them."""
     letters = stack.axes
     if not letters.isalpha() or len(set(letters)) != len(letters) or not {"Y", "X"} <= set(letters):
-        raise ValueError("axes should be a letter for each axis, among them Y and X")
+        raise ValueError("axes should have one letter for each axis, Y and X among them")
     if len(stack.shape) != len(letters) or (stack.part is not None and len(stack.part) != len(letters)):
-        raise ValueError(f"shape and part should go with the axes {letters!a}")
+        raise ValueError(f"shape and part should match the axes {letters!a}")
     if stack.warm_start is not None and stack.warm_start not in tuple(letters):
         raise ValueError(f"warm_start should be one of the axes {letters!a}")
     sizes = dict(zip(letters, stack.shape, strict=True))
     stepped = list(stack.planes[0].place)
     if [letter for letter in letters if letter in stepped] != stepped or {"Y", "X"} & set(stepped):
-        raise ValueError(f"the place of a plane should name some of the axes {letters!a}")
+        raise ValueError(f"the place of a plane should name axes from {letters!a}, in their order, without Y and X")
     for plane in stack.planes:
         if list(plane.place) != stepped or any(number >= sizes[letter] for letter, number in plane.place.items()):
-            raise ValueError("the place of a plane should lie in the stack")
+            raise ValueError("the place of a plane should lie within the stack")
     return stack
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """How a restoration came about.
+    """How a result was obtained.
 
     Attributes
     ----------
     task : str
     parameters : dict
-        What else the task took, by name: a number, or rows of numbers.
+        The task's own arguments by name: a number, or rows of numbers.
     settings : Settings
-        As asked for: these repeat the run.
+        As requested; they repeat the run.
     used : Settings
         The same with every "auto" resolved.
     compared : str
-        What of the image was compared with what the network draws, and how: the data term.
+        The data term in words: what was compared with the network's output, and how.
     missing : int
-        How many pixels were marked as missing, were not finite, or were hot.
+        How many pixels were marked as missing, not finite, or hot.
     device : str
-        The device in words, and why.
+        The device in words, and why it was chosen.
     step : int
         Step of the estimate that was returned.
     stop_step : int
         Step at which the run stopped.
     stop_reason : str
     residual_correlation : float
-        Of neighbours in what was taken away, the larger of rows' and columns': near 0 for white noise.
+        Correlation of neighbouring pixels in the residual, along rows or columns, whichever is larger: near 0 for white
+        noise.
     note : str
         What noise and residual say about the result.
     seconds : float
@@ -220,21 +221,21 @@ class Record:
     versions : dict
         Of napari-dip, torch, numpy and Python.
     given : Given or None
-        The image and what belongs to it; None in records of version 0.1.0 and before.
+        The input; None in records of version 0.1.0 and before.
     stopped_after : int or None
-        If the user stopped it: after so many steps, of all stages.
+        If the user stopped the run: the number of steps until then, over all stages.
     restarts : int
-        How many networks were given up, since their output stayed a constant. Of a restoration the settings have the
-        seed of the one that learned; a smoothing, repeated, gives up the same ones again.
+        How many networks were given up because their output stayed constant. The settings hold the seed of the
+        restoring network that learned; repeating a smoothing gives up the same networks again.
     noise : float or None
-        Estimated deviation of the noise, in the image's intensities (of channels that are no colours: as a share of
-        their ranges); None where none could be told.
+        Estimated standard deviation of the noise, in the image's intensities (if the channels are not colours: as a
+        share of their ranges); None if it is unknown.
     output : Output
-        Which result the image beside this record is.
+        Which output the image beside this record is.
     stack : StackRecord or None
-        If the image is a stack: all above is of its first plane, but for ``seconds``, of all.
+        If the image is a stack. Everything above then describes its first plane, except ``seconds``, which is the sum.
     threads : int or None
-        How many torch computed with on a CPU: with another number the last digits differ. None in older records.
+        Number of CPU threads that torch used; with another number the last digits differ. None in older records.
     """
 
     task: Text
@@ -260,7 +261,7 @@ class Record:
     threads: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain types only, as a layer's metadata or a JSON file can hold them."""
+        """Return the record as plain types, for a layer's metadata or a JSON file."""
         return json.loads(self.as_json(indent=None))
 
     def as_json(self, indent: int | None = 1) -> str:
@@ -269,12 +270,12 @@ class Record:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Record:
-        """Return the record that ``as_dict`` or its JSON describes, whoever wrote it.
+        """Read a record from what ``as_dict`` returned or from its JSON, whoever wrote it.
 
         Raises
         ------
         ValueError
-            If that is no record, or one of a version that this one does not understand.
+            If it is not a record, or is from a version that this one does not understand.
         """
         if not isinstance(values, Mapping):
             raise ValueError(f"{_NO_RECORD}.")
@@ -286,18 +287,18 @@ class Record:
         return record
 
     def of_output(self, name: str, image: NDArray, clipped: int = 0, **origin: Any) -> Record:
-        """Return the record as it belongs beside one of the results.
+        """Return the record to store with one of the outputs.
 
         Parameters
         ----------
         name : str
             The field of ``Restoration``.
         image : ndarray
-            As it is shown or written, or any part of it.
+            The output as shown or written, or any part of it.
         clipped : int
-            Pixels that its type could not hold.
+            Number of clipped pixels.
         **origin
-            Fields of ``Given`` that say where the image came from.
+            Fields of ``Given`` that say where the input came from.
         """
         given = None if self.given is None else replace(self.given, **origin)
         return replace(self, given=given, output=Output(name, image.dtype.name, clipped))
@@ -312,14 +313,14 @@ class Record:
         warm_start: str | None = None,
         part: tuple[tuple[int, int], ...] | None = None,
     ) -> Record:
-        """Return the record of one plane as that of a stack.
+        """Turn the record of the first plane into the record of a stack.
 
         Parameters
         ----------
         axes, shape, channels, warm_start, part
-            As ``StackRecord`` has them.
+            As in ``StackRecord``.
         planes : sequence of (dict, Record)
-            The place and the record of each plane that is done.
+            The place and the record of each finished plane.
         """
         described = tuple(
             PlaneRecord(
@@ -334,18 +335,18 @@ class Record:
 
     @property
     def factor(self) -> int | None:
-        """Of super-resolution."""
+        """The factor of super-resolution; None for other tasks."""
         return self.parameters.get("factor")
 
     @property
     def exactness(self) -> str:
-        """How exactly the same seed and settings repeat the result, in words that follow "Repeats it"."""
+        """How exactly the same seed and settings repeat the result, in words that follow "Repeats …"."""
         if self.used.device.partition(":")[0] == "cpu":
             threads = "number of threads" if self.threads is None else f"number of threads ({self.threads})"
             return f"to the last bit with the same versions, kind of processor and {threads}"
         return (
-            "nearly: a GPU adds up in changing order, and two runs of one seed drift apart (on an NVIDIA H100 by up to "
-            "1% of the range in 120 steps)"
+            "nearly: a GPU adds in an order that changes, so two runs with the same seed drift apart (on an NVIDIA "
+            "H100 by up to 1% of the range in 120 steps)"
         )
 
     def as_python(self) -> str:
@@ -359,7 +360,7 @@ def _reader() -> TypeAdapter[Record]:
 
 
 def _gather_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record with its parameters in one field; in those of before, each had a field of its own."""
+    """Return a record with its parameters in one field; in older records each had its own field."""
     values = dict(values)
     if "factor" in values and "parameters" not in values:
         parameters = {"factor": values.pop("factor")}
@@ -371,8 +372,8 @@ def _gather_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe_fault(error: Exception) -> str:
-    """Return what is wrong first with a record that was read, on one line and without a full stop."""
-    if not isinstance(error, ValidationError):  # the task's own words, which show what it was given
+    """Return the first thing that is wrong with a record, on one line and without a full stop."""
+    if not isinstance(error, ValidationError):  # a task's own error, which may quote a long value
         return textwrap.shorten(str(error).removesuffix("."), _LONGEST_FAULT, placeholder=" …")
     fault = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(show(part, quoted=False) for part in fault["loc"]) or "it"
@@ -380,9 +381,9 @@ def _describe_fault(error: Exception) -> str:
         return f"{where} is missing"
     if fault["type"] == "unexpected_keyword_argument":
         return f"{where} is unknown"
-    said = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
-    said = said.removeprefix("Input ").partition(" or an instance of ")[0].removesuffix(".")
-    return f"{where} {said}" if said.startswith("should ") else f"{where}: {said}"
+    reason = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
+    reason = reason.removeprefix("Input ").partition(" or an instance of ")[0].removesuffix(".")
+    return f"{where} {reason}" if reason.startswith("should ") else f"{where}: {reason}"
 
 
 def read_versions() -> dict[str, str]:
@@ -391,7 +392,7 @@ def read_versions() -> dict[str, str]:
 
 
 def describe_given(image: NDArray, mask: NDArray | None, colours: bool = True) -> Given:
-    """Describe what a restoration was given."""
+    """Describe the input of a restoration."""
     return Given(
         image_shape=image.shape,
         dtype=image.dtype.name,

@@ -1,7 +1,7 @@
-"""A record as a script that repeats the result.
+"""Write a record as a script that repeats the result.
 
-A record may be a stranger's. Its texts and numbers come into a script as literals only, by ``!a``: pure ASCII, in which
-nothing is invisible, reads from right to left or ends a comment. So the path that is shown is the path that is read.
+A record may come from anyone. Its texts and numbers enter a script only as literals, by ``!a``: pure ASCII, in which
+nothing is invisible, reads from right to left or ends a comment. So the path that you see is the path that is read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .record import Given, Record, StackRecord
 
 _LINE = 100  # characters of a packed mask
-_NOT_IN_NAMES = frozenset('<>:"/\\|?*')  # of files, on any system
+_NOT_IN_NAMES = frozenset('<>:"/\\|?*')  # not allowed in file names on one system or another
 _LONGEST_NAME = 100
 _LONGEST_COMMENT = 1000
 _IMAGE_IMPORTS = """\
@@ -40,19 +40,19 @@ from napari_dip.pixel_text import digest_image"""
 def write_script(record: Record) -> str:
     """Return a Python script that repeats the result of a record.
 
-    It reads the image or the stack from its file, or says where to put it, and refuses another; the mask and what else
-    the task took stand in the script itself.
+    The script reads the image or stack from its file, or says where to save it, and refuses any other. The mask and the
+    task's other arguments are written into the script.
 
     Raises
     ------
     ValueError
-        If the record does not say what was restored, or holds what no record does.
+        If the record does not say what was restored, or is invalid.
     """
-    record = type(record).from_dict(record.as_dict())  # whoever made it
+    record = type(record).from_dict(record.as_dict())  # check it, whoever wrote it
     given, stack = record.given, record.stack
     if given is None:
         raise ValueError(
-            "this record does not say what a script needs: it is of an older version, or of an image restored in tiles."
+            "this record lacks what a script needs: it is from an older version, or of an image restored in tiles."
         )
     kind = "image" if stack is None else "stack"
     path, advice = given.path, ""
@@ -78,7 +78,7 @@ def write_script(record: Record) -> str:
         took = f"Its {len(stack.planes)} planes took {record.seconds:.0f} s."
         read, restore = _read_stack(stack, path), _restore_stack(record, stack, ["stack", "axes.letters", *arguments])
     comments = [
-        f"Repeats what napari-dip made of {given.layer or f'the {kind}'}, {record.exactness}.",
+        f"Repeats napari-dip's result for {given.layer or f'the {kind}'}, {record.exactness}.",
         f"Versions: {', '.join(f'{name} {number}' for name, number in record.versions.items())}",
         f"Device: {record.device}",
         took,
@@ -101,22 +101,22 @@ def _read_image(given: Given, path: str) -> str:
     return f"""\
 image = read_image(Path({path!a})){cut}
 if digest_image(image) != {given.digest!a}:
-    raise SystemExit("This is not the image that was restored: its result would be another.")"""
+    raise SystemExit("This is not the image that was restored; its result would differ.")"""
 
 
 def _read_stack(stack: StackRecord, path: str) -> str:
     if len({each.mask for each in stack.planes}) > 1:
-        raise ValueError("its mask differs from plane to plane, and a script holds one mask only.")
+        raise ValueError("its mask differs from plane to plane, but a script can hold only one mask.")
     if any(each.digest is None for each in stack.planes):
-        raise ValueError("some of its planes were restored in tiles, and a script does not repeat those.")
+        raise ValueError("some of its planes were restored in tiles, which a script cannot repeat.")
     letters = "".join(stack.planes[0].place)
     digests = "\n".join(f"    {tuple(each.place.values())!a}: {each.digest!a}," for each in stack.planes)
     return f"""\
 stack = open_stack(Path({path!a})).array
 if stack.shape != {stack.shape!a}:
-    raise SystemExit("This is not the stack that was restored: its result would be another.")
+    raise SystemExit("This is not the stack that was restored; its result would differ.")
 axes = find_axes(stack.shape, {stack.axes!a}, {stack.channels!a})
-wanted = {{  # the places of the planes along {letters!a}, and what tells their pixels
+wanted = {{  # the places of the planes along {letters!a}, and the SHA-256 of their pixels
 {digests}
 }}
 
@@ -127,7 +127,7 @@ def place_of(plane):
 
 for plane in axes.planes():
     if place_of(plane) in wanted and digest_image(axes.read(stack, plane)) != wanted[place_of(plane)]:
-        raise SystemExit(f"Plane {{plane.describe()}} is not what was restored: its result would be another.")"""
+        raise SystemExit(f"Plane {{plane.describe()}} is not the one that was restored; its result would differ.")"""
 
 
 def _restore_image(record: Record, arguments: list[str], colours: bool) -> str:
@@ -178,13 +178,13 @@ for each in napari_dip.restore_stack(
 
 
 def _in_type(record: Record, image: str) -> str:
-    """Return an expression for an image of float32 in the type of the output."""
+    """Return an expression that converts a float32 image to the type of the output."""
     dtype = record.output.dtype
     return image if dtype == "float32" else f"napari_dip.as_dtype({image}, {dtype!a})[0]"
 
 
 def _write_settings(record: Record) -> str:
-    """Return the settings that differ from the defaults, with the device and the precision that were used."""
+    """Write the settings that differ from the defaults, with the device and the precision that were used."""
     values, defaults = {}, Settings()
     for name in (field.name for field in fields(Settings)):
         value = getattr(record.settings, name)
@@ -200,12 +200,12 @@ def _changes_other_outputs(setting: str) -> bool:
 
 
 def _name_file(layer: str) -> str:
-    """Return the name of a file for an image that was a layer of that name."""
+    """Return a file name for an image, from the name of its layer."""
     kept = (each if each.isprintable() and each not in _NOT_IN_NAMES else "_" for each in layer[:_LONGEST_NAME])
     return "".join(kept) + ".tif"
 
 
 def _comment(text: str) -> str:
-    """Return a text as comments, whatever is in it: what is not ASCII is escaped, what is long is cut."""
+    """Return any text as comments: escaped to ASCII, and cut if it is long."""
     written = ascii(" ".join(text.split()))[1:-1][:_LONGEST_COMMENT]  # a layer's name may have several lines
     return "\n".join(f"# {line}" for line in textwrap.wrap(written, _LINE))

@@ -1,4 +1,4 @@
-"""What is asked for: how an image is to be restored, and what a caller wants of the run while it goes on."""
+"""How an image should be restored, and what the caller wants during the run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .settings import Settings
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """How an image, or each plane of a stack, is to be restored.
+    """How to restore an image, or each plane of a stack.
 
     Attributes
     ----------
     task, settings, colours
         As ``restore`` takes them.
     parameters : mapping
-        What else the task takes, as ``restore`` does: its factor, for one.
+        The task's own arguments, as ``restore`` takes them: ``factor``, for example.
     """
 
     task: str = "denoise"
@@ -28,7 +28,7 @@ class Request:
 
     @property
     def factor(self) -> int | None:
-        """Of super-resolution."""
+        """The factor of super-resolution; None for other tasks."""
         return self.parameters.get("factor")
 
     @property
@@ -38,13 +38,13 @@ class Request:
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        """What ``restore`` and its like are called with."""
+        """The keyword arguments for ``restore`` and its relatives."""
         return {"task": self.task, "settings": self.settings, "colours": self.colours, **self.parameters}
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What a caller may ask of a run while it goes on.
+    """What a caller wants during a run.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Hooks:
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        """What ``restore_steps`` and its like are called with."""
+        """The keyword arguments for ``restore_steps`` and its relatives."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 

@@ -1,4 +1,4 @@
-"""restore() and restore_steps(): one image, checked at the call, measured and run."""
+"""restore() and restore_steps(): check one image at the call, measure it and run."""
 
 from __future__ import annotations
 
@@ -37,22 +37,21 @@ def restore(
     ----------
     image : array
         ``(h, w)``, or ``(h, w, c)`` with c = 1, 3 or 4 (the fourth is alpha, passed through); any real dtype; at least
-        16 pixels a side. NaN, inf, and what is masked in a masked array are missing pixels. It is not changed.
+        16 pixels a side. NaN, inf and the masked pixels of a masked array are missing. The array is not changed.
     mask : array, optional
         ``(h, w)``, True = missing.
     task : {"denoise", "inpaint", "deblock", "super_resolve", "enhance"}
     factor : int, optional
-        For super-resolution, and only there: a whole number of at least 2.
+        For super-resolution only: a whole number, at least 2.
     settings : Settings, optional
         ``Settings()`` by default.
     quantisation_table : array, optional
-        For deblocking: the ``(8, 8)`` luminance steps of the JPEG, vertical frequency first, of intensities from 0 to
-        255. By default they are estimated from the pixels; where that fails, and for RGB, the data term is plain
-        squared error.
+        For deblocking only: the JPEG's ``(8, 8)`` luminance quantisation steps, vertical frequency first, for
+        intensities from 0 to 255. By default they are estimated from the pixels. If that fails, and for RGB, the data
+        term is plain squared error.
     colours : bool
-        Whether the channels of the image are colours of one light. If not, there may be any number of them, none is
-        alpha, and each has an intensity range and a noise of its own; one network draws them all, so that they share
-        their structure.
+        Whether the channels are colours (RGB). If not, there may be any number of them, none is alpha, and each has its
+        own intensity range and noise; one network draws them all and learns their shared structure.
 
     Returns
     -------
@@ -61,9 +60,9 @@ def restore(
     Raises
     ------
     ValueError, TypeError
-        If image, mask, task or settings cannot be used together, or if the device that the settings name does not
-        compute what the CPU does (where none is named, the run goes to the CPU, and the note says so); the message says
-        what to do.
+        If image, mask, task and settings cannot be used together, or if the device named in the settings does not
+        compute what the CPU does (with ``"auto"`` the run moves to the CPU instead, and the note says so). The message
+        says what to do.
 
     References
     ----------
@@ -94,36 +93,36 @@ def restore_steps(
     report_wanted: Callable[[], bool] = lambda: True,
     quick_estimates: bool = False,
 ) -> Iterator[Progress]:
-    """Restore one image step by step; everything is checked at the call, iteration ends when it has stopped.
+    """Restore one image step by step. The arguments are checked at the call; the iteration ends when the run stops.
 
-    Parameters are those of ``restore``, and
+    Takes the parameters of ``restore``, and
 
     Parameters
     ----------
     whole : WholeImage, optional
-        If the image is a part of another: what is known of that, so that all parts are restored alike.
+        If the image is a tile of a larger image: what is known about that image, so that all tiles are restored alike.
     start : WarmStart, optional
-        Where the fit begins: as it ended for a similar image of the same size and settings. By default afresh.
+        Starts the fit from the network of a similar image of the same size, restored with the same settings.
     keep_network : bool
-        Whether the result is to hold the network for such a start.
+        Whether to keep the network in the result, for such a start.
     stop_requested : callable
-        Asked after every step; when it returns True, the run ends with the best so far.
+        Called after every step; when it returns True, the run ends with the best estimate so far.
     report_wanted : callable
-        Asked at every report; when it returns False, this one is not yielded, and its estimate, which takes a while,
-        not made. The history is complete nevertheless.
+        Called at every report; when it returns False, the report is not yielded and its estimate, which takes a while,
+        is not computed. The history is complete all the same.
     quick_estimates : bool
-        Whether estimates, but for the last, are the images that were judged by held-out pixels: near to what stopping
-        would return, and there already. For previews.
+        Whether all estimates but the last are the images judged on held-out pixels: close to what stopping would
+        return, and already computed. For previews.
 
     Yields
     ------
     Progress
-        One per ``settings.report_every`` steps, if wanted; the last one, always yielded, carries the result.
+        One per ``settings.report_every`` steps, if wanted. The last one is always yielded and carries the result.
 
     Raises
     ------
     ValueError, TypeError
-        As ``restore``.
+        As ``restore`` does.
     """
     settings = Settings() if settings is None else settings
     if not isinstance(settings, Settings):
@@ -131,7 +130,7 @@ def restore_steps(
     chosen_task = find_task(task)
     parameters = chosen_task.read_parameters({"factor": factor, "quantisation_table": quantisation_table})
     if settings.chosen_step is not None and not chosen_task.removes_noise:
-        raise ValueError(f"chosen_step picks a moment of a restoration; the task {task!r} has none, leave it None.")
+        raise ValueError(f"chosen_step picks a step of a restoration, but the task {task!r} has none; leave it None.")
     with plain_modes():
         image, mask = read_arrays(image, mask, colours=colours)
         check_shape(image.shape, colours=colours)
@@ -142,7 +141,7 @@ def restore_steps(
         tensor = to_tensor(
             image, mask, colours=colours, intensity_range=None if whole is None else whole.intensity_range
         )
-        if chosen_task.needs_mask and bool(tensor.known.all()) and whole is None:  # a tile may lack nothing
+        if chosen_task.needs_mask and bool(tensor.known.all()) and whole is None:  # a tile may be complete
             raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
         given = describe_given(image, mask, colours)
         plane = measure_plane(

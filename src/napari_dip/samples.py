@@ -1,4 +1,4 @@
-"""Sample images with their truth: made here or shipped with scikit-image, nothing is downloaded."""
+"""Sample images with their ground truth, generated here or shipped with scikit-image; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A degraded image, its truth, and what is missing.
+    """A degraded image, its ground truth, and its missing pixels.
 
     Attributes
     ----------
     degraded, truth : ndarray
-        ``(h, w)``, ``(h, w, 3)`` in colour, ``(t, h, w)`` of a film; the truth of a small image is larger.
+        ``(h, w)``, ``(h, w, 3)`` for colour, ``(t, h, w)`` for a film; the truth of a small image is larger.
     mask : ndarray or None
         ``(h, w)`` bool, True where missing.
     """
@@ -27,20 +27,20 @@ class Sample:
 
 
 def noisy_photograph(sigma: float = 25.0, side: int = 256) -> Sample:
-    """Return the centre of scikit-image's cameraman, 8-bit scale, with Gaussian noise of deviation ``sigma``."""
+    """Return the centre of scikit-image's cameraman, on the 8-bit scale, with Gaussian noise of deviation ``sigma``."""
     truth = _photographer(side).astype(np.float32)
     noise = np.random.default_rng(0).normal(0, sigma, truth.shape)
     return Sample(np.clip(truth + noise, 0, 255).astype(np.float32), truth)
 
 
 def noisy_fluorescence(side: int = 256, photons: float = 40.0, seed: int = 0) -> Sample:
-    """Return cells and spots as a camera would see them: Poisson noise of few photons, gain, offset, read noise.
+    """Return cells and filaments as a camera would see them in little light: Poisson noise, gain, offset, read noise.
 
     Parameters
     ----------
     side : int
     photons : float
-        Expected number at the brightest places.
+        Expected number at the brightest pixels.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def scratched_photograph(side: int = 256) -> Sample:
 
 
 def jpeg_photograph(side: int = 256, quality: int = 10) -> Sample:
-    """Return the centre of the cameraman as a JPEG of poor quality gives it back; uint8."""
+    """Return the centre of the cameraman after JPEG compression at low quality; uint8."""
     from PIL import Image
 
     truth = _photographer(side)
@@ -98,7 +98,7 @@ def jpeg_photograph(side: int = 256, quality: int = 10) -> Sample:
 
 
 def small_photograph(side: int = 64, factor: int = 4) -> Sample:
-    """Return scikit-image's cat, grey, ``side`` pixels wide: means over ``factor`` x ``factor`` pixels; uint8."""
+    """Return scikit-image's cat in grey, ``side`` pixels wide: means over ``factor`` x ``factor`` pixels; uint8."""
     from skimage import color, data
     from skimage.transform import downscale_local_mean
 
@@ -108,13 +108,13 @@ def small_photograph(side: int = 64, factor: int = 4) -> Sample:
 
 
 def noisy_histology(side: int = 256, photons: float = 60.0, seed: int = 0) -> Sample:
-    """Return a part of scikit-image's immunohistochemistry image, photographed in little light; RGB, uint8.
+    """Return a part of scikit-image's immunohistochemistry image as if photographed in little light; RGB, uint8.
 
     Parameters
     ----------
     side : int
     photons : float
-        Expected number where the slide is clear, per channel.
+        Expected number per channel where the slide is clear.
     """
     from skimage import data
 
@@ -124,13 +124,13 @@ def noisy_histology(side: int = 256, photons: float = 60.0, seed: int = 0) -> Sa
 
 
 def moving_cells(frames: int = 8, side: int = 128, photons: float = 25.0, seed: int = 0) -> Sample:
-    """Return a short film of cells that drift and change their shape, with Poisson and read noise.
+    """Return a short film of cells that drift and change shape, with Poisson and read noise.
 
     Parameters
     ----------
     frames, side : int
     photons : float
-        Expected number at the brightest places.
+        Expected number at the brightest pixels.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def _photographer(side: int) -> NDArray[np.uint8]:
 
 
 def _seen_by_camera(density: NDArray[np.float64], photons: float, random: np.random.Generator) -> Sample:
-    """Return what a camera sees of a density and its faint background: uint16; the truth in the same units, float32."""
+    """Return a density on a faint background as a camera sees it, uint16, with its truth in the same units, float32."""
     expected = photons * (0.03 + 0.97 * density / density.max())
     gain, offset, read_noise = 12.0, 100.0, 4.0
     counts = random.poisson(expected) * gain + offset + random.normal(0, read_noise, expected.shape)

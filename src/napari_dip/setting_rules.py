@@ -1,4 +1,4 @@
-"""What a field of ``Settings`` takes, read off its type, and how an error says it."""
+"""The values that a field of ``Settings`` accepts, read from its type, and their description in errors."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SHOWN = 80  # characters of a value in an error
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The numbers that a field of ``Settings`` takes.
+    """The numbers that a field of ``Settings`` accepts.
 
     Attributes
     ----------
     least, most : float
-        Both are allowed.
+        Both inclusive.
     step : int
-        Of whole numbers ``least`` and every step-th after it.
+        Whole numbers must be ``least`` plus a multiple of this.
     """
 
     least: float
@@ -31,12 +31,12 @@ class Bounds:
     step: int = 1
 
     def hold(self, number: float) -> bool:
-        """Return whether a number is one of them."""
+        """Return whether they include a number."""
         in_step = isinstance(number, float) or (number - self.least) % self.step == 0
         return self.least <= number <= self.most and in_step
 
     def describe(self, *, whole: bool) -> str:
-        """Return them in words, such as "an odd whole number from 1 to 15"."""
+        """Return the bounds in words, such as "an odd whole number from 1 to 15"."""
         kind = "a number"
         if whole:
             kind = "a whole number" if self.step == 1 else "an odd whole number" if self.least % 2 else "an even number"
@@ -45,15 +45,15 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one field takes."""
+    """What one field accepts."""
 
-    kind: type  # of its plain value: bool, int, float or str
+    kind: type  # bool, int, float or str
     words: tuple[str, ...]  # such as "auto"
-    none: bool  # whether it takes None
-    bounds: Bounds | None  # of its numbers
+    none: bool  # whether None is allowed
+    bounds: Bounds | None  # for numbers
 
     def check(self, name: str, value: Any) -> Any:
-        """Return a value as a plain Python one (NumPy's numbers are welcome); refuse what the field does not take."""
+        """Return a value as a plain Python value (NumPy's numbers are converted); raise ValueError if it is refused."""
         if value is None and self.none:
             return None
         if isinstance(value, str):
@@ -68,7 +68,7 @@ class Rule:
         raise ValueError(f"{name} is {show(value)}; {self.describe()}.")
 
     def describe(self) -> str:
-        """Return what to give instead."""
+        """Return advice on what to give instead."""
         if self.kind is bool:
             return "give True or False"
         if self.bounds is not None:
@@ -81,7 +81,7 @@ class Rule:
 
 
 def read_rules(settings: type) -> dict[str, Rule]:
-    """Return what each field of a class of settings takes, as its type says it."""
+    """Return the rule of each field of a settings class, read from its type."""
     rules = {}
     for name, hint in get_type_hints(settings, include_extras=True).items():
         plain, *extra = get_args(hint) if get_origin(hint) is Annotated else (hint,)
@@ -93,10 +93,10 @@ def read_rules(settings: type) -> dict[str, Rule]:
 
 
 def show(value: object, *, quoted: bool = True) -> str:
-    """Return any value as an error can show it: on one line, with nothing invisible, and not long."""
+    """Return any value as text for an error: short, on one line, with nothing invisible."""
     try:
         text = repr(value) if quoted or not isinstance(value, str) else repr(value)[1:-1]
-    except Exception:  # a whole number of too many digits, lists too deep in one another
+    except Exception:  # integers with too many digits, lists nested too deeply
         return f"a value of type {type(value).__name__}"
     text = " ".join(text.split())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
@@ -107,7 +107,7 @@ def _write_number(value: float) -> str:
 
 
 def _as_python(value: Real, kind: type) -> Any:
-    """Return a number as Python's int or float; None if it is none."""
+    """Return a number as Python's int or float; None if that is impossible."""
     try:
         if kind is int:
             return int(value) if isinstance(value, Integral) else None

@@ -1,4 +1,4 @@
-"""Every choice of a restoration, in one frozen object, and its named presets."""
+"""All settings of a restoration in one frozen object, and the named presets."""
 
 from __future__ import annotations
 
@@ -24,120 +24,121 @@ _Decay = Bounds(0, 0.9999)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to restore. The defaults are what measured best when the user touches nothing.
+    """How to restore an image. The defaults measured best for a user who changes nothing.
 
     Attributes
     ----------
     seed : int
-        Seed of everything random: initial weights, network input, held-out pixels.
+        Seed for everything random: initial weights, network input, held-out pixels.
     device : str
-        ``"auto"`` (CUDA, then MPS, then another accelerator, then CPU) or a torch device name. It is first
-        checked against the CPU: one that fails is left for the CPU (``"auto"``) or refused.
+        ``"auto"`` (CUDA, then MPS, then another accelerator, then CPU) or a torch device name. The device is first
+        checked against the CPU. If it fails, ``"auto"`` uses the CPU instead; a named device is refused.
     precision : {"auto", "bfloat16", "float32"}
-        Arithmetic of the convolutions; means, loss and optimiser are float32 always.
+        Arithmetic of the convolutions; means, loss and optimiser always use float32.
     network : {"decoder", "encoder_decoder", "conv_net"}
-        Which of the networks of Fig. 2.
+        Which network of Fig. 2.
     width : int or "auto"
-        Channels of every hidden layer. ``"auto"`` is 64, and 32 where noise is removed with a partner's help: there it
-        measured as good in half the time.
+        Channels of every hidden layer. ``"auto"`` is 64, but 32 when partners help to remove noise: there 32 measured
+        as good in half the time.
     levels : int or "auto"
-        Number of x2 upsamplings; the Decoder's input has 1 / 2**levels of the image's side. ``"auto"`` is 5, and more
-        where a hole is so wide that one pixel of the input would lie wholly within it.
+        Number of x2 upsamplings; the sides of the Decoder's input are the image's divided by 2**levels. ``"auto"`` is
+        5, or more if a hole is so wide that a whole pixel of the input would lie within it.
     convolutions_per_level : int
         Convolutions after each upsampling.
     stem_convolutions : int
         Convolutions before the first upsampling (Decoder, ConvNet); may be 0.
     skip_channels : int
-        Channels that the Encoder-Decoder carries across each level; 0 for none.
+        Channels that the Encoder-Decoder's skip connections carry at each level; 0 for none.
     kernel_size : int
         Side of the convolution kernels, odd; 1 for the deep decoder.
     input_kind : {"fourier", "uniform"}
         The fixed random input z: sines and cosines of random phases (published implementation)
         or uniform noise in [0, 0.1] (paper).
     input_channels : int
-        Depth of z.
+        Channels of z.
     runs : int
         Independent networks (seeds) trained side by side; their mean is the estimate.
     normalisation : {"lipschitz", "batch"}
         Mean-only normalisation (Eq. 5) or batch normalisation (no control, Eq. 4).
     lipschitz_bound : float, "auto" or None
-        λ of Eq. 5: the spectral norm that no hidden convolution exceeds. ``"auto"`` starts hard and
-        relaxes with the steps while the held-out pixels watch; None leaves the norms free.
+        λ of Eq. 5: no hidden convolution has a larger spectral norm. ``"auto"`` starts tight and is relaxed a little at
+        every step, while the held-out pixels judge; None leaves the norms free.
     upsampling : {"bilinear", "gaussian", "nearest"}
         The interpolation after each x2 expansion.
     gaussian_sigma : float
-        σ of Eq. 6, in pixels of the smaller image, 0 for a bed of nails; used by ``upsampling="gaussian"``.
+        σ of Eq. 6, in pixels of the smaller image; 0 for a bed of nails. Used by ``upsampling="gaussian"``.
     gaussian_kernel_size : int
-        Side of its kernel in pixels of the larger image, odd.
+        Side of the Gaussian's kernel in pixels of the larger image, odd.
     optimiser : {"muon", "adam"}
         What updates the convolution kernels: Muon, whose steps have a spectral norm of about the learning rate, or
-        Adam (published implementation). Biases and head are Adam's always.
+        Adam (published implementation). Adam always updates biases and head.
     learning_rate : float or "auto"
-        Of the kernels. Muon's is in the units of λ, and Adam's for the rest a fifth of it. ``"auto"``: 0.02 for Muon
-        (0.01 where the pixels were not measured themselves: JPEG, super-resolution); 0.004 for Adam.
+        For the kernels. Muon's is in the units of λ; Adam, beside it, uses a fifth of it for the rest. ``"auto"``: 0.02
+        for Muon (0.01 if the image's own pixels were not measured: JPEG, super-resolution); 0.004 for Adam.
     momentum : float
-        Of Muon.
+        For Muon.
     second_moment_decay : float
-        β2 of Adam. At 0.99, instead of its authors' 0.999, steps shrink at once when gradients grow: the loss does not
-        spike, and the fit does not collapse as λ rises.
+        β2 of Adam. With 0.99, instead of its authors' 0.999, steps shrink at once when gradients grow: the loss does
+        not spike, and the fit does not collapse as λ rises.
     input_noise : float
-        Deviation of the noise added to z anew at every step (Ulyanov et al.: 1/30 to denoise); 0 for none.
+        Standard deviation of the fresh noise added to z at every step (Ulyanov et al. denoise with 1/30); 0 for none.
     weight_noise : float
-        Deviation, in learning rates, of the noise added to the convolution kernels after every step: stochastic
-        gradient Langevin dynamics (Cheng et al.); 0 for none. Above 0 the estimate is the mean of the posterior's
-        samples.
+        Standard deviation, in learning rates, of the noise added to the convolution kernels after every step:
+        stochastic gradient Langevin dynamics (Cheng et al.); 0 for none. Above 0, the estimate is the mean of the
+        posterior's samples.
     weight_decay : float
-        Of Adam, for all that it updates: the Gaussian prior on the weights that Langevin dynamics presumes.
+        For the weights that Adam updates: the Gaussian prior that Langevin dynamics assumes.
     burn_in : int
-        Steps before the first sample of the posterior; 50 steps lie between two samples.
+        Steps before the first sample of the posterior; samples are 50 steps apart.
     averaging : float
-        Decay per step of the running mean of the outputs, 0 for none.
+        Decay per step of the running mean of the outputs; 0 for no averaging.
     partner : bool
-        Whether classical methods help, as far as the held-out pixels say that they do. To denoise: non-local means and
-        an empirical Wiener filter whose pilot is the prior's output. To inpaint: what the fit leaves of the known
-        pixels is continued between them.
+        Whether classical methods help, as far as that lowers the error on held-out pixels. For denoising: non-local
+        means and filters that use the network's output as their pilot. For inpainting: the residual of the known pixels
+        is continued smoothly between them.
     held_out : float or "auto"
-        Share of the known pixels that the fit never sees and that judge it. ``"auto"``: 0.05, of squares 0.15. A JPEG
-        is judged by its quantisation instead.
+        Share of the known pixels that the fit never sees and that judge it. ``"auto"``: 0.05 for single pixels, 0.15
+        for squares. A JPEG is judged by its quantisation instead.
     held_out_side : int or "auto"
-        They are left out in squares of that side, or smaller where there is no room. ``"auto"``: single pixels; beside
-        wide holes squares of 0.8 of their width, so that what judges the fit is as hard to guess as what is missing.
+        Side of the squares in which pixels are held out, smaller where there is no room. ``"auto"``: 1, single pixels;
+        with wide holes, 0.8 of their width, so that held-out pixels are as hard to guess as missing ones.
     stopping : {"auto", "ratio", "fixed"}
-        ``"auto"``: the held-out error no longer falls (of a JPEG: its quantisation explains what is left);
-        ``"ratio"``: the blur/sharpness ratio no longer changes (Eq. 8); ``"fixed"``: run to ``step_limit``.
+        ``"auto"``: stop when the held-out error no longer falls (for a JPEG: when its quantisation explains the
+        remaining error); ``"ratio"``: when the blurriness/sharpness ratio no longer changes (Eq. 8); ``"fixed"``: run
+        to ``step_limit``.
     patience : int
-        Steps without a smaller held-out error after which ``"auto"`` stops.
+        ``"auto"`` stops after this many steps without a smaller held-out error.
     wait_for_prior : bool
-        Whether it waits for the error of the prior alone, too, which partners may outdo at first.
+        Whether ``"auto"`` also waits for the error of the network alone, which partners may outdo at first.
     ratio_window, ratio_threshold : int, float
         n (in steps) and ε of Eq. 8.
     step_limit : int
-        Never more steps than this.
+        Maximum steps.
     chosen_step : int or None
-        End at this step and return its estimate, whatever the held-out pixels say: it repeats a moment that was chosen
-        by hand.
+        End at this step and return its estimate, whatever the held-out pixels say. This repeats a moment that someone
+        chose.
     snapshots : int
-        How many moments of the run are kept at most, to be looked at when it is over (``Restoration.moments``): evenly
-        spaced, and the step that was chosen; 0 for none.
+        Maximum number of evenly spaced moments to keep besides the chosen step (``Restoration.moments``), to look at
+        after the run; 0 for none.
     report_every : int
-        Steps between two reports; measures and stopping rules run at reports only.
+        Steps between two reports; the run is measured, and may stop, only at reports.
     bands : int
         Number of frequency bands of Eq. 1.
     keep_known : bool
-        Inpainting and super-resolution: return the known pixels as given, and a large image that shrinks to the small
-        one (True); or both as the network draws them (False), which is better where they are noisy.
+        For inpainting and super-resolution. True: the result keeps the known pixels, or shrinks to the small image.
+        False: the network draws them too, which is better if they are noisy.
     smoothed, detail_enhanced : bool
-        Whether to make these outputs too.
+        Whether to return these outputs too.
     uncertainty : bool
-        Whether to tell how uncertain each pixel is; takes four runs unless ``runs`` says otherwise.
+        Whether to estimate the uncertainty of each pixel; takes four runs unless ``runs`` says otherwise.
     residual : bool
-        Whether to return what was taken away.
+        Whether to return what was removed.
     smoothed_lipschitz_bound : float
-        The small λ that the smoothed image is held to.
+        The small λ of the smoothed image.
     smoothed_steps : int
-        Steps of the fit that makes the smoothed image.
+        Steps of the fit that yields the smoothed image.
     detail_amount : float
-        How much of (restored - smoothed) is added to make the detail-enhanced image.
+        The detail-enhanced image is restored + ``detail_amount`` * (restored - smoothed).
     """
 
     seed: Annotated[int, Bounds(0, 2**64 - 1)] = 0  # what torch's generators take
@@ -198,43 +199,43 @@ class Settings:
             )
         if self.stopping == "ratio" and self.report_every > self.ratio_window:
             raise ValueError(
-                f"report_every is {self.report_every}, more than the ratio_window of {self.ratio_window} steps: "
-                "the ratio is taken at reports, give a smaller report_every."
+                f"report_every is {self.report_every}, longer than the ratio_window of {self.ratio_window} steps, and "
+                "the ratio is measured only at reports; give a smaller report_every."
             )
         if self.stopping == "auto" and self.held_out == 0:
-            raise ValueError('stopping="auto" watches held-out pixels; give held_out above 0, or another stopping.')
+            raise ValueError('stopping="auto" needs held-out pixels; give held_out above 0, or another stopping rule.')
         if self.weight_noise and self.step_limit < self.burn_in + _STEPS_FOR_TWO_SAMPLES:
             raise ValueError(
-                f"Langevin dynamics draws its samples after the burn_in of {self.burn_in} steps, 50 steps apart; with "
-                f"a step_limit of {self.step_limit} there are not two: give more steps or a smaller burn_in."
+                f"Langevin dynamics draws its samples after the burn_in of {self.burn_in} steps, 50 steps apart, and a "
+                f"step_limit of {self.step_limit} allows fewer than two; give a larger step_limit or a smaller burn_in."
             )
 
     @property
     def networks(self) -> int:
-        """How many networks are trained: ``runs``, or four for an uncertainty, which one alone cannot tell."""
+        """How many networks are trained: ``runs``, but four for an uncertainty if ``runs`` is 1."""
         return _RUNS_FOR_UNCERTAINTY if self.uncertainty and self.runs == 1 else self.runs
 
-    def width_where(self, *, helped: bool) -> int:
-        """Return the channels; ``"auto"`` is narrower where a partner helps to denoise."""
+    def choose_width(self, *, partner: bool) -> int:
+        """Return the width in channels; ``"auto"`` is narrower where a partner helps to denoise."""
         if self.width != "auto":
             return self.width
-        return _WIDTH_WITH_PARTNER if helped else _WIDTH
+        return _WIDTH_WITH_PARTNER if partner else _WIDTH
 
     def for_task(self, task: Task) -> Settings:
-        """Return the settings with which a task is done: a run that only smooths is as smooth with a narrow network."""
-        return self if task.removes_noise else replace(self, width=self.width_where(helped=True))
+        """Return the settings for a task: a run that only smooths needs no more than a narrow network."""
+        return self if task.removes_noise else replace(self, width=self.choose_width(partner=True))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
-        """Return the settings that a record holds; what it does not mention has its default.
+        """Return the settings stored in a record; missing ones take their defaults.
 
         Raises
         ------
         ValueError
-            If it holds a setting that this version does not know, or a value that cannot be used.
+            If a setting is unknown to this version, or a value is invalid.
         """
         if not isinstance(values, Mapping):
-            raise ValueError(f"{show(values)} are no settings; give the name and the value of each.")
+            raise ValueError(f"{show(values)} cannot be read as settings; give a name and a value for each.")
         unknown = [name for name in values if name not in _RULES]
         if unknown:
             raise ValueError(f"there is no setting {show(unknown[0], quoted=False)} in this version of napari-dip.")
@@ -242,20 +243,20 @@ class Settings:
 
     @classmethod
     def preset(cls, name: str) -> Settings:
-        """Return the settings known by a name.
+        """Return a named set of settings.
 
         Parameters
         ----------
         name : str
             ``"default"``; ``"fast"`` (a narrower network, less patience); ``"best"`` (four networks
             averaged).
-            Of Shi et al. 2022: ``"published"`` (the authors' code as it denoises: width 128, λ = 1.4, learning rate
+            From Shi et al. 2022: ``"published"`` (the authors' code for denoising: width 128, λ = 1.4, learning rate
             0.001, 10,000 steps, no automatic stop); ``"paper"`` (one convolution per level, Gaussian upsampling, λ = 2,
             ratio stop).
-            The rivals: ``"deep_image_prior"`` (Ulyanov et al. 2018: Encoder-Decoder, batch normalisation, no bound,
+            Rival methods: ``"deep_image_prior"`` (Ulyanov et al. 2018: Encoder-Decoder, batch normalisation, no bound,
             input noise, output averaging, 3,000 steps); ``"deep_decoder"`` (Heckel and Hand 2019: 1x1 convolutions, few
-            weights); ``"gp_dip"`` (Cheng et al. 2019: the network of Ulyanov et al. by Langevin dynamics; the mean of
-            the posterior is the estimate, its deviation the uncertainty).
+            weights); ``"gp_dip"`` (Cheng et al. 2019: the network of Ulyanov et al. trained by Langevin dynamics; the
+            posterior's mean is the estimate, its standard deviation the uncertainty).
 
         Raises
         ------
@@ -316,12 +317,12 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """What every "auto" of some settings becomes that depends on the measurement.
+    """The settings that depend on the measurement, with every "auto" resolved to a number.
 
     Attributes
     ----------
     levels, width, runs, held_out, held_out_side, learning_rate
-        As ``Settings`` has them, in numbers.
+        As in ``Settings``.
     """
 
     levels: int
@@ -337,12 +338,12 @@ class Resolved:
 
 
 def find_bounds(name: str) -> Bounds:
-    """Return the numbers that a field of ``Settings`` takes.
+    """Return the bounds of a numeric field of ``Settings``.
 
     Raises
     ------
     KeyError
-        If it takes no numbers.
+        If the field takes no numbers.
     """
     bounds = _RULES[name].bounds
     if bounds is None:

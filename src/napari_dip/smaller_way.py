@@ -1,4 +1,4 @@
-"""When a run does not fit the memory: the next smaller way to do it."""
+"""When a run does not fit into memory: the next way to do it with less."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from .measurement.task import find_task
 from .settings import Settings
 
 _NARROWEST = 16  # channels; below, hardly anything is restored
-_SIDE = 192  # pixels, of a part to try on
+_SIDE = 192  # pixels, of the part to restore instead
 
 
 @dataclass(frozen=True, slots=True)
 class SmallerWay:
-    """Another way to do the same, that takes less memory.
+    """A way to run with less memory.
 
     Attributes
     ----------
     settings : Settings
     words : str
-        What is smaller, to follow "Try".
+        What to try, to follow "Try".
     region : tuple of slice or None
-        The rows and columns, if only a part can be done.
+        The rows and columns to restore, if only a part fits.
     """
 
     settings: Settings
@@ -31,12 +31,12 @@ class SmallerWay:
 
 
 def find_smaller_way(settings: Settings, task: str, size: tuple[int, int]) -> SmallerWay | None:
-    """Return the next smaller way: fewer runs, a narrower network, the CPU, a part; None if there is none left.
+    """Return the next smaller way: one network, a narrower one, the CPU, a part of the image; None if none is left.
 
     Parameters
     ----------
     settings : Settings
-        Of the run that did not fit.
+        Those of the run that did not fit.
     task : str
     size : (int, int)
         Rows and columns of the image.
@@ -45,8 +45,8 @@ def find_smaller_way(settings: Settings, task: str, size: tuple[int, int]) -> Sm
         without = " and no uncertainty" if settings.uncertainty else ""
         fewer = dataclasses.replace(settings, runs=1, uncertainty=False)
         return SmallerWay(fewer, f"one network instead of {settings.networks}{without}")
-    known = find_task(task)
-    width = settings.for_task(known).width_where(helped=settings.partner and known.noise_is_independent)
+    kind = find_task(task)
+    width = settings.for_task(kind).choose_width(partner=settings.partner and kind.noise_is_independent)
     if width > _NARROWEST:
         narrower = max(_NARROWEST, width // 2)
         return SmallerWay(

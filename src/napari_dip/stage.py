@@ -1,4 +1,4 @@
-"""One fit from its first step to its stop, begun again if its network does not start, and its reports."""
+"""One fit from its first step to its stop, with its reports; restarted if the network does not start to learn."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .pace import StepTimer
 from .request import Hooks
 from .settings import Settings, find_bounds
 
-_STARTS = 4  # that a network gets at most
+_MOST_STARTS = 4
 _STEPS_TO_START = {"muon": 60, "adam": 300}  # Muon's networks take 10 to 40, Adam's up to 150 (docs/benchmarks.md)
-_CONSTANT = 0.01  # spread of the output, beside the image's, below which it is one
-_SEEDS_APART = 1_000_000  # of two starts
+_CONSTANT = 0.01  # an output whose spread is below this share of the image's counts as constant
+_SEEDS_APART = 1_000_000  # between two starts
 _SEEDS = int(find_bounds("seed").most) + 1
 
 
@@ -32,15 +32,15 @@ class Outcome:
     Attributes
     ----------
     estimate : Estimate
-        With the fit that it is of.
+        Holds the fit.
     settings : Settings
-        Of that fit: with the seed of the start that lived.
+        Of that fit, with the seed of the start that succeeded.
     restarts : int
-        How many networks before it were given up, since they did not start.
+        How many networks were given up before, because they did not start to learn.
     steps : int
-        That all of them took.
+        Of all networks together.
     reports : tuple of Report
-        All of the network that lived, yielded or not.
+        All reports of the network that learned, yielded or not.
     reason : StopReason
     last : Progress
         The last report.
@@ -55,7 +55,7 @@ class Outcome:
     last: Progress
 
     def is_idle(self) -> bool:
-        """Return whether the network explains the image no better than a coarse blur of it, though it had time to."""
+        """Return whether the network explains the image no better than a coarse blur, although it had time to learn."""
         fit = self.estimate.fit
         had_time = fit.step_count >= _STEPS_TO_START[self.settings.optimiser]
         return had_time and min(report.loss for report in self.reports) >= fit.measure_blur()
@@ -73,9 +73,9 @@ class Stage:
     settings : Settings
     hooks : Hooks
     further_steps : float
-        Of the next stage, in steps of this one: for the time that is left.
+        Duration of the next stage, in steps of this one; counts towards the time left.
     snapshots : Snapshots or None
-        What keeps moments of it.
+        Keeps moments of this stage.
     """
 
     name: str
@@ -90,17 +90,17 @@ class Stage:
         build: Callable[[Settings], Estimate],
         as_image: Callable[[torch.Tensor], NDArray[np.float32]],
     ) -> Generator[Progress, None, Outcome]:
-        """Build a fit and step it; yield its reports but the last, which is returned.
+        """Build a fit and step it; yield all reports but the last, which is returned.
 
-        A network whose output is still a constant after some tens of steps is given up, and another begins, from
+        A network whose output is still constant after some tens of steps is given up, and the fit starts again from
         another seed.
 
         Parameters
         ----------
         build : callable
-            Makes a fit, with its estimate, of these settings or of the same with another seed.
+            Builds a fit, with its estimate, from these settings, possibly with another seed.
         as_image : callable
-            Makes of an estimate, ``(1, c, H, W)``, what is reported.
+            Turns an estimate, ``(1, c, H, W)``, into the image to report.
 
         Raises
         ------
@@ -109,11 +109,11 @@ class Stage:
         """
         history: list[Report] = []
         steps = 0
-        for restarts in range(_STARTS):
+        for restarts in range(_MOST_STARTS):
             seed = (self.settings.seed + restarts * _SEEDS_APART) % _SEEDS
             settings = replace(self.settings, seed=seed)
             estimate = build(settings)
-            ended = yield from self._run_once(estimate, as_image, history, may_give_up=restarts + 1 < _STARTS)
+            ended = yield from self._run_once(estimate, as_image, history, may_give_up=restarts + 1 < _MOST_STARTS)
             steps += estimate.fit.step_count
             if ended is not None:
                 break
@@ -132,7 +132,7 @@ class Stage:
         *,
         may_give_up: bool,
     ) -> Generator[Progress, None, tuple[StopReason, Progress] | None]:
-        """Step the fit; yield its reports but the last, which is returned with the reason to stop; None: give it up."""
+        """Step the fit; yield all reports but the last, and return that with the reason to stop, or None to give up."""
         fit, by_hand = estimate.fit, self.settings.chosen_step is not None
         rule = choose_rule(
             "fixed" if by_hand else self.settings.stopping,

@@ -1,8 +1,8 @@
-"""How torch's threads wait for one another on a CPU: soon asleep, so that other work on the machine holds nobody up.
+"""How torch's threads wait for one another on a CPU: they soon sleep, so that other programs do not slow them down.
 
-A step is hundreds of small operations, each shared by one thread a core, and at the end of each the threads wait for
-the slowest. OpenMP lets them wait spinning, the GNU one (torch's on Linux) for 300,000 turns: 8 ms were measured. If a
-thread's core is taken by another process, those that spin for it use up their own share of the processor with nothing.
+A step is hundreds of small operations. Each is split over one thread per core, and at its end the threads wait for the
+slowest. OpenMP lets them spin while they wait; GNU's (torch's on Linux) spins for 300,000 turns, measured as 8 ms. If
+another process has taken a thread's core, the threads that spin for it waste their own share of the processor.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 
 _POLITE = {
-    "GOMP_SPINCOUNT": "1000",  # some 25 µs: with none a run alone takes longer, with more one beside others
-    "OMP_WAIT_POLICY": "PASSIVE",  # for other OpenMPs than GNU's, which obeys its own variable first
+    "GOMP_SPINCOUNT": "1000",  # some 25 µs: fewer slow a run alone, more slow a run beside other programs
+    "OMP_WAIT_POLICY": "PASSIVE",  # for other OpenMPs; GNU's obeys its own variable first
 }
 _VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
-_VALUES_PER_THREAD = 32_768  # with fewer, torch lets fewer threads work (at::internal::GRAIN_SIZE)
+_VALUES_PER_THREAD = 32_768  # with fewer, torch uses fewer threads (at::internal::GRAIN_SIZE)
 
 
 def let_waiting_threads_sleep(environment: MutableMapping[str, str] | None = None) -> None:
-    """Set how the threads of this process and of those it starts will wait, unless the user has.
+    """Set how threads wait in this process and in those it starts, unless the user has set it.
 
-    To be called before torch is imported, and only in a process of our own: OpenMP reads the environment once, when it
-    is loaded.
+    Call this before torch is imported, because OpenMP reads the environment once, when it is loaded; and only in a
+    process of our own.
 
     Parameters
     ----------
     environment : mutable mapping, optional
-        Default: ``os.environ``. The OpenMP of GNU (Linux) obeys ``GOMP_SPINCOUNT``, those of LLVM (macOS) and of Intel
-        (Windows) the standard's ``OMP_WAIT_POLICY``; with any variable of theirs about waiting set, nothing is changed.
-        How many threads there are is left to ``OMP_NUM_THREADS`` and torch.
+        Default: ``os.environ``. GNU's OpenMP (Linux) obeys ``GOMP_SPINCOUNT``; LLVM's (macOS) and Intel's (Windows)
+        obey the standard ``OMP_WAIT_POLICY``. If any of their variables about waiting is set, nothing is changed. The
+        number of threads is left to ``OMP_NUM_THREADS`` and torch.
 
     Notes
     -----
@@ -46,12 +46,12 @@ def let_waiting_threads_sleep(environment: MutableMapping[str, str] | None = Non
 
 @contextmanager
 def shorten_waits() -> Iterator[None]:
-    """Let torch's threads spin but shortly while this lasts, in a process whose environment is not ours to set.
+    """Make torch's threads spin only briefly for a while, in a process whose environment is not ours to set.
 
-    The OpenMP of GNU spins for 100 turns, not 300,000, where a process has more OpenMP threads than cores (its manual,
-    ``GOMP_SPINCOUNT``). So there are to be more: threads that do one operation, and sleep till the end. No variable,
-    number of threads or result changes. Where OpenMP is another's (macOS, Windows), or the user has set how threads
-    wait, nothing is done.
+    GNU's OpenMP spins for 100 turns, not 300,000, if a process has more OpenMP threads than cores (its manual,
+    ``GOMP_SPINCOUNT``). So this adds threads that do one operation and then sleep to the end. Variables, the number of
+    threads that compute and results do not change. With another OpenMP (macOS, Windows), or if the user has set how
+    threads wait, this does nothing.
     """
     if sys.platform != "linux" or any(name in os.environ for name in _VARIABLES):
         yield
@@ -62,7 +62,7 @@ def shorten_waits() -> Iterator[None]:
     cores = len(os.sched_getaffinity(0))
     over = threading.Event()
     leaders: list[threading.Thread] = []
-    count = each  # as libgomp counts: the process's first thread, and of the run's team all but the one that leads it
+    count = each  # as libgomp counts: the process's first thread, and the run's team without its leader
     try:
         while each > 1 and count <= cores:
             formed = threading.Event()
@@ -78,7 +78,7 @@ def shorten_waits() -> Iterator[None]:
 
 
 def _form_team(threads: int, formed: threading.Event, over: threading.Event) -> None:
-    """Do one operation with so many threads, which stay, asleep, until it is over."""
+    """Run one operation with this many threads, and keep them asleep until ``over`` is set."""
     import torch
 
     try:

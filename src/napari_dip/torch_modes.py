@@ -1,4 +1,4 @@
-"""What a caller may have switched on in torch and numpy: a run goes on without it, and leaves it as it was."""
+"""Modes that a caller may have set in torch and numpy: a run ignores them and leaves them as they were."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ _NUMPYS_OWN = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "
 def plain_modes() -> Iterator[None]:
     """Let this thread compute as a fresh one does: with gradients, without autocast, on the CPU by default.
 
-    What the caller has set (``no_grad``, ``inference_mode``, ``autocast``, a default device, ``numpy.seterr``) holds
-    again afterwards. The default type of torch belongs to all threads and is left alone: every tensor of ours says its
-    own.
+    Afterwards the caller's modes (``no_grad``, ``inference_mode``, ``autocast``, a default device, ``numpy.seterr``)
+    hold again. Torch's default type belongs to all threads and is left alone: all our tensors name their type.
     """
     accelerator = torch.accelerator.current_accelerator()
     with ExitStack() as modes:
@@ -35,10 +34,10 @@ def plain_modes() -> Iterator[None]:
 
 
 def keep_modes(steps: Generator[_Reported, None, None]) -> Generator[_Reported, None, None]:
-    """Run a generator in plain modes, and hand out what it yields in the caller's own.
+    """Run a generator in plain modes, but yield in the caller's own modes.
 
-    A mode that is left on at a ``yield`` would hold for the caller, too, and one that the caller switches between two
-    reports for the run.
+    A mode left on at a ``yield`` would leak to the caller, and a mode that the caller sets between two reports would
+    leak into the run.
     """
     try:
         while True:

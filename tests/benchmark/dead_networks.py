@@ -79,7 +79,7 @@ def measure(number: int, settings: napari_dip.Settings) -> dict[str, Any]:
     """Fit one image; return its kind and what the network had learned in the end and after a tenth of the steps."""
     kind, image, mask = make_image(number)
     task = "denoise" if mask is None else "inpaint"
-    width = settings.width_where(helped=mask is None)
+    width = settings.choose_width(partner=mask is None)
     result = napari_dip.restore(image, mask, task=task, settings=dataclasses.replace(settings, width=width))
     bands = [report.band_correspondence[0] for report in result.history]
     return {

@@ -43,7 +43,7 @@ def measure(size: int, width: int) -> None:
     times = -(-size // 512)
     image = np.tile(data.camera(), (times, times))[:size, :size] + np.random.default_rng(0).normal(0, 25, (size, size))
     settings = napari_dip.Settings(width=width, stopping="fixed", step_limit=10, device="cpu")
-    planned = bytes_needed(settings, choose_device("cpu"), (size, size), 1, helped=True)
+    planned = bytes_needed(settings, choose_device("cpu"), (size, size), 1, partner=True)
     before = peak()
     napari_dip.restore(image.astype(np.float32), settings=settings)
     taken = peak() - before

@@ -232,7 +232,7 @@ def seconds_of_watched_steps(image: np.ndarray, settings: napari_dip.Settings) -
     for progress in restore_steps(
         image.astype(np.float32), settings=watched, report_wanted=pace.is_due, quick_estimates=True
     ):
-        pace.made()
+        pace.mark_shown()
         now = time.perf_counter()
         yield (now - start) / (progress.step - step)
         start, step = time.perf_counter(), progress.step

@@ -38,7 +38,7 @@ def main() -> None:
         for progress in napari_dip.restore_steps(
             noisy, settings=settings, quick_estimates=True, report_wanted=pace.is_due
         ):
-            pace.made()
+            pace.mark_shown()
             told.append((time.perf_counter(), progress.seconds_left))
         start, end = told[0][0], told[-1][0]
         print(f"{name}, {size}^2: {end - start:.1f} s")

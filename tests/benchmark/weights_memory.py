@@ -56,8 +56,8 @@ def measure(width: int, optimiser: str, precision: str) -> None:
     taken = peak() - before
     kernels = 4 * 9 * (width * narrow.input_channels + 5 * width**2)  # a stem of two convolutions, and two a level
     device = choose_device("cpu", precision)
-    planned = bytes_needed(wide, device, image.shape, 1, helped=False)
-    planned -= bytes_needed(narrow, device, image.shape, 1, helped=False)
+    planned = bytes_needed(wide, device, image.shape, 1, partner=False)
+    planned -= bytes_needed(narrow, device, image.shape, 1, partner=False)
     print(
         f"{optimiser}, {precision}, width {width}: {taken / _MIB:.0f} MiB, {taken / kernels:.1f} times the kernels; "
         f"planned {planned / _MIB:.0f} MiB, {planned / kernels:.1f} times",

@@ -249,7 +249,7 @@ def test_views_files_and_other_arrays_are_as_good_as_arrays(picture, tmp_path) -
     for other in others:
         np.testing.assert_array_equal(restore(other, settings=settings).restored, expected)
     unread = torch.from_numpy(picture).requires_grad_()
-    with pytest.raises(TypeError, match=r"image is no array: .*requires grad"):
+    with pytest.raises(TypeError, match=r"image is not an array: .*requires grad"):
         restore(unread, settings=settings)
 
 
@@ -282,7 +282,7 @@ def test_known_pixels_beyond_float32_are_rounded_and_it_is_said(dtype: str, pict
     ("gain", "offset", "dtype", "sentence"),
     [
         (1e300, 0, "f8", "too large for float32.*divide the image"),
-        (1, 1e9, "f8", r"tells hardly any of them apart: subtract 10000000\d\d"),
+        (1, 1e9, "f8", r"can hardly tell them apart: subtract 10000000\d\d"),
         (1, 2**60, "i8", r"subtract 11529215046068\d+ from it first"),
         (0.01, 2**60, "i8", r"subtract 1152921504606846976 from it first"),  # float64 has one number for all of them
         (1e-300, 0, "f8", "multiply it first"),

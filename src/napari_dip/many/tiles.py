@@ -65,7 +65,7 @@ def measure_whole(stack: MaskedStack, plane: Plane, request: Request) -> WholeIm
     image, mask = np.concatenate(parts), np.concatenate(masks)
     channels, known = _channels_of(image, colours), _known_of(image, mask, colours)
     if not known.any():
-        raise ValueError("the mask and the not-a-number pixels leave nothing of the image to learn from.")
+        raise ValueError("the mask and the NaN pixels leave nothing to learn from; mark fewer pixels as missing.")
     intensity_range = find_intensity_range(channels[known], colours=colours)
     tensor = to_tensor(image, mask, colours=colours, intensity_range=intensity_range)
     correlated = find_task(request.task).noise_is_independent and is_correlated(tensor.values, tensor.known)

@@ -108,7 +108,7 @@ def plan_tiles(shape: tuple[int, ...], request: Request, memory: float | None = 
 
     def needs(rows: int, columns: int) -> float:
         size = (rows * enlargement, columns * enlargement)
-        needed = bytes_needed(settings, device, size, channels, helped=task.noise_is_independent)
+        needed = bytes_needed(settings, device, size, channels, partner=task.noise_is_independent)
         # a user's budget is for the whole process, with all that it has imported; what is free is counted without it
         return needed + (_BYTES_OF_IMPORTS if memory is not None and device.device == "cpu" else 0.0)
 

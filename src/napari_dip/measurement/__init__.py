@@ -1,1 +1,1 @@
-"""What we know: what was measured, which pixels are missing, what is asked."""
+"""What we know: what was measured, which pixels are missing, what the task is."""

@@ -1,4 +1,4 @@
-"""The data term d(A(x), y): what a degraded image tells about the image that is sought, as the fit sees it."""
+"""The data term d(A(x), y): how well an image x explains the degraded image y."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class DataTerm:
     operator : ForwardOperator
         A, from images ``(s, c, H, W)`` to ``(s, c, h, w)``.
     values : Tensor
-        y, ``(1, c, h, w)``, the degraded image brought to [0, 1].
+        y, ``(1, c, h, w)``, the degraded image scaled to [0, 1].
     known : Tensor
         ``(1, 1, h, w)`` bool, the pixels of y that were measured.
     size : (int, int)
-        (H, W), of the image that is sought.
+        (H, W) of x.
     description : str
-        What is compared with what, in words.
+        The comparison in words.
     noise : NoiseModel, ChannelNoise or None
-        Of y, where it can be told.
+        The noise of y, if it can be estimated.
     correlation_side : int
         Side of the squares within which the pixels' errors are correlated.
     """
@@ -57,17 +57,17 @@ class DataTerm:
 
     @property
     def by_pixel(self) -> bool:
-        """Whether each error is one pixel's, so that pixels can be held out."""
+        """Whether each error belongs to one pixel, so that pixels can be held out."""
         return True
 
     @property
     def is_direct(self) -> bool:
-        """Whether the pixels of the image were measured themselves: A is the identity, and errors are by pixel."""
+        """Whether the pixels of x were measured directly: A is the identity, and errors are by pixel."""
         return self.by_pixel and isinstance(self.operator, Identity)
 
     @property
     def judged(self) -> torch.Tensor:
-        """Which errors count, ``(1, 1, h, w)`` bool: those of the known pixels."""
+        """Which errors count, ``(1, 1, h, w)`` bool: those of known pixels."""
         return self.known
 
     def errors(self, image: torch.Tensor) -> torch.Tensor:
@@ -75,19 +75,19 @@ class DataTerm:
         return (self.operator(image) - self.values).square()
 
     def errors_of_blur(self, weight: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Return the squared errors that a Gaussian blur of y would have, in the shape of ``judged`` and c channels.
+        """Return the squared errors of a Gaussian blur of y, in the shape of ``judged`` with c channels.
 
         Parameters
         ----------
         weight : Tensor
-            The shape of ``judged``: which entries the blur sees.
+            In the shape of ``judged``: which entries the blur sees.
         sigma : float
             In pixels of y.
         """
         return (blur(self.values, weight, sigma) - self.values).square()
 
     def compare(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return A(x) and y, ``(s, c, h, w)``, what is missing of y taken from A(x): for measures of the known."""
+        """Return A(x), and y with missing pixels copied from A(x), both ``(s, c, h, w)``, for measures to compare."""
         seen = self.operator(image)
         return seen, torch.where(self.known, self.values, seen)
 
@@ -96,14 +96,14 @@ class DataTerm:
         return torch.where(self.known, self.values - self.operator(image), 0.0)
 
     def impose(self, estimate: torch.Tensor) -> torch.Tensor:
-        """Return the image nearest to the estimate, ``(1, c, H, W)``, of which y would be measured.
+        """Return the image nearest to the estimate, ``(1, c, H, W)``, that A maps to y.
 
-        (Where some of y is missing and A mixes pixels, an image near to that.)
+        (If pixels of y are missing and A mixes pixels, the result is only close to that.)
         """
         return estimate + self.operator.pseudo_invert(self.residual(estimate))
 
     def discrepancy(self, estimate: torch.Tensor) -> torch.Tensor | None:
-        """Return how large the errors are beside those that the truth would have, ``()``; None if nobody knows."""
+        """Return how large the errors are relative to the truth's errors, ``()``; None if those are unknown."""
         return None
 
 
@@ -111,15 +111,15 @@ class DataTerm:
 class QuantisedDataTerm(DataTerm):
     """Squared error between the cosine coefficients of a JPEG and those of x, in units of their quantisation steps.
 
-    What is known of each coefficient is a cell of one step, its error thus spread over that step: in these units all
-    errors are alike. The cells are convex and hold the original, so that the nearest image within them is never farther
-    from it than the estimate was. Of blocks that touch black or white this is not known: the decoder clipped them.
+    Each coefficient is known to lie in a cell one step wide, so in these units all errors are alike. The cells are
+    convex and contain the original, so moving an estimate to the nearest image within them never takes it farther from
+    the original. This does not hold for blocks that touch black or white, because the decoder clipped them.
 
     Attributes
     ----------
     middles, half_widths : Tensor
-        ``(1, 1, h // 8 * 8, w // 8 * 8)``: the coefficients of y, as they were before pixels were rounded, and half of
-        their steps, in units of y.
+        ``(1, 1, h // 8 * 8, w // 8 * 8)``: the coefficients of y before its pixels were rounded, and half of their
+        steps, in units of y.
     certain : Tensor
         The same shape, bool: where the original is known to lie in the cell.
     """
@@ -130,17 +130,17 @@ class QuantisedDataTerm(DataTerm):
 
     @property
     def by_pixel(self) -> bool:
-        """No: each coefficient is of all pixels of its block."""
+        """No: each coefficient depends on all pixels of its block."""
         return False
 
     @property
     def judged(self) -> torch.Tensor:
-        """Which errors count: those of all coefficients, the shape of ``middles``."""
+        """Which errors count: those of all coefficients, in the shape of ``middles``."""
         return torch.ones_like(self.middles, dtype=torch.bool)
 
     @property
     def coded(self) -> torch.Tensor:
-        """Which coefficients are known and were not quantised to zero, bool of the shape of ``middles``."""
+        """Which coefficients are certain and were not quantised to zero, bool in the shape of ``middles``."""
         return self.certain & (self.middles.abs() > self.half_widths)
 
     def errors(self, image: torch.Tensor) -> torch.Tensor:
@@ -148,11 +148,11 @@ class QuantisedDataTerm(DataTerm):
         return (self._in_half_steps(image) * self.half_widths.mean()).square()
 
     def errors_of_blur(self, weight: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Return the same of each coefficient; the blur sees every pixel."""
+        """Return the squared error of each coefficient of a blur that sees every pixel."""
         return self.errors(blur(self.values, torch.ones_like(self.values), sigma))
 
     def impose(self, estimate: torch.Tensor) -> torch.Tensor:
-        """Return the nearest image within the cells; pixels beyond whole blocks stay as they are."""
+        """Return the nearest image within the cells; pixels beyond the last whole block stay as they are."""
         coefficients = BlockCosines()(estimate)
         inside = coefficients.clamp(self.middles - self.half_widths, self.middles + self.half_widths)
         inside = torch.where(self.certain, inside, coefficients)
@@ -162,9 +162,9 @@ class QuantisedDataTerm(DataTerm):
         return projected
 
     def discrepancy(self, estimate: torch.Tensor) -> torch.Tensor:
-        """Return the mean squared error of the coefficients that were not quantised to zero, beside a uniform error's.
+        """Return the mean squared error of the coefficients not quantised to zero, relative to a uniform error's.
 
-        Those quantised to zero say little: they were mostly far smaller than their step.
+        Those quantised to zero say little, because most were far smaller than their step.
         """
         coded = self.coded
         squares = self._in_half_steps(estimate).square()
@@ -176,22 +176,22 @@ class QuantisedDataTerm(DataTerm):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measured:
-    """A degraded image, and what is known of it: what data terms are built of.
+    """A degraded image and what is known about it, to build a data term from.
 
     Attributes
     ----------
     values : Tensor
-        ``(1, c, h, w)``, the degraded image brought to [0, 1].
+        ``(1, c, h, w)``, the degraded image scaled to [0, 1].
     known : Tensor
         ``(1, 1, h, w)`` bool.
     parameters : mapping
-        Those of the task, by name.
+        The task's own, by name.
     block : int
-        As ``Task`` has it.
+        As in ``Task``.
     noise : NoiseModel, ChannelNoise or None
-        Where it may be estimated as independent from pixel to pixel.
+        None unless it is independent from pixel to pixel and could be estimated.
     is_correlated : bool
-        Whether the noise is not.
+        Whether the noise of neighbouring pixels is correlated.
     scale, offset : float
         intensity = offset + scale * value.
     """
@@ -222,19 +222,19 @@ def data_term_of(
     whole: WholeImage | None = None,
     **parameters: Any,
 ) -> DataTerm:
-    """Return what a degraded image tells about the image that the task seeks.
+    """Build a task's data term for a degraded image.
 
     Parameters
     ----------
     task : Task
     values, known, scale, offset
-        As ``Measured`` has them.
+        As in ``Measured``.
     colours : bool
-        Whether channels are colours of one light, whose noise is alike.
+        Whether the channels are colours (RGB), which share one noise.
     whole : WholeImage, optional
-        What is known of the image that this is a part of; else its noise is estimated from itself.
+        If the image is a tile: what is known about the whole image. Otherwise the noise is estimated from the image.
     **parameters
-        Those of the task.
+        The task's own.
     """
     noise: NoiseModel | ChannelNoise | None = None
     correlated = False
@@ -253,7 +253,7 @@ def data_term_of(
 
 
 def measure_pixels(measured: Measured) -> DataTerm:
-    """Return the data term of an image whose pixels were measured themselves."""
+    """Return the data term of an image whose pixels were measured directly."""
     return DataTerm(
         operator=Identity(),
         values=measured.values,
@@ -266,7 +266,7 @@ def measure_pixels(measured: Measured) -> DataTerm:
 
 
 def measure_small_image(measured: Measured) -> DataTerm:
-    """Return the data term of the small image of a large one: ``factor`` times as many rows and columns."""
+    """Return the data term of a small image of a large x, with ``factor`` times as many rows and columns."""
     (height, width), factor = measured.size, measured.parameters["factor"]
     return DataTerm(
         operator=Downsampling.by(factor, measured.size, measured.values.device),
@@ -278,9 +278,9 @@ def measure_small_image(measured: Measured) -> DataTerm:
 
 
 def measure_jpeg(measured: Measured) -> DataTerm:
-    """Return the data term of a grey JPEG, by its quantisation; where that cannot be told, that of its pixels.
+    """Return the data term of a grey JPEG by its quantisation; if that cannot be estimated, by its pixels.
 
-    The parameter ``quantisation_table``, ``(8, 8)``, is estimated from the pixels if it is not given.
+    The parameter ``quantisation_table``, ``(8, 8)``, is estimated from the pixels by default.
     """
     values, known, scale = measured.values, measured.known, measured.scale
     pixels = measure_pixels(measured)

@@ -17,24 +17,24 @@ class ForwardOperator(Protocol):
     """A, as a function of the image."""
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Map ``(s, c, h, w)`` images to what would be measured of them."""
+        """Map ``(s, c, h, w)`` images to their measurements."""
         ...
 
     def pseudo_invert(self, measured: torch.Tensor) -> torch.Tensor:
-        """Return the smallest image (in the mean square) of which this would be measured."""
+        """Return the smallest image (in the mean square) with this measurement."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Everything is measured."""
+    """Measures every pixel as it is."""
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Return the image."""
         return image
 
     def pseudo_invert(self, measured: torch.Tensor) -> torch.Tensor:
-        """Return what was measured."""
+        """Return the measurement."""
         return measured
 
 
@@ -45,7 +45,7 @@ class Downsampling:
     Attributes
     ----------
     rows, columns : Tensor
-        ``(h, h * factor)`` and ``(w, w * factor)``, the weights along either side.
+        ``(h, h * factor)`` and ``(w, w * factor)``, the weights along each side.
     inverse_rows, inverse_columns : Tensor
         Their pseudo-inverses, ``(h * factor, h)`` and ``(w * factor, w)``.
     """
@@ -75,30 +75,30 @@ class Downsampling:
 class BlockCosines:
     """The orthonormal cosine transform of an image's blocks, from its top left corner.
 
-    Rows and columns beyond the last whole block are cut off: JPEG codes them with pixels that are not in the image.
+    Rows and columns beyond the last whole block are cut off, because JPEG codes them together with padding.
 
     Attributes
     ----------
     side : int
-        n, of the blocks, in pixels; JPEG's by default.
+        n, the blocks' side in pixels; JPEG's by default.
     """
 
     side: int = BLOCK
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Map ``(s, c, h, w)`` to coefficients ``(s, c, h // n * n, w // n * n)``, each block in its own place."""
+        """Map ``(s, c, h, w)`` to coefficients ``(s, c, h // n * n, w // n * n)``, block by block in place."""
         height, width = (size // self.side * self.side for size in image.shape[-2:])
         return _transform_blocks(image[..., :height, :width], cosines_like(self.side, image))
 
     def invert(self, coefficients: torch.Tensor) -> torch.Tensor:
-        """Map coefficients ``(s, c, h, w)``, of whole blocks, back to pixels of the same shape."""
+        """Map coefficients ``(s, c, h, w)`` of whole blocks back to pixels of the same shape."""
         return _transform_blocks(
             coefficients, cosines_like(self.side, coefficients).mT
         )  # orthonormal: the inverse is the transpose
 
 
 def lanczos_weights(small: int, factor: int) -> torch.Tensor:
-    """Return Pillow's weights that make ``small`` pixels of ``small * factor``: ``(small, small * factor)``, sum 1."""
+    """Return Pillow's weights from ``small * factor`` pixels to ``small``: a row per small pixel, each with sum 1."""
     large = small * factor
     centres = (torch.arange(small, dtype=torch.float64)[:, None] + 0.5) * factor
     distance = (torch.arange(large, dtype=torch.float64)[None, :] + 0.5 - centres) / factor
@@ -107,16 +107,16 @@ def lanczos_weights(small: int, factor: int) -> torch.Tensor:
 
 
 def cosines(length: int) -> torch.Tensor:
-    """Return the orthonormal DCT-II matrix, ``(n, n)``: frequency, place."""
-    frequency, place = torch.arange(length)[:, None], torch.arange(length)[None, :]
-    phase = math.pi * (2 * place + 1).to(torch.float32) * frequency / (2 * length)
+    """Return the orthonormal DCT-II matrix, ``(n, n)``: frequency, position."""
+    frequency, position = torch.arange(length)[:, None], torch.arange(length)[None, :]
+    phase = math.pi * (2 * position + 1).to(torch.float32) * frequency / (2 * length)
     matrix = torch.cos(phase) * math.sqrt(2 / length)
     matrix[0] /= math.sqrt(2)
     return matrix
 
 
 def cosines_like(length: int, image: torch.Tensor) -> torch.Tensor:
-    """Return the same on the image's device and of its type; copied there once, not at every step."""
+    """Return the same matrix on the image's device and in its type; it is copied there once, not at every step."""
     return _cosines_on(length, image.device, image.dtype)
 
 

@@ -1,4 +1,4 @@
-"""What JPEG leaves of an image: each cosine coefficient is known up to a quantisation cell."""
+"""JPEG: each cosine coefficient of the image is known to within a quantisation cell."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch.nn import functional
 from .forward_operator import BLOCK, BlockCosines
 
 _LEVEL = 128.0  # JPEG subtracts it before the transform
-_ROUNDING = 1.0  # how far a coefficient moves when pixels are rounded to whole numbers: deviation 0.29, 1 with margin
+_ROUNDING = 1.0  # how far rounded pixels move a coefficient: the deviation is 0.29, the rest is margin
 _EXPLAINED = 0.9  # share of the coefficients that must lie on the lattice
 _LARGEST_STEP = 255
-FINEST_STEP = 2  # of a table of which the rounding of the pixels leaves anything
+FINEST_STEP = 2  # steps up to this are lost in the rounding of the pixels
 _FEWEST_BLOCKS = 16
-_MANY = 12  # coefficients that leave no choice of the step
+_MANY = 12  # this many coefficients determine the step
 
 
 def quantised_coefficients(image: torch.Tensor) -> torch.Tensor:
@@ -30,13 +30,13 @@ def quantised_coefficients(image: torch.Tensor) -> torch.Tensor:
 
 
 def tile_table(table: NDArray, image: torch.Tensor) -> torch.Tensor:
-    """Return the step of every coefficient, ``(1, 1, h // 8 * 8, w // 8 * 8)``, of an image ``(1, 1, h, w)``."""
+    """Return the step of every coefficient, ``(1, 1, h // 8 * 8, w // 8 * 8)``, for an image ``(1, 1, h, w)``."""
     down, across = (side // BLOCK for side in image.shape[-2:])
     return torch.from_numpy(np.asarray(table, dtype=np.float32)).to(image).repeat(down, across)[None, None]
 
 
 def nearest_lattice(image: torch.Tensor, steps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Undo the rounding of a decoded JPEG's pixels: return its coefficients as they were coded, and where that is sure.
+    """Undo the rounding of a decoded JPEG's pixels: return its coefficients as coded, and where they are certain.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def nearest_lattice(image: torch.Tensor, steps: torch.Tensor) -> tuple[torch.Ten
     Returns
     -------
     (Tensor, Tensor)
-        Both of the shape of ``steps``: the coefficients, about the level 128, those that lie near a multiple of their
-        step moved onto it; and bool, False in blocks that touch black or white, whose pixels the decoder clipped.
+        Both in the shape of ``steps``: the coefficients relative to level 128, moved onto a multiple of their step if
+        they are close to one; and bool, False in blocks that touch black or white, which the decoder clipped.
     """
     coefficients = quantised_coefficients(image)
     multiples = (coefficients / steps).round() * steps
@@ -64,19 +64,19 @@ def estimate_quantisation_table(image: NDArray) -> NDArray[np.float64] | None:
     """Estimate the quantisation table of a grey image that was a JPEG, from its pixels alone.
 
     The coefficients of each frequency lie at multiples of its step, up to the rounding of the pixels. The step is the
-    largest one that explains all of them; frequencies with few or no coefficients beside zero take the one that the
-    others and the standard's example table suggest.
+    largest one that explains nearly all of them. Frequencies with few or no coefficients other than zero take the step
+    that the others and the standard's example table suggest.
 
     Parameters
     ----------
     image : array
-        ``(h, w)``, intensities in [0, 255], its blocks starting at the top left corner.
+        ``(h, w)``, intensities in [0, 255], with its blocks starting at the top left corner.
 
     Returns
     -------
     array or None
-        ``(8, 8)`` steps, vertical frequency first; None if no steps above 2 explain the coefficients: then it was no
-        JPEG, a very fine one, or was changed since.
+        ``(8, 8)`` steps, vertical frequency first. None if no steps above 2 explain the coefficients: the image was
+        never a JPEG, was a very fine one, or has been changed since.
     """
     pixels = torch.from_numpy(np.asarray(image, dtype=np.float32))[None, None]
     if min(image.shape) < BLOCK or (image.shape[0] // BLOCK) * (image.shape[1] // BLOCK) < _FEWEST_BLOCKS:
@@ -86,10 +86,10 @@ def estimate_quantisation_table(image: NDArray) -> NDArray[np.float64] | None:
     blocks = coefficients.reshape(down, BLOCK, across, BLOCK).transpose(1, 3, 0, 2).reshape(BLOCK, BLOCK, -1)
     # blocks that touch black or white were clipped after decoding: their coefficients left the lattice
     inside = (pixels > 0) & (pixels < 255)
-    whole = inside[0, 0, : down * BLOCK, : across * BLOCK].numpy().reshape(down, BLOCK, across, BLOCK)
+    unclipped = inside[0, 0, : down * BLOCK, : across * BLOCK].numpy().reshape(down, BLOCK, across, BLOCK)
     # in a block without texture the rounding errors of neighbours agree and add up
     textured = (np.abs(blocks[1:, 1:]) > 2 * _ROUNDING).any(axis=(0, 1))
-    usable = whole.all(axis=(1, 3)).flatten() & textured
+    usable = unclipped.all(axis=(1, 3)).flatten() & textured
     if usable.sum() < _FEWEST_BLOCKS:
         return None
     explaining = [[_explaining_steps(blocks[i, j][usable]) for j in range(BLOCK)] for i in range(BLOCK)]
@@ -103,7 +103,7 @@ def estimate_quantisation_table(image: NDArray) -> NDArray[np.float64] | None:
             steps, _ = explaining[i][j]
             if np.isfinite(sure[i, j]):
                 table[i, j] = sure[i, j]
-            elif len(steps):  # few coefficients leave a choice, and may be stray
+            elif len(steps):  # few coefficients leave several steps possible, and may be outliers
                 nearest = steps[np.abs(np.log(steps / suggested[i, j])).argmin()]
                 if 2 / 3 < nearest / suggested[i, j] < 3 / 2:
                     table[i, j] = nearest
@@ -111,14 +111,14 @@ def estimate_quantisation_table(image: NDArray) -> NDArray[np.float64] | None:
 
 
 def _explaining_steps(coefficients: NDArray[np.float32]) -> tuple[NDArray[np.float64], bool]:
-    """Return the steps whose multiples explain the coefficients (none if all are zero), and whether these are many."""
+    """Return the steps whose multiples explain the coefficients (none if all are zero), and if these are many."""
     significant = coefficients[np.abs(coefficients) > 1.5 * _ROUNDING].astype(np.float64)
     steps = np.arange(1.0, _LARGEST_STEP + 1)
     if not len(significant):
         return steps[:0], False
     multiples = np.round(significant[:, None] / steps)
     near = np.abs(significant[:, None] - steps * multiples) < _ROUNDING
-    # a multiple of zero explains nothing that is significant
+    # zero times a step does not explain a significant coefficient
     explained = (near & (multiples != 0)).mean(axis=0) >= _EXPLAINED
     return steps[explained], len(significant) >= _MANY
 

@@ -1,4 +1,4 @@
-"""A mask drawn on another grid, or as shapes, brought onto the image's grid."""
+"""Bring marks from another grid, or drawn shapes, onto the image's grid."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Shape:
     kind : {"polygon", "ellipse", "path"}
         A rectangle is a polygon, a line is a path.
     vertices : ndarray
-        ``(n, 2)`` in the drawing's own coordinates; of an ellipse the four corners around it.
+        ``(n, 2)`` in the drawing's own coordinates; for an ellipse, the four corners around it.
     width : float
         Of a path, in the drawing's own coordinates.
     """
@@ -35,17 +35,17 @@ class Shape:
 
 
 def resample_marks(marks: NDArray, matrix: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Bring marks onto another grid; where the marks do not reach, nothing is marked.
+    """Bring marks onto another grid; beyond the marks' grid nothing is marked.
 
-    A pixel is marked if its centre lies in a marked pixel, or a marked pixel's centre in it: so no mark is lost on a
-    coarser grid, however thin.
+    A pixel is marked if its centre lies in a marked pixel, or if a marked pixel's centre lies in it. So no mark is lost
+    on a coarser grid, however thin.
 
     Parameters
     ----------
     marks : ndarray
         ``(a, b)`` bool.
     matrix : array
-        ``(2, 3)``: takes a pixel (row, column, 1) of the new grid to a place on the marks' grid.
+        ``(2, 3)``: maps a pixel (row, column, 1) of the new grid to a position on the marks' grid.
     shape : (int, int)
         Rows and columns of the new grid.
 
@@ -62,7 +62,7 @@ def resample_marks(marks: NDArray, matrix: ArrayLike, shape: tuple[int, int]) ->
     matrix = np.asarray(matrix, dtype=float)
     inside = _sample(np.ones(marks.shape, dtype=np.uint8), matrix, shape)
     if not inside.any():
-        raise ValueError("it lies beside the image: nowhere do the two overlap.")
+        raise ValueError("it lies beside the image and does not overlap it anywhere.")
     mask = _sample(marks.astype(np.uint8), matrix, shape)
     places = np.linalg.solve(matrix[:, :2], np.argwhere(marks).T - matrix[:, 2:])
     rows, columns = np.rint(places).astype(int)
@@ -72,20 +72,20 @@ def resample_marks(marks: NDArray, matrix: ArrayLike, shape: tuple[int, int]) ->
 
 
 def _sample(values: NDArray[np.uint8], matrix: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    # what lies outside is 0; a margin of it lets border pixels reach to their own edge, half a pixel out
+    # outside is 0; a margin of zeros lets border pixels extend to their own edge, half a pixel out
     return ndimage.affine_transform(
         np.pad(values, 1), matrix[:, :2], matrix[:, 2] + 1, output_shape=shape, order=0, mode="constant"
     ).astype(bool)
 
 
 def draw_shapes(shapes: Sequence[Shape], matrix: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Mark the pixels whose centres lie in any of the shapes; paths count as wide as they are drawn.
+    """Mark the pixels whose centres lie in any of the shapes; paths have their drawn width.
 
     Parameters
     ----------
     shapes : sequence of Shape
     matrix : array
-        ``(2, 3)``: takes a pixel (row, column, 1) to the shapes' coordinates.
+        ``(2, 3)``: maps a pixel (row, column, 1) to the shapes' coordinates.
     shape : (int, int)
         Rows and columns of the grid.
 
@@ -111,7 +111,7 @@ def draw_shapes(shapes: Sequence[Shape], matrix: ArrayLike, shape: tuple[int, in
 
 
 def _outline_of_ellipse(corners: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return points along the ellipse within the parallelogram of four corners, ``(n, 2)``."""
+    """Return points along the ellipse inscribed in a parallelogram of four corners, ``(n, 2)``."""
     centre = corners.mean(axis=0)
     across, along = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
     angle = np.linspace(0, 2 * np.pi, _ELLIPSE_CORNERS, endpoint=False)[:, None]
@@ -126,7 +126,7 @@ def _draw_segment(
     linear: NDArray[np.float64],
     offset: NDArray[np.float64],
 ) -> None:
-    """Mark the pixels within half the width of a segment, and those that it passes through."""
+    """Mark the pixels within half the width of a segment, at least half a pixel, so that the line is never broken."""
     pixel = np.sqrt(abs(np.linalg.det(linear)))  # a pixel's side in the shapes' coordinates
     reach = max(width, pixel) / 2
     box = [start + reach * np.array(sign) for sign in ((-1, -1), (-1, 1), (1, -1), (1, 1))]

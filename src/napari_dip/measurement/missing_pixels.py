@@ -1,4 +1,4 @@
-"""Which pixels are missing, how wide their holes are, and which are left out of the fit to judge it."""
+"""Missing pixels: how wide their holes are, how to fill them; and which known pixels are held out to judge the fit."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def choose_held_out(known: torch.Tensor, share: float, generator: torch.Generato
     known : Tensor
         ``(1, 1, h, w)`` bool.
     share : float
-        Of the known pixels, in [0, 0.5]; at least one pixel or square unless it is 0.
+        Of the known pixels, in [0, 0.5]; at least one pixel or square is chosen unless it is 0.
     generator : torch.Generator
         On the CPU, so that a seed chooses the same pixels on every device.
     side : int
-        Of the squares, in pixels. Squares lie wholly in what is known and do not overlap; where there is no room for
-        as many as asked there are fewer, where there is none for one their side is halved.
+        Of the squares, in pixels. Squares contain only known pixels and do not overlap. If there is too little room,
+        there are fewer; if there is no room for even one, the side is halved until there is.
 
     Returns
     -------
@@ -56,31 +56,31 @@ def choose_held_out(known: torch.Tensor, share: float, generator: torch.Generato
 
 
 def _corners(free: torch.Tensor, side: int) -> torch.Tensor:
-    """Return the top left corners of all squares that lie wholly in what is free, ``(n, 2)``."""
+    """Return the top left corners of all squares that lie in free pixels, ``(n, 2)``."""
     if side > min(free.shape):
         return torch.empty(0, 2, dtype=torch.long)
-    whole = ndimage.minimum_filter(free.numpy(), size=side, origin=-(side // 2))  # of the square that begins here
+    fits = ndimage.minimum_filter(free.numpy(), size=side, origin=-(side // 2))  # the square that begins here
     height, width = (full - side + 1 for full in free.shape)
-    return torch.from_numpy(whole[:height, :width]).nonzero()
+    return torch.from_numpy(fits[:height, :width]).nonzero()
 
 
 def fill_smoothly(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Fill in what is missing by what is nearly its membrane: each missing pixel the mean of its neighbours.
+    """Fill in missing pixels with nearly a membrane: each missing pixel becomes the mean of its neighbours.
 
-    From coarse to fine: known pixels are averaged by fours until nothing is missing, and what is missing of each finer
-    image begins as the coarser one, then is relaxed.
+    This goes from coarse to fine: blocks of four pixels are averaged until nothing is missing; then the missing pixels
+    of each finer image start from the coarser one and are relaxed.
 
     Parameters
     ----------
     values : Tensor
         ``(s, c, h, w)``.
     known : Tensor
-        ``(1, 1, h, w)`` bool, at least one of them.
+        ``(1, 1, h, w)`` bool, at least one True.
 
     Returns
     -------
     Tensor
-        ``(s, c, h, w)``, the known values as they were.
+        ``(s, c, h, w)``, with the known values unchanged.
 
     References
     ----------
@@ -102,7 +102,7 @@ def fill_smoothly(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
 
 
 def blur(values: torch.Tensor, weight: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Blur an image by a Gaussian of which only known pixels take part (normalised convolution).
+    """Blur an image with a Gaussian in which only known pixels take part (normalised convolution).
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def blur(values: torch.Tensor, weight: torch.Tensor, sigma: float) -> torch.Tens
     Returns
     -------
     Tensor
-        The shape of ``values``; 0 where no pixel that counts is within reach.
+        In the shape of ``values``; 0 where no pixel that counts is within reach.
 
     References
     ----------
@@ -132,12 +132,12 @@ def blur(values: torch.Tensor, weight: torch.Tensor, sigma: float) -> torch.Tens
 def widest_hole(known: torch.Tensor) -> float:
     """Return the diameter of the largest disc of missing pixels, in pixels; 0 if none is missing.
 
-    Twice the largest distance to a known pixel, or to the border, to within a pixel.
+    This is twice the largest distance to a known pixel or to the border, accurate to a pixel.
 
     Parameters
     ----------
     known : Tensor
         ``(1, 1, h, w)`` bool.
     """
-    missing = np.pad(~known[0, 0].cpu().numpy(), 1)  # what lies beyond the border ends a hole
+    missing = np.pad(~known[0, 0].cpu().numpy(), 1)  # a hole ends at the border
     return 2.0 * float(ndimage.distance_transform_edt(missing).max()) if missing.any() else 0.0

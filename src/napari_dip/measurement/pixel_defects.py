@@ -1,7 +1,7 @@
-"""Which pixels a camera did not measure: saturated, zero, not finite, hot or cold, in dead rows and columns.
+"""Find pixels that a camera did not measure: saturated, zero, not finite, hot or cold, in dead rows and columns.
 
-All functions take ``(h, w)`` or ``(h, w, c)`` with c = 1, 3 or 4 (the fourth is alpha and is not looked at), any real
-dtype, and return ``(h, w)`` bool, True where a pixel is so.
+All ``find_`` functions take ``(h, w)`` or ``(h, w, c)`` with c = 1, 3 or 4 (the fourth is alpha and is ignored), any
+real dtype, and return ``(h, w)`` bool, True where a pixel has the defect.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 _OUTLYING = 0.001  # share of pixels at either end that may be outliers, such as hot pixels
-_SHARPER_THAN_OPTICS = 3  # a sampled point spread function falls less than this, relative to the ground, in one pixel
-_SEVERAL = 4  # pixels of the same top value that chance does not make
+_SHARPER_THAN_OPTICS = 3  # from one pixel to the next, a sampled point spread function falls by less than this factor
+_SEVERAL = 4  # this many pixels do not share the top value by chance
 _BEYOND_NOISE = 8  # deviations
-_AT_BORDER = "mirror"  # not "reflect", by which a border pixel is a neighbour of itself
-_BINS = 16  # of brightness, each with as many pixels
+_AT_BORDER = "mirror"  # not "reflect", which would make a border pixel its own neighbour
+_BINS = 16  # of brightness, each with the same number of pixels
 _MAD_OF_NORMAL = 0.6745  # median absolute deviation of a standard normal
-_LEAST_STEP = 0.02  # of the range: lines that differ by less from their neighbours are uneven, not dead
+_LEAST_STEP = 0.02  # of the range: lines that differ less from their neighbours are uneven, not dead
 
 
 def find_saturated(image: NDArray) -> NDArray[np.bool_]:
-    """Find pixels at the largest value that the camera can tell.
+    """Find pixels at the largest value that the camera can record.
 
-    That is the largest of a whole-number dtype; or the image's own largest value (a 12-bit camera's in 16 bits), if
-    more pixels share it than have the next smaller one: what is clipped piles up. At least four pixels must share it,
-    in any channel.
+    That is the largest value of an integer dtype, or the image's own largest value (as from a 12-bit camera in 16 bits)
+    if more pixels share it than the next smaller one, because clipped pixels pile up. At least four pixels must share
+    it; one channel suffices.
     """
     colours = _colours(image)
     values = colours[np.isfinite(colours)]
@@ -63,11 +63,11 @@ def find_below(image: NDArray, threshold: float) -> NDArray[np.bool_]:
 
 
 def find_hot_and_cold(image: NDArray) -> NDArray[np.bool_]:
-    """Find single pixels that differ from all around them by more than noise and optics can.
+    """Find single pixels that differ from all their neighbours by more than noise and optics can explain.
 
-    A pixel is hot or cold, in any channel, if it lies more than eight deviations of the noise at its brightness from
-    the median of its neighbours, and three times as far from it as any of them. The noise is estimated from how all
-    pixels differ from that median.
+    A pixel is hot or cold, in any channel, if it differs from the median of its neighbours by more than eight
+    deviations of the noise at this brightness, and by more than three times as much as any neighbour does. The noise is
+    estimated from how all pixels differ from their neighbours' median.
     """
     colours = _colours(image).astype(np.float64)
     finite = np.isfinite(colours)
@@ -83,11 +83,11 @@ def find_hot_and_cold(image: NDArray) -> NDArray[np.bool_]:
 
 
 def find_dead_lines(image: NDArray) -> NDArray[np.bool_]:
-    """Find whole rows and columns that were not read out.
+    """Find rows and columns that were not read out.
 
-    A line is dead, in any channel, if all of its pixels are the same while the lines beside it mostly differ from that
-    value; or if it lies far to the same side of both neighbours: by more than eight times what lines usually do, and
-    2% of the image's range.
+    A line is dead, in any channel, if all its pixels have the same value and most pixels of the lines beside it do not;
+    or if it is much brighter, or much darker, than both its neighbours: by more than eight times as much as lines
+    usually differ, and by more than 2% of the image's range.
     """
     colours = _colours(image).astype(np.float64)
     found = np.zeros(colours.shape[:2], dtype=bool)
@@ -97,10 +97,10 @@ def find_dead_lines(image: NDArray) -> NDArray[np.bool_]:
 
 
 def typical_range(intensities: NDArray) -> tuple[float, float]:
-    """Return the smallest and largest of some intensities, except that outliers do not stretch them.
+    """Return the smallest and largest intensity, not stretched by outliers.
 
     Outliers lie farther beyond the 0.1 and 99.9 percentiles than these lie apart. The percentiles are values that
-    occur, not interpolated ones, so that a gain and an offset of whole numbers carry over to the bit.
+    occur in the image, not interpolated ones, so that a gain and an offset of whole numbers carry over to the bit.
     """
     smallest, largest = intensities.min(), intensities.max()
     low, high = np.quantile(intensities, [_OUTLYING, 1 - _OUTLYING], method="nearest")
@@ -110,16 +110,16 @@ def typical_range(intensities: NDArray) -> tuple[float, float]:
 
 
 def stand_alone(values: NDArray, ground: NDArray) -> NDArray[np.bool_]:
-    """Return which values differ from the ground by more than three times any of their eight neighbours.
+    """Return which values differ from the background more than three times as much as any of their eight neighbours.
 
-    No optics draw anything so sharp.
+    No optics can draw anything that sharp.
 
     Parameters
     ----------
     values : ndarray
         ``(h, w, c)``.
     ground : ndarray
-        What lies beneath, of a shape that goes with it: one value per channel, or one at every place.
+        The background, in a shape that broadcasts: one value per channel, or one per pixel.
     """
     highest = ndimage.maximum_filter(values, footprint=_ring(values.ndim - 2), mode=_AT_BORDER)
     lowest = ndimage.minimum_filter(values, footprint=_ring(values.ndim - 2), mode=_AT_BORDER)
@@ -133,7 +133,7 @@ def _colours(image: NDArray) -> NDArray:
     Raises
     ------
     ValueError
-        If it is no single plane of real numbers.
+        If it is not a single plane of real numbers.
     """
     image = np.asarray(image)
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
@@ -156,7 +156,7 @@ def _noise_deviation(difference: NDArray[np.float64], ground: NDArray[np.float64
     bins = [part for part in np.array_split(order, _BINS) if part.size]
     differences, grounds = difference.ravel(), ground.ravel()
     deviations = np.array([np.median(np.abs(differences[part])) / _MAD_OF_NORMAL for part in bins])
-    # where most pixels are like their neighbours, as few photons are, the median knows nothing
+    # where most pixels equal their neighbours, as with few photons, the median is 0 and says nothing
     spreads = np.array([np.sqrt(np.mean(differences[part] ** 2)) for part in bins])
     deviations = np.where(deviations > 0, deviations, spreads)
     deviations = np.maximum(deviations, np.median(deviations) / 2)
@@ -182,7 +182,7 @@ def _dead_rows(channel: NDArray[np.float64]) -> NDArray[np.bool_]:
     with np.errstate(invalid="ignore"):
         before = np.vstack([channel[1], channel[:-1]])
         after = np.vstack([channel[1:], channel[-2]])
-        # at the border, the second neighbour is where the next two would continue: a slope is not a step
+        # a border line's missing neighbour is extrapolated from the next two lines, so that a slope is not a step
         after[0], before[-1] = 2 * channel[1] - channel[2], 2 * channel[-2] - channel[-3]
         steps = np.stack([_median_of_rows(channel - beside) for beside in (before, after)])
     curvature = steps.mean(axis=0)
@@ -193,7 +193,7 @@ def _dead_rows(channel: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _median_of_rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the median of the finite values of each row, 0 where there is none, ``(h,)``."""
+    """Return the median of the finite values of each row, 0 if a row has none, ``(h,)``."""
     kept = np.where(np.isfinite(values), values, np.nan)
     medians = np.zeros(len(values))
     some = np.isfinite(kept).any(axis=1)

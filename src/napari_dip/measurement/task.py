@@ -1,4 +1,4 @@
-"""The tasks: what each takes beside the image, and how its data term is built; no other module knows them apart."""
+"""The tasks: each one's parameters and data term; no other module distinguishes between tasks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from .data_term import DataTerm, Measured
 
-LARGEST_FACTOR = 1024  # of super-resolution: far beyond what there is to see, and a number that a record may hold
+LARGEST_FACTOR = 1024  # far beyond anything sensible, and small enough for a record
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What a task takes beside image and mask: a keyword of ``restore`` and its like.
+    """An argument of a task besides image and mask: a keyword of ``restore`` and its relatives.
 
     Attributes
     ----------
@@ -26,10 +26,10 @@ class Parameter:
     purpose : str
         What it is for, in words.
     read : callable
-        Returns what a caller gave as the engine takes it: a number, or an array of float64. Raises ValueError. What it
-        returned it returns again, to the bit: a record holds that, and is read.
+        Converts a caller's value to the engine's, a number or an array of float64, or raises ValueError. It must return
+        its own results unchanged, because a record stores them and is read back.
     check_image : callable
-        ``check_image(image)`` raises ValueError if the parameter does not go with such an image.
+        ``check_image(image)`` raises ValueError if the parameter cannot be used with this image.
     is_required : bool
     """
 
@@ -50,7 +50,7 @@ def _read_table(table: Any) -> NDArray[np.float64]:
     try:
         steps = np.asarray(table)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"quantisation_table is no array: {error}") from error
+        raise TypeError(f"quantisation_table is not an array: {error}") from error
     if steps.dtype.kind not in "buif" or steps.shape != (8, 8) or not ((steps >= 1) & (steps < np.inf)).all():
         raise ValueError("quantisation_table must hold 8 x 8 steps of at least 1, vertical frequency first.")
     return steps.astype(np.float64)
@@ -58,7 +58,9 @@ def _read_table(table: Any) -> NDArray[np.float64]:
 
 def _check_jpeg(image: NDArray) -> None:
     if image.min() < 0 or not 1 < image.max() <= 255 or (image != np.round(image)).any():
-        raise ValueError("quantisation_table is in steps of 8 bits: give the JPEG's intensities, whole, from 0 to 255.")
+        raise ValueError(
+            "quantisation_table needs the JPEG's own intensities; give an image of whole numbers from 0 to 255."
+        )
 
 
 FACTOR = Parameter("factor", "super-resolution", _read_factor, is_required=True)
@@ -85,26 +87,26 @@ def _measure_small_image(measured: Measured) -> DataTerm:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a task needs and how its result is read.
+    """A task: what it takes, and how it treats the measurement and the result.
 
     Attributes
     ----------
     name : str
     label : str
-        In the user's words.
+        For the user.
     parameters : tuple of Parameter
     build_data_term : callable
-        Returns what an image that was measured tells about the one that is sought.
+        Builds the data term of a ``Measured`` image.
     needs_mask : bool
-        Whether it makes sense only with missing pixels.
+        Whether the task makes sense only with missing pixels.
     keeps_known : bool
-        Whether the result may be made to agree with what is known exactly (``Settings.keep_known``).
+        Whether the result can be made to agree exactly with the known pixels (``Settings.keep_known``).
     block : int
         Side of the blocks, from the top left corner, whose pixels were measured together; 1 for single pixels.
     noise_is_independent : bool
-        Whether the noise may be estimated as independent from pixel to pixel, so that classical filters can help.
+        Whether to estimate noise that is independent from pixel to pixel, so that classical filters can help.
     removes_noise : bool
-        Whether the restored image is the network's, so that details are enhanced without the noise.
+        Whether the network draws the restored image. If not, the image is kept as it is and its detail enhanced.
     """
 
     name: str
@@ -119,44 +121,44 @@ class Task:
 
     @property
     def main_output(self) -> str:
-        """The field of ``Restoration`` that it is done for."""
+        """The field of ``Restoration`` that holds the task's main result."""
         return "restored" if self.removes_noise else "detail_enhanced"
 
     def takes(self, parameter: str) -> bool:
-        """Return whether it takes a parameter of that name."""
+        """Return whether the task takes a parameter of that name."""
         return any(each.name == parameter for each in self.parameters)
 
-    def read_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return its parameters as the engine takes them.
+    def read_parameters(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Check a caller's arguments and convert them for the engine.
 
         Parameters
         ----------
-        given : mapping
-            By name, as a caller gave them; None means not given.
+        arguments : mapping
+            By name; None means that the argument was not given.
 
         Raises
         ------
         ValueError, TypeError
-            If one is missing, is of no use, or is another task's.
+            If one is missing, is invalid, or belongs to another task.
         """
-        for name, value in given.items():
+        for name, value in arguments.items():
             if value is not None and not self.takes(name):
-                known = {each.name: each.purpose for task in TASKS.values() for each in task.parameters}
-                purpose = known.get(name, "no task")
+                purposes = {each.name: each.purpose for task in TASKS.values() for each in task.parameters}
+                purpose = purposes.get(name, "no task")
                 raise ValueError(f"{name} is for {purpose}; the task {self.name!r} takes none.")
         return {
-            each.name: each.read(given.get(each.name))
+            each.name: each.read(arguments.get(each.name))
             for each in self.parameters
-            if each.is_required or given.get(each.name) is not None
+            if each.is_required or arguments.get(each.name) is not None
         }
 
     def check_image(self, image: NDArray, parameters: Mapping[str, Any]) -> None:
-        """Check that an image, ``(h, w)`` or ``(h, w, c)``, goes with the parameters given.
+        """Check that an image, ``(h, w)`` or ``(h, w, c)``, can be used with these parameters.
 
         Raises
         ------
         ValueError
-            If not.
+            If it cannot.
         """
         for each in self.parameters:
             if each.name in parameters:

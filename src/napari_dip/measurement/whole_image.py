@@ -1,4 +1,4 @@
-"""What is told once of a whole image, so that all of its parts are restored alike."""
+"""What is measured once on a whole image, so that all its tiles are restored alike."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .noise import ChannelNoise, NoiseModel
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WholeImage:
-    """What the parts of an image share.
+    """What the tiles of an image share.
 
     Attributes
     ----------
     intensity_range : ndarray
-        ``(2, 1)``, or ``(2, c)`` for channels that are no colours: the intensities that become 0 and 1.
+        ``(2, 1)``, or ``(2, c)`` for channels that are not colours: the intensities that become 0 and 1.
     noise : NoiseModel, ChannelNoise or None
-        Of the values in [0, 1]; None where none can be told, or where it is correlated.
+        Of the values in [0, 1]; None if it could not be estimated or is correlated.
     correlated : bool
-        Whether the noise of neighbouring pixels is.
+        Whether the noise of neighbouring pixels is correlated.
     """
 
     intensity_range: NDArray[np.float64]

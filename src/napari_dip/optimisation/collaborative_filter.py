@@ -1,6 +1,6 @@
-"""Collaborative filtering: blocks that look alike are filtered together, by the spectrum of a pilot.
+"""Collaborative filtering: blocks that look alike are filtered together, guided by the spectrum of a pilot image.
 
-Written here because no library whose licence allows commercial use has one that takes a pilot.
+It is written here because no library with a licence for commercial use has one that takes a pilot.
 """
 
 from __future__ import annotations
@@ -12,21 +12,26 @@ from torch.nn import functional
 
 from ..measurement.forward_operator import cosines_like
 
-_WINDOW_SHAPE = 2.0  # β of the Kaiser window on each block, as Dabov et al. have it
+_WINDOW_SHAPE = 2.0  # β of the Kaiser window on each block, from Dabov et al.
 _ENTRIES_AT_ONCE = 1 << 22  # of distances, or of grouped blocks' coefficients: 16 MiB
 
 
 def match_blocks(guide: torch.Tensor, side: int, stride: int, reach: int, count: int) -> torch.Tensor:
-    """Find for each reference block the blocks around it that look most like it.
+    """Find the blocks around each reference block that look most like it.
 
     Parameters
     ----------
     guide : Tensor
-        ``(1, c, h, w)``, of little noise; its channels' mean is compared. A reference block begins at every
-        ``stride``-th row and column, until the last ends with the image or beyond.
-    side, stride, reach, count : int
-        Of the blocks; between references; of the square that is searched, either way; how many are wanted, a power of
-        two: as many as the corner of an image holds, at most.
+        ``(1, c, h, w)``, with little noise; the mean of its channels is compared. A reference block begins at every
+        ``stride``-th row and column, until the last one reaches the end of the image or beyond.
+    side : int
+        Of the blocks.
+    stride : int
+        Between references.
+    reach : int
+        How far to search in each direction.
+    count : int
+        Blocks per group, a power of two; lowered to what the search finds in the corner of a small image.
 
     Returns
     -------
@@ -37,7 +42,7 @@ def match_blocks(guide: torch.Tensor, side: int, stride: int, reach: int, count:
     guide = _pad_to_blocks(guide.mean(dim=1, keepdim=True), side, stride)[0]
     height, width = guide.shape[-2:]
     places_down, places_across = height - side + 1, width - side + 1
-    nearest = [min(reach + 1, places) for places in (places_down, places_across)]  # of which a corner has fewest
+    nearest = [min(reach + 1, places) for places in (places_down, places_across)]  # within reach of a corner
     count = min(count, 1 << (math.prod(nearest).bit_length() - 1))
     shifts = torch.arange(-reach, reach + 1, device=guide.device)
     span = len(shifts)
@@ -74,30 +79,30 @@ def collaborative_filter(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Shrink the coefficients of groups of similar blocks by P² / (P² + V), P those of a pilot, V the noise variance.
 
-    Channels and blocks are transformed by cosines, groups by Haar's wavelet. Overlapping results are averaged, a
-    group's weight being the inverse of the noise that is left in it.
+    Channels and blocks are transformed by cosines, groups by Haar's wavelet. Overlapping results are averaged; a group
+    is weighted by the inverse of the noise left in it.
 
     Parameters
     ----------
     pilot, noisy : Tensor
-        ``(1, c, h, w)``, a first estimate and the degraded image; h and w at least the side.
+        ``(1, c, h, w)``, a first estimate and the degraded image; h and w at least ``side``.
     variance : Tensor
-        The same shape, of the noise.
+        Of the noise, in the same shape.
     groups : Tensor
-        ``(references, n)``, as ``match_blocks`` finds them.
+        ``(references, n)``, from ``match_blocks``.
     side, stride : int
-        As they were given to it.
+        As passed to ``match_blocks``.
 
     Returns
     -------
     (Tensor, Tensor)
-        The filtered image, ``(1, c, h, w)``, and the variance that is left in it if P is the image's spectrum,
+        The filtered image, ``(1, c, h, w)``, and the variance left in it if P is the image's spectrum,
         ``(1, 1, h, w)``: the mean of V P² / (P² + V) over each group.
 
     References
     ----------
     Dabov, Foi, Katkovnik and Egiazarian: Image denoising by sparse 3-D transform-domain collaborative filtering, IEEE
-    Transactions on Image Processing 16, 2007: its second step, with another pilot.
+    Transactions on Image Processing 16, 2007; the second step, with another pilot.
     """
     channels, height, width = pilot.shape[1:]
     between = cosines_like(channels, pilot)
@@ -134,7 +139,7 @@ def collaborative_filter(
 
 
 def haar(length: int) -> torch.Tensor:
-    """Return the orthonormal Haar wavelet transform, ``(n, n)``: coefficient, place; n a power of two."""
+    """Return the orthonormal Haar wavelet transform, ``(n, n)``: coefficient, position; n is a power of two."""
     if length == 1:
         return torch.ones(1, 1, dtype=torch.float32)
     half = length // 2
@@ -144,7 +149,7 @@ def haar(length: int) -> torch.Tensor:
 
 
 def _pad_to_blocks(image: torch.Tensor, side: int, stride: int) -> torch.Tensor:
-    """Return ``(1, c, h, w)`` with so many more rows and columns that the last reference block ends with it."""
+    """Return ``(1, c, h, w)`` padded so that the last reference block ends with the image."""
     down, across = (-(length - side) % stride for length in image.shape[-2:])
     return functional.pad(image, (0, across, 0, down), mode="replicate")
 

@@ -1,4 +1,4 @@
-"""The estimate that a fit would return if it stopped now: judged at every report, and the best is kept."""
+"""The estimate that a fit would return if it stopped now; it is judged at every report, and the best is kept."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .snapshots import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What a report reads off the device.
+    """The figures of one report, read from the device.
 
     Attributes
     ----------
     loss : float
-        Mean data term of the fitted entries, of intensities in [0, 1].
+        Mean data term of the fitted entries, with intensities in [0, 1].
     spread : float
-        Standard deviation of the current output over the image, beside that of the degraded image; of several runs,
-        the smallest. 0 for a constant: a network that has not started.
+        Standard deviation of the current output over the image, relative to the degraded image's; the smallest of
+        several runs. 0 for a constant output: the network has not started to learn.
     held_out_error : float or None
-        Mean data term of the present estimate on the held-out entries, which it has not seen; None if there are none.
+        Mean data term of the current estimate on the held-out entries, which it has not seen; None if there are none.
     prior_error : float or None
-        The same without the partner's help: of the averaged output alone.
+        The same for the averaged output alone, without the partner's help.
     discrepancy : float or None
-        How large the present estimate's errors are beside those that the truth would have; None if nobody knows.
+        How large the current estimate's errors are relative to the truth's errors; None if those are unknown.
     blurriness, sharpness, ratio : float
         Of the current output (Eq. 8).
     band_correspondence : tuple of float
@@ -48,22 +48,22 @@ class Measures:
 
 
 class Estimate:
-    """Judges a fit at every report, and keeps the averaged outputs of the moment with the smallest held-out error.
+    """Judges a fit at every report, and keeps the averaged outputs of the step with the smallest held-out error.
 
-    Without held-out entries the estimate is of the present moment. Under Langevin dynamics it is the mean of the
-    posterior's samples, once there is one.
+    Without held-out entries, the estimate is that of the current step. With Langevin dynamics, it is the mean of the
+    posterior's samples, as soon as there is one.
 
     Parameters
     ----------
     fit : Fit
     bands : int
-        Frequency bands to measure.
+        Number of frequency bands to measure.
     partner : Partner or None
-        What makes more of the averaged output.
+        Improves the averaged output.
     uncertainty : bool
-        Whether to keep the deviation of the estimate; of two or more runs.
+        Whether to compute the standard deviation of the estimate, from two or more runs.
     keep_network : bool
-        Whether to keep the weights of the best moment, for a warm start.
+        Whether to keep the weights of the best step, for a warm start.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Estimate:
         self._best_step, self._smallest_error = 0, float("inf")
         self._best_network: dict[str, torch.Tensor] | None = None
         self._helped: tuple[int, torch.Tensor, torch.Tensor] | None = None  # step, estimate, variance
-        self._judged: tuple[int, torch.Tensor] | None = None  # step, estimate as it was judged
+        self._judged: tuple[int, torch.Tensor] | None = None  # step, judged estimate
 
     @property
     def image(self) -> torch.Tensor:
@@ -97,23 +97,23 @@ class Estimate:
 
     @property
     def quick_image(self) -> torch.Tensor:
-        """What is near to it, ``(1, c, H, W)``: the estimate as it was judged at its report, free of cost."""
+        """An image close to that, ``(1, c, H, W)``: the estimate that was judged at its report, at no cost."""
         if self.fit.posterior.count or self._judged is None or self._judged[0] != self.step:
             return self.image
         return self._judged[1]
 
     @property
     def step(self) -> int:
-        """The step that the estimate is of."""
+        """The step of the estimate."""
         return self.fit.step_count if self.fit.posterior.count else self._best_step or self.fit.step_count
 
     @property
     def deviation(self) -> torch.Tensor | None:
-        """The standard deviation of the estimate, ``(1, c, H, W)``; None if nothing tells it.
+        """The standard deviation of the estimate, ``(1, c, H, W)``; None if it is unknown.
 
-        Under Langevin dynamics, that of all runs' samples, once there are two of each. Else, if it was asked for, the
-        root of the variance of one run (how much the result owes to chance), that of the noise that the partner lets
-        pass, and the square of the partner's bias.
+        With Langevin dynamics, that of all runs' samples, as soon as each run has two. Otherwise, if requested, the
+        root of a sum: the variance between runs (how much the result owes to chance), the variance of the noise that
+        the partner lets through, and the square of the partner's bias.
         """
         posterior = self.fit.posterior
         if posterior.count >= 2:
@@ -125,28 +125,28 @@ class Estimate:
 
     @property
     def has_partner(self) -> bool:
-        """Whether a partner makes more of the averaged output."""
+        """Whether a partner improves the averaged output."""
         return self._partner is not None
 
     @property
     def is_kept(self) -> bool:
-        """Whether there is a best moment, which later steps cannot spoil."""
+        """Whether a best step is kept, which later steps cannot spoil."""
         return bool(self._best_step)
 
     @property
     def network(self) -> dict[str, torch.Tensor]:
-        """The weights at the step that the estimate is of, if they are kept; else the present ones."""
+        """The weights at the step of the estimate, if they are kept; otherwise the current weights."""
         return self._best_network or self.fit.copy_network()
 
     @property
     def lambda_step(self) -> int:
-        """The step of λ's schedule that the estimate is of."""
+        """The step of λ's schedule at the estimate."""
         return self.fit.lambda_step(self.step)
 
     def measure(self) -> Measures:
-        """Measure the present output, and keep the present moment if it is the best so far.
+        """Measure the current output, and keep the current step if it is the best so far.
 
-        One transfer from the device; a partner that completes missing pixels waits for it a few times more.
+        This waits for the device once; a partner that fills in missing pixels waits a few times more.
         """
         fit, data_term = self.fit, self.fit.data_term
         output = fit.outputs.mean(dim=0, keepdim=True)
@@ -171,7 +171,7 @@ class Estimate:
                 band_correspondence(seen, measured, self._bands)[0],
             ]
         )
-        loss, spread, held_out_error, prior_held_out_error, beside_truth, blurred, sharp, *bands = figures.tolist()
+        loss, spread, held_out_error, prior_held_out_error, discrepancy_value, blurred, sharp, *bands = figures.tolist()
         if self._has_held_out and held_out_error < self._smallest_error:
             self._smallest_error, self._judged = held_out_error, (fit.step_count, estimate)
             self._keep_present()
@@ -182,7 +182,7 @@ class Estimate:
             spread=spread,
             held_out_error=held_out_error if self._has_held_out else None,
             prior_error=prior_held_out_error if self._has_held_out else None,
-            discrepancy=None if discrepancy is None else beside_truth,
+            discrepancy=None if discrepancy is None else discrepancy_value,
             blurriness=blurred,
             sharpness=sharp,
             ratio=blurred / max(sharp, 1e-6),
@@ -190,17 +190,17 @@ class Estimate:
         )
 
     def choose_present(self) -> None:
-        """Make the present moment the estimate, whatever was better before."""
+        """Make the current step the estimate, even if an earlier one was better."""
         self._keep_present()
 
     def take_snapshot(self) -> Snapshot:
-        """Return the present moment: what would be the estimate if it were chosen."""
+        """Return a snapshot of the current step: what the estimate would be if this step were chosen."""
         if self.fit.posterior.count:
             return self._snapshot_of(self.fit.step_count, self.image, None)
         return self._snapshot_of(self.fit.step_count, _mean_over_runs(self.fit.averaged_outputs), self._partner)
 
     def take_snapshot_of_best(self) -> Snapshot:
-        """Return the moment that the estimate is of."""
+        """Return a snapshot of the estimate's step."""
         if self.fit.posterior.count or not self._best_step:
             return self.take_snapshot()
         return self._snapshot_of(self._best_step, _mean_over_runs(self._best), self._partner)
@@ -212,8 +212,8 @@ class Estimate:
         self._best, self._best_step = self.fit.averaged_outputs, self.fit.step_count
 
     def _image_and_variance(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the chosen averaged outputs make of the image, and its variance, both ``(1, c, H, W)``."""
-        if self._helped is None or self._helped[0] != self.step:  # it takes a while: not before somebody asks
+        """Return the image from the best averaged outputs, and its variance, both ``(1, c, H, W)``."""
+        if self._helped is None or self._helped[0] != self.step:  # computed on request, because it takes a while
             outputs = self._best if self._best_step else self.fit.averaged_outputs
             image, variance = self._help(_mean_over_runs(outputs))
             if self._wants_uncertainty and outputs.shape[0] > 1:
@@ -223,7 +223,7 @@ class Estimate:
         return self._helped[1:]
 
     def _help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the partner makes of an output, and the variance of the noise in it, both ``(1, c, H, W)``."""
+        """Return an output improved by the partner, and its variance, both ``(1, c, H, W)``."""
         if self._partner is None:
             return output, torch.zeros_like(output)
         image, variance = self._partner.help(output, quick=quick)

@@ -10,14 +10,14 @@ from torch import nn
 from ..measurement.data_term import DataTerm
 from .posterior import PosteriorSamples
 
-_STEPS_BETWEEN_SAMPLES = 50  # of the posterior, as Cheng et al. take them
+_STEPS_BETWEEN_SAMPLES = 50  # of the posterior, from Cheng et al.
 _COARSE_BLUR = 16.0  # pixels; any network that learns at all does better (docs/benchmarks.md)
 
 
 class Fit:
     """Trains a network on the entries of a measurement that are not held out.
 
-    Everything stays on the device, and no step reads from it.
+    Everything stays on the device, and a step never waits for it.
 
     Parameters
     ----------
@@ -26,33 +26,33 @@ class Fit:
     noise : Tensor
         z, ``(s, channels, h', w')``.
     data_term : DataTerm
-        A, y, and what is known of it.
+        A, y, and which of its pixels are known.
     held_out : Tensor
-        bool of the shape of ``data_term.judged``, the entries that the loss never sees; may be all False.
+        bool in the shape of ``data_term.judged``, the entries that the loss never sees; may be all False.
     optimisers : sequence of Optimizer
-        Each updates its share of the network's parameters.
+        Each updates its own part of the network's parameters.
     averaging : float
         Decay per step of the running mean of outputs.
     lipschitz_bound : callable
         λ as a function of the step alone; its value may be None.
     input_noise : float
-        Deviation of the noise added to z at every step.
+        Standard deviation of the noise added to z at every step.
     weight_noise : float
-        Deviation, in learning rates, of the noise added to the kernels after every step (Langevin dynamics).
+        Standard deviation, in learning rates, of the noise added to the kernels after every step (Langevin dynamics).
     burn_in : int
-        Steps before the first sample of the posterior that Langevin dynamics draws from.
+        Steps before the first sample of the posterior.
     seed : int
-        Of the two kinds of noise.
+        For both kinds of noise.
 
     Attributes
     ----------
     step_count : int
     loss : Tensor
-        ``()``, of the last step: the mean data term of the fitted entries, of intensities in [0, 1].
+        ``()``, of the last step: the mean data term of the fitted entries, with intensities in [0, 1].
     outputs : Tensor
-        ``(s, c, H, W)``, what each run drew at the last step.
+        ``(s, c, H, W)``, each run's output at the last step.
     posterior : PosteriorSamples
-        Of Langevin dynamics; without it there are none.
+        Empty without Langevin dynamics.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class Fit:
         self._generator = _make_generator(noise.device).manual_seed(seed)
 
     def step(self) -> None:
-        """Do one step on the mean data term of the fitted entries, each run on its own."""
+        """Take one step down the mean data term of the fitted entries, each run on its own."""
         noise = self.noise
         if self.input_noise:
             noise = noise + self.input_noise * self._draw(noise)
         outputs = cut_centre(self.network(noise, self.lipschitz_bound(self.step_count)), self.data_term.size)
-        # runs do not share weights: the sum over them trains each by its own error
+        # runs do not share weights, so the sum over runs trains each by its own error
         loss = self._mean_of_fitted(self.data_term.errors(outputs))
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
@@ -115,7 +115,7 @@ class Fit:
         return self._mean / (1 - self.averaging**self.step_count if self.step_count else 1.0)
 
     def lipschitz_bound(self, step: int) -> float | None:
-        """Return λ at a step of this run; after a warm start the schedule goes on from where it was."""
+        """Return λ at a step of this run; after a warm start its schedule continues where it was."""
         return self._lipschitz_bound(self.lambda_step(step))
 
     def lambda_step(self, step: int) -> int:
@@ -123,23 +123,23 @@ class Fit:
         return self._first_lambda_step + step
 
     def start_from(self, network_state: Mapping[str, torch.Tensor], lambda_step: int = 0) -> None:
-        """Begin from the weights of another fit (warm start); optimiser, step and running mean begin anew.
+        """Start from the weights of another fit (warm start); optimiser, step count and running mean start afresh.
 
         Parameters
         ----------
         network_state : mapping
         lambda_step : int
-            Where the schedule of λ begins: a hard bound on weights that have outgrown it would undo what they learned.
+            Where λ's schedule starts: a tight bound would undo what weights learned under a looser one.
         """
         self.network.load_state_dict(network_state)
         self._first_lambda_step = lambda_step
 
     def copy_network(self) -> dict[str, torch.Tensor]:
-        """Return a copy of the present weights."""
+        """Return a copy of the current weights."""
         return {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
     def measure_blur(self) -> float:
-        """Return the loss that a coarse blur of the fitted pixels would have: what learns nothing has more."""
+        """Return the loss of a coarse blur of the fitted pixels; a network that learns nothing has a larger loss."""
         return float(self._mean_of_fitted(self.data_term.errors_of_blur(self._fitted, _COARSE_BLUR)))
 
     def _mean_of_fitted(self, errors: torch.Tensor) -> torch.Tensor:
@@ -150,7 +150,7 @@ class Fit:
         """Add noise to the kernels, and take a sample of the posterior after the burn-in."""
         for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
             for weights in group["params"]:
-                if weights.ndim == 5:  # kernels only, as Cheng et al. do it
+                if weights.ndim == 5:  # kernels only, as in Cheng et al.
                     weights.add_(self._draw(weights), alpha=self.weight_noise * group["lr"])
         if self.step_count > self.burn_in and self.step_count % _STEPS_BETWEEN_SAMPLES == 0:
             self.posterior.add(self.outputs)
@@ -161,7 +161,7 @@ class Fit:
 
 
 def _make_generator(device: torch.device) -> torch.Generator:
-    """Return a generator on the device, or on the CPU where a device draws no random numbers."""
+    """Return a generator on the device, or on the CPU if the device draws no random numbers."""
     try:
         return torch.Generator(device)
     except RuntimeError:

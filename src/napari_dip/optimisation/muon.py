@@ -1,4 +1,4 @@
-"""Muon: momentum whose every update of a kernel is brought to a spectral norm near 1, the unit of the bound λ."""
+"""Muon: momentum whose updates are scaled to a spectral norm near 1 for each kernel, the unit of the bound λ."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, as Jordan et al. chose them
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, from Jordan et al.
 _ITERATIONS = 5
 
 
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised: all singular values of each kernel's update are near the learning rate.
 
-    Where Adam bounds each weight's step, this bounds the step's spectral norm, and moves all singular directions alike:
-    networks whose output is a constant at first start at once, and those that do learn need a fifth of the steps.
-    ``torch.optim.Muon`` takes one matrix at a time, ``(rows, columns)``; here all kernels of a shape are one batch.
+    Adam bounds each weight's step. Muon bounds the step's spectral norm and moves all singular directions alike:
+    networks whose output is constant at first start to learn at once, and the others need a fifth of the steps.
+    ``torch.optim.Muon`` takes one matrix at a time, ``(rows, columns)``; here all kernels of one shape form a batch.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Muon(torch.optim.Optimizer):
     learning_rate : float
         The spectral norm of a step, in the units of λ.
     momentum : float
-        Share of the gradients' running sum that is kept at each step.
+        Share of the gradients' running sum kept at each step.
 
     References
     ----------
@@ -39,10 +39,10 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Take one step along the gradients; a kernel without one stays."""
+        """Take one step along the gradients; kernels without a gradient stay as they are."""
         for group in self.param_groups:
             momentum, rate = group["momentum"], group["lr"]
-            of_shape: dict[torch.Size, list[tuple[torch.Tensor, torch.Tensor]]] = defaultdict(list)
+            by_shape: dict[torch.Size, list[tuple[torch.Tensor, torch.Tensor]]] = defaultdict(list)
             for kernel in group["params"]:
                 if kernel.grad is None:
                     continue
@@ -50,8 +50,8 @@ class Muon(torch.optim.Optimizer):
                     self.state[kernel]["momentum"] = torch.zeros_like(kernel)
                 running = self.state[kernel]["momentum"]
                 running.mul_(momentum).add_(kernel.grad)
-                of_shape[kernel.shape].append((kernel, kernel.grad.add(running, alpha=momentum)))
-            for pairs in of_shape.values():
+                by_shape[kernel.shape].append((kernel, kernel.grad.add(running, alpha=momentum)))
+            for pairs in by_shape.values():
                 directions = torch.cat([direction.flatten(2) for _, direction in pairs])  # (n * s, out, in * k * k)
                 updates = orthogonalise(directions).split(pairs[0][0].shape[0])
                 for (kernel, _), update in zip(pairs, updates, strict=True):
@@ -59,12 +59,12 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: torch.Tensor, iterations: int = _ITERATIONS) -> torch.Tensor:
-    """Bring all singular values of matrices near 1 (0.7 to 1.2), by a Newton-Schulz iteration: products alone.
+    """Bring all singular values of matrices close to 1 (0.7 to 1.2) by a Newton-Schulz iteration: products only.
 
     Parameters
     ----------
     matrices : Tensor
-        ``(n, rows, columns)``; a matrix of zeros stays one.
+        ``(n, rows, columns)``; zeros stay zeros.
     iterations : int
 
     Returns

@@ -1,4 +1,4 @@
-"""Classical methods as the prior's partners. Held-out pixels weigh what each proposes, so that it can do no harm."""
+"""Classical methods as partners of the network. Held-out pixels decide how much of each to use, so none does harm."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from ..measurement.noise import ChannelNoise, NoiseModel
 from .collaborative_filter import collaborative_filter, match_blocks
 
 _BLOCK_SIDES = (8, 16)  # of the Wiener filter; one for texture, one for smooth images
-_SHIFTS, _SHIFTS_OF_RESULT = 4, 8  # of the blocks, along either side; more is better, and slower
+_SHIFTS, _SHIFTS_OF_RESULT = 4, 8  # of the blocks, along each side; more is better and slower
 _PATCH, _REACH, _STRENGTH = 5, 6, 0.8  # of non-local means: pixels, pixels, noise deviations
-# Passes of the collaborative filter, as docs/benchmarks.md has them measured: large blocks bear more noise, small ones
-# find more of their like.
+# Passes of the collaborative filter, measured in docs/benchmarks.md: large blocks tolerate more noise, small blocks
+# find more similar ones.
 _PASSES = ((8, 4, 12, 64), (4, 2, 12, 32))  # side, stride, reach, count
 
 
 class Partner(Protocol):
-    """Makes more of the prior's output with what it knows of the degraded image."""
+    """Improves the network's output with its own knowledge of the degraded image."""
 
     def judge(self, output: torch.Tensor) -> torch.Tensor:
-        """Return what becomes of the prior's output, ``(1, c, H, W)``, if no held-out pixel is seen: to be judged."""
+        """Improve the network's output, ``(1, c, H, W)``, without seeing held-out pixels, which can then judge it."""
         ...
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the most that becomes of it with all known pixels seen, and its mean squared error as far as known.
+        """Improve the output as far as possible with all known pixels; return it and an estimate of its squared error.
 
-        Or, quickly, what is near to that.
+        With ``quick``, return something close to that sooner.
         """
         ...
 
 
 def choose_partner(data_term: DataTerm, held_out: torch.Tensor) -> Partner | None:
-    """Return the partner that can help with a measurement, None if there is none or nothing is held out to weigh it.
+    """Return the partner that can help with a measurement; None if there is none, or nothing is held out to judge it.
 
     Parameters
     ----------
     data_term : DataTerm
     held_out : Tensor
-        bool, ``(1, 1, h, w)`` where the data term is by pixel.
+        bool, ``(1, 1, h, w)`` if the data term is by pixel.
     """
     if not data_term.by_pixel or not bool(held_out.any()):
         return None
@@ -59,11 +59,11 @@ def choose_partner(data_term: DataTerm, held_out: torch.Tensor) -> Partner | Non
 
 
 class CompletingPartner:
-    """Makes what is drawn between known pixels agree with them: what the fit leaves of them is continued.
+    """Makes the fill between known pixels join them smoothly, by continuing the fit's residual.
 
-    The residual of the fitted pixels is filled in smoothly between them; a share of it, in [0, 1], is added to the
-    output there: the share with the smallest squared error on the held-out pixels (noise is not worth agreeing with).
-    Fitted pixels themselves stay as the prior draws them.
+    The residual of the fitted pixels is filled in smoothly between them, and a share of it in [0, 1] is added to the
+    output there: the share with the smallest squared error on the held-out pixels (it is small if the residual is
+    noise). Fitted pixels themselves stay as the network draws them.
 
     Parameters
     ----------
@@ -77,32 +77,32 @@ class CompletingPartner:
         self._values, self._fitted, self._held_out = values, fitted, held_out
 
     def judge(self, output: torch.Tensor) -> torch.Tensor:
-        """Return the output with what was missing of it, ``(1, c, h, w)``, continued from the fitted pixels."""
+        """Return the output, ``(1, c, h, w)``, with the residual continued from the fitted pixels."""
         change, share = self._missing(output)
         return torch.where(self._fitted, output, output + share * change)
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the same, continued from all known pixels, and 0: of the noise nothing is known."""
+        """Return the same, continued from all known pixels, and a variance of 0, because the noise is unknown."""
         _, share = self._missing(output)
         known = self._fitted | self._held_out
         change = fill_smoothly(torch.where(known, self._values - output, 0.0), known)
         return torch.where(known, output, output + share * change), output.new_zeros(())
 
     def _missing(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the fitted pixels' residual, continued, and the share of it that is best."""
+        """Return the continued residual of the fitted pixels, and the best share of it."""
         residual = self._values - output
         continued = fill_smoothly(torch.where(self._fitted, residual, 0.0), self._fitted)
         return continued, best_share(continued, residual, self._held_out)
 
 
 class DenoisingPartner:
-    """Non-local means of the degraded image, and filters that take the prior's spectrum for the image's.
+    """Denoises with non-local means, and with filters that use the network's output as their pilot.
 
-    The prior's output p and the non-local means n are blended, m = n + a (p - n); the degraded image is filtered with
-    m's spectrum, to w, and m + b (w - m) is the image that is judged. Of the one that is chosen more is made: passes of
-    a collaborative filter, each with what is there as pilot, of whose change a share is taken. All shares, in [0, 1],
-    are those with the smallest squared error on the held-out pixels, of which no filter sees anything then; with these
-    shares all see everything.
+    The network's output p and the non-local means n are blended to m = n + a (p - n). A Wiener filter with pilot m
+    turns the degraded image into w, and m + b (w - m) is the image that is judged. The final result gets more: passes
+    of a collaborative filter, with the result so far as pilot, of whose change a share is taken. All shares, in [0, 1],
+    have the smallest squared error on the held-out pixels while these are hidden from the filters; the final result
+    applies the filters with the same shares to all known pixels.
 
     Parameters
     ----------
@@ -110,8 +110,8 @@ class DenoisingPartner:
         ``(1, c, h, w)``, the degraded image.
     fitted, held_out : Tensor
         ``(1, 1, h, w)`` bool: the pixels that the filters may always see, and those that judge them. Pixels that are
-        neither are missing: there the result is p with what the filters change around them, continued smoothly. The
-        step is chosen by known pixels, where filters may do well long before p alone does.
+        neither are missing: there the result is p plus a smooth continuation of what the filters change around them.
+        (The step is chosen on known pixels, where the filters may do well long before p alone does.)
     noise : NoiseModel or ChannelNoise
     """
 
@@ -128,17 +128,17 @@ class DenoisingPartner:
         self._smooth_of_known = non_local_means(values, self._known, noise)
 
     def judge(self, output: torch.Tensor) -> torch.Tensor:
-        """Return what prior and filters make of the image together, ``(1, c, h, w)``, of the fitted pixels alone."""
-        image, _, _ = self._shared(output)
+        """Return the image from network and filters together, ``(1, c, h, w)``, from the fitted pixels alone."""
+        image, _, _ = self._blend(output)
         return image
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the filters make of all known pixels, and the error that they leave, squared.
+        """Return the image from all known pixels, and its squared error.
 
-        That is the variance of the noise that they let pass, and the square of their bias. Quickly, without the
-        collaborative filter and the bias.
+        The error is the variance of the noise that the filters let through, plus the square of their bias. With
+        ``quick``, the collaborative filter and the bias are left out.
         """
-        judged, first, second = self._shared(output)
+        judged, first, second = self._blend(output)
         blend = self._complete(torch.lerp(self._smooth_of_known, output, first), output)
         filtered, variance = self._filter(blend, self._known, _SHIFTS_OF_RESULT)
         image, variance = torch.lerp(blend, filtered, second), second * variance
@@ -146,16 +146,18 @@ class DenoisingPartner:
             if min(image.shape[-2:]) < side:
                 continue
             groups = match_blocks(judged, side, stride, reach, count)
-            of_fitted, _ = self._filter_groups(judged, self._fitted, groups, side, stride)
-            share = self._share(judged, of_fitted)
-            judged = torch.lerp(judged, of_fitted, share)
-            of_known, left_over = self._filter_groups(image, self._known, groups, side, stride)
-            image, variance = torch.lerp(image, of_known, share), torch.lerp(variance, left_over, share)
+            filtered, _ = self._filter_groups(judged, self._fitted, groups, side, stride)
+            share = self._share(judged, filtered)
+            judged = torch.lerp(judged, filtered, share)
+            filtered, left_over = self._filter_groups(image, self._known, groups, side, stride)
+            image, variance = torch.lerp(image, filtered, share), torch.lerp(variance, left_over, share)
         image = self._complete(image, output)
         return image, variance if quick else variance + self._squared_bias(image)
 
     def _squared_bias(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the square, ``(1, 1, h, w)``, of what a filter takes from the result, and hence took from the truth.
+        """Return the square of the filters' bias, ``(1, 1, h, w)``.
+
+        What a filter removes from the result, it will have removed from the truth.
 
         References
         ----------
@@ -167,8 +169,8 @@ class DenoisingPartner:
         again, _ = wiener_filter(image, image, self._noise.variance(image), side)
         return (again - image).square().mean(dim=1, keepdim=True)
 
-    def _shared(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the image that is judged, and the two shares."""
+    def _blend(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the image to judge, and the two shares."""
         first = self._share(self._smooth_of_fitted, output)
         blend = self._complete(torch.lerp(self._smooth_of_fitted, output, first), output)
         filtered, _ = self._filter(blend, self._fitted, _SHIFTS)
@@ -176,7 +178,7 @@ class DenoisingPartner:
         return self._complete(torch.lerp(blend, filtered, second), output), first, second
 
     def _complete(self, image: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-        """Return the image where pixels are known; where not, the output with the difference continued."""
+        """Return the image where pixels are known, and elsewhere the output plus a continuation of the difference."""
         if bool(self._known.all()):
             return image
         return torch.where(self._known, image, output + fill_smoothly((image - output) * self._known, self._known))
@@ -189,7 +191,7 @@ class DenoisingPartner:
         return collaborative_filter(pilot, noisy, self._noise.variance(pilot), groups, side, stride)
 
     def _filter(self, pilot: torch.Tensor, seen: torch.Tensor, shifts: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the mean of the filters of all block sizes, and of their variances."""
+        """Return the mean of the Wiener filters of all block sizes, and the mean of their variances."""
         noisy, variance = torch.where(seen, self._values, pilot), self._noise.variance(pilot)
         sides = [side for side in _BLOCK_SIDES if 2 * side <= min(pilot.shape[-2:])]
         images, variances = zip(*(wiener_filter(pilot, noisy, variance, side, shifts) for side in sides), strict=True)
@@ -201,7 +203,7 @@ class DenoisingPartner:
 
 
 def best_share(change: torch.Tensor, error: torch.Tensor, judged: torch.Tensor) -> torch.Tensor:
-    """Return the share of a change, ``()`` in [0, 1], that leaves least of an error where it is judged.
+    """Return the share of a change, ``()`` in [0, 1], that reduces an error most where it is judged.
 
     Parameters
     ----------
@@ -216,20 +218,20 @@ def best_share(change: torch.Tensor, error: torch.Tensor, judged: torch.Tensor) 
 
 
 def non_local_means(values: torch.Tensor, fitted: torch.Tensor, noise: NoiseModel | ChannelNoise) -> torch.Tensor:
-    """Denoise with non-local means where the noise has been made equally strong everywhere.
+    """Denoise with non-local means, after a transform that makes the noise equally strong everywhere.
 
     Parameters
     ----------
     values : Tensor
         ``(1, c, h, w)``.
     fitted : Tensor
-        ``(1, 1, h, w)`` bool; the other pixels are taken from the nearest of these.
-    noise : NoiseModel
+        ``(1, 1, h, w)`` bool; every other pixel is replaced by the nearest of these.
+    noise : NoiseModel or ChannelNoise
 
     Returns
     -------
     Tensor
-        The shape of ``values``.
+        In the shape of ``values``.
 
     References
     ----------
@@ -239,7 +241,7 @@ def non_local_means(values: torch.Tensor, fitted: torch.Tensor, noise: NoiseMode
     image = np.moveaxis(noise.stabilise(values[0].cpu().numpy()[:, *nearest]), 0, -1)
     smooth = denoise_nl_means(image, _PATCH, _REACH, h=_STRENGTH, sigma=1.0, fast_mode=True, channel_axis=-1)
     smooth = np.moveaxis(smooth.reshape(image.shape), -1, 0)  # a single channel's axis is dropped
-    # not every device has float64: rounded before it is moved
+    # rounded before it is moved, because not every device has float64
     return torch.from_numpy(noise.unstabilise(smooth)).to(values.dtype).to(values.device)[None]
 
 
@@ -248,35 +250,36 @@ def wiener_filter(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Shrink each cosine coefficient of a noisy image by P² / (P² + V), P that of a pilot and V the noise variance.
 
-    Mean over shifted blocks; channels are decorrelated by a cosine transform, too; a block's mean is kept.
+    The result is the mean over shifted blocks. A cosine transform also decorrelates the channels. The mean of each
+    block is kept.
 
     Parameters
     ----------
     pilot, noisy : Tensor
-        ``(1, c, h, w)``, a first estimate and the degraded image; h and w at least twice the side.
+        ``(1, c, h, w)``, a first estimate and the degraded image; h and w at least twice ``side``.
     variance : Tensor
-        The same shape, of the noise.
+        Of the noise, in the same shape.
     side : int
         Of the blocks.
     shifts : int
-        Along either side, a divisor of ``side``.
+        Along each side, a divisor of ``side``.
 
     Returns
     -------
     (Tensor, Tensor)
-        The filtered image, ``(1, c, h, w)``, and the variance that is left in it if P is the image's spectrum,
+        The filtered image, ``(1, c, h, w)``, and the variance left in it if P is the image's spectrum,
         ``(1, 1, h, w)``: the mean of V P² / (P² + V) over each block.
 
     References
     ----------
-    Yaroslavsky, Egiazarian and Astola: Transform domain image restoration methods, SPIE 4304, 2001; the pilot as in
-    Ghael, Sayeed and Baraniuk: Improved wavelet denoising via empirical Wiener filtering, SPIE 3169, 1997.
+    Yaroslavsky, Egiazarian and Astola: Transform domain image restoration methods, SPIE 4304, 2001. The pilot: Ghael,
+    Sayeed and Baraniuk: Improved wavelet denoising via empirical Wiener filtering, SPIE 3169, 1997.
     """
     blocks = BlockCosines(side)
     between = cosines_like(pilot.shape[1], pilot)
-    height, width = ((-(-size // side) + 1) * side for size in pilot.shape[-2:])  # of blocks that cover every shift
+    height, width = ((-(-size // side) + 1) * side for size in pilot.shape[-2:])  # whole blocks that cover every shift
     stride = side // shifts
-    below, right = (whole - stride - size for whole, size in zip((height, width), pilot.shape[-2:], strict=True))
+    below, right = (length - stride - size for length, size in zip((height, width), pilot.shape[-2:], strict=True))
     pad = (side, right, side, below)
     pilot_wide, noisy_wide = (
         functional.pad(torch.einsum("dc,schw->sdhw", between, image), pad, mode="reflect") for image in (pilot, noisy)
@@ -299,5 +302,5 @@ def wiener_filter(
 
 
 def _spread(blocks: torch.Tensor, side: int) -> torch.Tensor:
-    """Return ``(s, c, h, w)`` with every value repeated over a block."""
+    """Return ``(s, c, h, w)`` with each value repeated over a block."""
     return blocks.repeat_interleave(side, dim=-2).repeat_interleave(side, dim=-1)

@@ -1,4 +1,4 @@
-"""Samples of the posterior that Langevin dynamics draws: their mean is the estimate, their spread its uncertainty."""
+"""Samples of the posterior, drawn by Langevin dynamics: their mean is the estimate, their spread its uncertainty."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import torch
 
 
 class PosteriorSamples:
-    """Takes one sample at a time and keeps their mean and variance only (Welford 1962).
+    """Takes one sample at a time and keeps only their mean and variance (Welford 1962).
 
     Parameters
     ----------
     like : Tensor
-        ``(s, c, H, W)``, of the shape, type and device of a sample; s runs, each with samples of its own.
+        ``(s, c, H, W)``, with the shape, type and device of a sample; each of the s runs has its own samples.
 
     Attributes
     ----------
     count : int
-        How many there were.
+        Number of samples so far.
     mean : Tensor
         ``(s, c, H, W)``.
 
@@ -40,5 +40,5 @@ class PosteriorSamples:
 
     @property
     def variance(self) -> torch.Tensor:
-        """Of the samples of each run, ``(s, c, H, W)``; there must be two at least."""
+        """The variance of each run's samples, ``(s, c, H, W)``; needs at least two."""
         return self._squares / (self.count - 1)

@@ -1,4 +1,4 @@
-"""Moments of a run, kept so that they can be looked at when it is over: a bounded number, chosen by steps alone."""
+"""Snapshots of a run, to look at afterwards: a bounded number, chosen by the step alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .partner import Partner
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """What one step of a run would have returned; of the run itself it keeps only the partner.
+    """What a run would have returned at one step; it keeps nothing else of the run but the partner.
 
     Attributes
     ----------
@@ -19,7 +19,7 @@ class Snapshot:
     output : Tensor
         ``(1, c, H, W)`` float32 on the CPU, without the partner's help.
     device : torch.device
-        Of the run, and of the partner.
+        The device of the run and of the partner.
     partner : Partner or None
     """
 
@@ -29,23 +29,23 @@ class Snapshot:
     partner: Partner | None
 
     def estimate(self) -> torch.Tensor:
-        """Return the estimate of that step, ``(1, c, H, W)`` on the run's device; the partner may take a while."""
+        """Return the estimate at this step, ``(1, c, H, W)`` on the run's device; the partner may take a while."""
         output = self.output.to(self.device)
         return output if self.partner is None else self.partner.help(output)[0]
 
 
 class Snapshots:
-    """Evenly spaced snapshots of a run of unknown length, never more than a number of them.
+    """Evenly spaced snapshots of a run of unknown length, up to a maximum number.
 
-    Whenever there would be too many, every second one is dropped and the spacing doubled: which steps are kept depends
-    on the steps alone.
+    Whenever there would be too many, every second one is dropped and the spacing is doubled. Which steps are kept thus
+    depends on the step count alone.
 
     Parameters
     ----------
     most : int
-        How many, 0 for none.
+        Maximum number of snapshots; 0 for none.
     spacing : int
-        Steps between the first.
+        Steps between snapshots at first.
     """
 
     def __init__(self, most: int, spacing: int) -> None:
@@ -54,15 +54,15 @@ class Snapshots:
         self.kept: list[Snapshot] = []
 
     def clear(self) -> None:
-        """Forget them, to begin again."""
+        """Drop all snapshots and start again."""
         self.kept, self._spacing = [], self._first_spacing
 
     def wants(self, step: int) -> bool:
-        """Return whether a snapshot of this step is to be kept."""
+        """Return whether to keep a snapshot of this step."""
         return self._most > 0 and step % self._spacing == 0
 
     def add(self, snapshot: Snapshot) -> None:
-        """Keep a wanted snapshot, later than all before."""
+        """Keep a wanted snapshot; it must be later than all before."""
         self.kept.append(snapshot)
         if len(self.kept) > self._most:
             self._spacing *= 2

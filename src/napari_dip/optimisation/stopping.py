@@ -16,10 +16,10 @@ class StopReason(enum.Enum):
     """Why a run ended; the value is a sentence for the user."""
 
     HELD_OUT = "the error on the held-out pixels no longer fell"
-    DISCREPANCY = "the JPEG's quantisation explains what is left of the error"
+    DISCREPANCY = "the JPEG's quantisation explains the remaining error"
     RATIO = "the ratio of blurriness to sharpness no longer changed"
     STEP_LIMIT = "the step limit was reached"
-    DIVERGED = "the fit diverged; the best before that was kept"
+    DIVERGED = "the fit diverged; the best result before that was kept"
     USER = "it was stopped by hand"
     CHOSEN = "it was picked by hand"
 
@@ -33,20 +33,20 @@ class StoppingRule(Protocol):
 
     @property
     def earliest_stop(self) -> int | None:
-        """The step before which it will not stop; None if it never does."""
+        """The earliest step at which it may stop; None if it never does."""
         ...
 
 
 class HeldOutRule:
-    """Stop when no held-out error has found a new minimum for a number of steps.
+    """Stop when no held-out error has reached a new minimum for a number of steps.
 
     Parameters
     ----------
     patience : int
-        That number of steps. A minimum counts as new when it is at least 0.1% below the last.
+        That number of steps. A new minimum must be at least 0.1% below the last.
     wait_for_prior : bool
-        Whether to watch the prior's own error beside the estimate's: a partner may make the estimate good at once,
-        while the prior has much to learn that will help it yet.
+        Whether to watch the network's own error besides the estimate's. A partner may make the estimate good at once,
+        while the network still has much to learn that will improve it.
     """
 
     def __init__(self, patience: int, wait_for_prior: bool = True) -> None:
@@ -65,19 +65,19 @@ class HeldOutRule:
 
     @property
     def earliest_stop(self) -> int:
-        """The step at which the patience ends, unless the error falls."""
+        """The step at which patience ends, unless an error falls before."""
         return self._step + self._patience
 
 
 class RatioRule:
-    """Stop when the mean ratio of n steps differs from that of the n before by less than ε (Eq. 8).
+    """Stop when the mean ratio over n steps differs from that over the n steps before by less than ε (Eq. 8).
 
     Parameters
     ----------
     window : int
-        n, in steps; the mean is over the reports within.
+        n, in steps; the mean is over the reports in the window.
     threshold : float
-        ε, absolute: the ratio must come from intensities in [0, 1].
+        ε, absolute; the ratio must come from intensities in [0, 1].
     """
 
     def __init__(self, window: int, threshold: float) -> None:
@@ -100,12 +100,12 @@ class RatioRule:
 
     @property
     def earliest_stop(self) -> int:
-        """The step that has two windows behind it."""
+        """The end of the second window."""
         return 2 * self._window
 
 
 class DiscrepancyRule:
-    """Stop when the errors are as small as those that the truth would have (Morozov's discrepancy principle).
+    """Stop when the errors are as small as the truth's own errors (Morozov's discrepancy principle).
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def choose_rule(
     ratio_threshold: float,
     knows_discrepancy: bool,
 ) -> StoppingRule:
-    """Return the rule that ``Settings.stopping`` names, "auto" by what can be known of the errors."""
+    """Return the rule named by ``Settings.stopping``; "auto" depends on what is known about the errors."""
     match stopping:
         case "auto":
             if knows_discrepancy:

@@ -1,1 +1,1 @@
-"""What we believe: untrained networks whose spectral bias is controlled."""
+"""What we believe: untrained networks with a controlled spectral bias."""

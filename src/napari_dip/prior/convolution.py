@@ -1,7 +1,7 @@
 """One layer of the networks: a reflection-padded convolution, its normalisation and its leaky ReLU, for s runs at once.
 
-Plain operations and autograd, which are right on every device. On a CPU the same is done by hand (``cpu_convolution``),
-in half the time.
+It uses plain operations and autograd, which are right on every device. On a CPU, hand-written code does the same in
+half the time (``cpu_convolution``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ControlledConvolution(nn.Module):
     Parameters
     ----------
     runs, inputs, outputs : int
-        s, and the channels in and out.
+        s, and the input and output channels.
     normalisation : {"lipschitz", "batch"}
     generator : torch.Generator
         For He's uniform initialisation.
@@ -70,7 +70,7 @@ def convolve(features: torch.Tensor, kernel: torch.Tensor, stride: int = 1) -> t
     kernel : Tensor
         ``(s, out, in, k, k)``, k odd.
     stride : int
-        h and w are its multiples.
+        h and w are multiples of it.
 
     Returns
     -------

@@ -1,9 +1,9 @@
-"""The layer of ``convolution.py`` by hand, as a CPU does it fastest: used there, measured there, and nowhere else.
+"""The layer of ``convolution.py``, hand-written for CPUs: used and measured only there.
 
 A step is little more than these layers. Autograd would keep three more copies of every feature map, and expand the
-gradient of the mean to one in float32; here what surrounds the convolutions works in place. What it takes for that,
-memory of a given layout as ``out=`` and torch's inner operations, is right on a CPU only: on CUDA a reflection written
-into channels-last memory comes out scrambled, without an error.
+gradient of the mean to a float32 copy; here everything around the convolutions works in place. For that it passes
+memory of a certain layout as ``out=`` and calls torch's inner operations, which is right on a CPU only: on CUDA, a
+reflection written into channels-last memory comes out scrambled, without an error.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ LEAK = 0.01  # negative slope of the leaky ReLU (Fig. 2)
 
 
 class Workspace:
-    """Memory that a layer uses again at every step.
+    """Memory that a layer reuses at every step.
 
-    On a CPU fresh memory is dear: every page of it that is touched first is a fault for the operating system to mend,
-    and a large tensor is returned to it as soon as it is freed. That took up to half of a step.
+    Fresh memory is expensive on a CPU: the first touch of each page is a page fault, and a large tensor goes back to
+    the operating system as soon as it is freed. That took up to half of a step.
     """
 
     def __init__(self) -> None:
@@ -30,36 +30,36 @@ class Workspace:
         self._passing: dict[tuple[int, ...], torch.Tensor] = {}
 
     def share(self, other: Workspace) -> None:
-        """Use the other layer's memory for what does not outlast a layer's gradient."""
+        """Share another layer's memory for temporaries that do not outlast a layer's gradient."""
         self._passing = other._passing
 
     def kept(self, like: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-        """Return ``(s, c, h, w)`` memory, of whatever it held last, that is this layer's own until its next call."""
+        """Return uninitialised ``(s, c, h, w)`` memory that belongs to this layer until its next call."""
         return _find_or_make(self._own, like, shape)
 
     def passing(self, like: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-        """Return the same, but of all layers that share it."""
+        """Return uninitialised memory that all layers share."""
         return _find_or_make(self._passing, like, shape)
 
 
 def convolve_and_centre_in_place(
     features: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor, stride: int, workspace: Workspace
 ) -> torch.Tensor:
-    """Do on a CPU what ``convolve_and_centre`` says, with one new feature map each way beside the convolution's own.
+    """Do ``convolve_and_centre`` on a CPU, with one new feature map each way besides the convolution's own.
 
     Parameters
     ----------
     features, kernel, bias, stride
         As there.
     workspace : Workspace
-        Of this layer; the next call with the same one makes the gradient of this one impossible.
+        This layer's. Take the gradient before the next call with the same workspace, which overwrites it.
     """
     out: torch.Tensor = _ConvolveAndCentre.apply(features, kernel, bias, stride, workspace)  # type: ignore[no-untyped-call]
     return out
 
 
 def convolve_one_by_one(padded: torch.Tensor, kernel: torch.Tensor, stride: int) -> torch.Tensor:
-    """Convolve s padded feature maps, each with its own kernel: a grouped convolution of four takes 6 to 8 times one.
+    """Convolve s padded feature maps, each with its own kernel: one grouped convolution of four takes 6 to 8 times one.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def convolve_one_by_one(padded: torch.Tensor, kernel: torch.Tensor, stride: int)
 
 
 def layout_of(features: torch.Tensor) -> torch.memory_format:
-    """Return how ``(s, c, h, w)`` features lie in memory; all that is made of them is to lie alike."""
+    """Return the memory layout of ``(s, c, h, w)`` features, so that everything computed from them has the same."""
     return torch.contiguous_format if features.is_contiguous() else torch.channels_last
 
 
@@ -104,14 +104,16 @@ class _ConvolveAndCentre(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         padded, kernel, out = ctx.saved_tensors
         before = ctx.workspace.passing(out, tuple(out.shape))
-        # the leaky ReLU keeps the sign, so its result tells its slope
+        # the leaky ReLU keeps the sign, so its result determines its slope
         torch.ops.aten.leaky_relu_backward(gradient, out, LEAK, True, grad_input=before)
         mean = _channel_means(before)
         before.sub_(mean.to(out.dtype)[:, :, None, None])
-        of_features, of_kernel = _convolution_gradients(before, padded, kernel, ctx.stride, ctx.needs_input_grad[0])
-        if of_features is not None:
-            of_features = _fold(of_features, kernel.shape[-1] // 2)
-        return of_features, of_kernel, mean * math.prod(out.shape[2:]), None, None
+        feature_gradient, kernel_gradient = _convolution_gradients(
+            before, padded, kernel, ctx.stride, ctx.needs_input_grad[0]
+        )
+        if feature_gradient is not None:
+            feature_gradient = _fold(feature_gradient, kernel.shape[-1] // 2)
+        return feature_gradient, kernel_gradient, mean * math.prod(out.shape[2:]), None, None
 
 
 def _find_or_make(
@@ -124,7 +126,7 @@ def _find_or_make(
 
 
 def _fold(gradient: torch.Tensor, reach: int) -> torch.Tensor:
-    """Return the gradient of what was padded by reflection, from that of the result; the result's memory is used."""
+    """Turn the gradient of a map padded by reflection into that of the unpadded map, in the same memory."""
     if reach:
         for axis in (2, 3):
             end = gradient.shape[axis] - reach
@@ -134,25 +136,25 @@ def _fold(gradient: torch.Tensor, reach: int) -> torch.Tensor:
 
 
 def _channel_means(features: torch.Tensor) -> torch.Tensor:
-    """Return the float32 means, ``(s, c)``, of ``(s, c, h, w)``: a sum of bfloat16 in float32 would copy them first."""
+    """Return the float32 means, ``(s, c)``, of ``(s, c, h, w)``; a float32 sum of bfloat16 would copy them first."""
     return torch.stack([torch.batch_norm_update_stats(each, None, None, 0.0)[0].float() for each in features.split(1)])
 
 
 def _convolution_gradients(
-    gradient: torch.Tensor, padded: torch.Tensor, kernel: torch.Tensor, stride: int, of_features_too: bool
+    gradient: torch.Tensor, padded: torch.Tensor, kernel: torch.Tensor, stride: int, features_need_it: bool
 ) -> tuple[torch.Tensor | None, torch.Tensor]:
-    """Return the gradients of the padded feature maps, if wanted, and of the kernels, from that of the result."""
-    of_features, of_kernels = [], []
+    """Return the gradients of the padded feature maps (if they need one) and of the kernels."""
+    map_gradients, kernel_gradients = [], []
     for up, one, weights in zip(gradient.split(1), padded.split(1), kernel, strict=True):
-        of_map, of_weights, _ = torch.ops.aten.convolution_backward(
+        map_gradient, kernel_gradient, _ = torch.ops.aten.convolution_backward(
             up, one, weights.contiguous(memory_format=layout_of(padded)), None, (stride,) * 2, (0, 0), (1, 1), False,
-            (0, 0), 1, (of_features_too, True, False),
+            (0, 0), 1, (features_need_it, True, False),
         )  # fmt: skip
-        of_features.append(of_map)
-        of_kernels.append(of_weights)
-    return _join(of_features) if of_features_too else None, torch.stack(of_kernels)
+        map_gradients.append(map_gradient)
+        kernel_gradients.append(kernel_gradient)
+    return _join(map_gradients) if features_need_it else None, torch.stack(kernel_gradients)
 
 
 def _join(maps: list[torch.Tensor]) -> torch.Tensor:
-    # split and joined: torch takes the strides of maps[n][None] and of a reshape for another layout
+    # split and cat, because torch takes the strides of maps[n][None] and of a reshape for another layout
     return maps[0] if len(maps) == 1 else torch.cat(maps)

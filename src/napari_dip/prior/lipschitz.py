@@ -1,4 +1,4 @@
-"""The Lipschitz bound on convolutions, and the normalisations that keep or undo it (Section 4.1)."""
+"""The Lipschitz bound on convolutions, and batch normalisation, which undoes it (Section 4.1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def exact_spectral_norms(kernels: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     Tensor
-        ``(n,)``, the ‖w‖sn of Eq. 3. It bounds the convolution's operator norm up to a factor of k only.
+        ``(n,)``, the ‖w‖sn of Eq. 3. It bounds the convolution's operator norm only up to a factor of k.
     """
     singular_values: torch.Tensor = torch.linalg.svdvals(kernels.flatten(2))
     return singular_values[:, 0]
@@ -31,8 +31,8 @@ def spectral_norms(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the spectral norms of a batch of kernels by power iteration on their Gram matrices.
 
-    The Gram matrix w wᵀ is small; repeated squaring makes every iteration worth eight, so that vectors kept from
-    one step to the next follow the norm even where the two largest singular values cross.
+    The Gram matrix w wᵀ is small. Repeated squaring makes each iteration worth eight, so that vectors kept from one
+    step to the next follow the norm even where the two largest singular values cross.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ def spectral_norms(
     vectors : Tensor
         ``(n, out)``, the left singular vectors of the step before, or any non-zero start.
     iterations : int
-        2 follow an optimisation; a random start wants 20.
+        2 are enough to follow an optimisation; a random start needs 20.
 
     Returns
     -------
     norms : Tensor
-        ``(n,)``, never above the exact values but for rounding.
+        ``(n,)``, never above the exact values, except by rounding.
     vectors : Tensor
-        ``(n, out)``, to start the next call from.
+        ``(n, out)``, the start for the next call.
     """
     matrices = kernels.detach().flatten(2).float()  # (n, out, in * k * k)
     gram = matrices @ matrices.mT  # (n, out, out)
@@ -65,16 +65,16 @@ def spectral_norms(
 
 
 def bound_kernels(kernels: torch.Tensor, norms: torch.Tensor, lipschitz_bound: float | None) -> torch.Tensor:
-    """Return w / max(1, ‖w‖sn / λ) (Eq. 5): kernels above the bound λ are scaled down to it, others untouched.
+    """Return w / max(1, ‖w‖sn / λ) (Eq. 5): kernels above the bound λ are scaled down to it, others stay as they are.
 
     Parameters
     ----------
     kernels : Tensor
         ``(n, out, in, k, k)``.
     norms : Tensor
-        ``(n,)``; taken as constants, as the published implementation does.
+        ``(n,)``; treated as constants, as in the published implementation.
     lipschitz_bound : float or None
-        λ; None bounds nothing.
+        λ; None for no bound.
     """
     if lipschitz_bound is None:
         return kernels

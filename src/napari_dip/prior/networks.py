@@ -18,8 +18,8 @@ from .convolution import ControlledConvolution, convolve, he_uniform
 from .lipschitz import POWER_ITERATIONS_COLD, bound_kernels, spectral_norms
 from .upsampling import gaussian_kernel, upsample
 
-# As tests/benchmark/speed.py measured: feature maps of the largest layer that exist for a moment on the way back, and
-# how many copies of each layer's result batch normalisation keeps for autograd beside it.
+# Measured with tests/benchmark/speed.py: how many feature maps of the largest layer exist for a moment in the backward
+# pass, and how many extra copies of each layer's result batch normalisation keeps for autograd.
 _PASSING_MAPS, _BATCH_COPIES = 5, 4
 _BYTES_OF_WEIGHT = 4
 _ENCODER_CONVOLUTIONS = 2  # per level; the first has stride 2 (Fig. 2)
@@ -27,7 +27,7 @@ _ENCODER_CONVOLUTIONS = 2  # per level; the first has stride 2 (Fig. 2)
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What a network is built of; the fields mean what they mean in ``Settings``."""
+    """The shape of a network; the fields mean the same as in ``Settings``."""
 
     runs: int
     input_channels: int
@@ -45,7 +45,7 @@ class Architecture:
 
 
 class LayerPlan(NamedTuple):
-    """What a controlled convolution will be, before it takes any memory.
+    """The plan of a controlled convolution, which takes no memory yet.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class LayerPlan(NamedTuple):
         Of the kernel.
     stride : int
     area : float
-        Of what it takes in, as a share of the canvas.
+        Area of the input, as a share of the canvas.
     """
 
     inputs: int
@@ -65,7 +65,7 @@ class LayerPlan(NamedTuple):
     area: float
 
     def build(self, architecture: Architecture, generator: torch.Generator) -> ControlledConvolution:
-        """Return the layer."""
+        """Build the layer."""
         return ControlledConvolution(
             architecture.runs, self.inputs, self.outputs, architecture.normalisation, generator, self.side, self.stride
         )
@@ -80,11 +80,11 @@ class Network(nn.Module, ABC):
     layers : sequence of ControlledConvolution
         In the order in which ``extract`` takes their kernels.
     output_range : (float, float)
-        What the sigmoid is stretched to.
+        The range of the sigmoid.
     output_mean : Tensor
-        ``(c,)``, the output before any step.
+        ``(c,)``, the mean output before the first step.
     generator : torch.Generator
-        On the CPU: a seed means the same network on every device.
+        On the CPU, so that a seed gives the same network on every device.
     """
 
     gaussian: torch.Tensor
@@ -122,20 +122,20 @@ class Network(nn.Module, ABC):
     @staticmethod
     @abstractmethod
     def input_size(canvas: tuple[int, int], levels: int) -> tuple[int, int]:
-        """Return the height and width of z that make an image of ``canvas``, multiples of ``2**levels``."""
+        """Return the height and width of z for a canvas whose sides are multiples of ``2**levels``."""
 
     @abstractmethod
     def extract(self, noise: torch.Tensor, kernels: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Map z to the last features, ``(s, width, H, W)``, with the bounded kernels of the layers, in their order."""
+        """Map z to the last features, ``(s, width, H, W)``, with the layers' bounded kernels in order."""
 
     @staticmethod
     @abstractmethod
     def plan(architecture: Architecture) -> list[LayerPlan]:
-        """Return what its layers are, all but the head, in their order."""
+        """Return the plans of all layers but the head, in order."""
 
     @classmethod
     def bytes_per_pixel(cls, architecture: Architecture, compute_dtype: torch.dtype) -> float:
-        """Return about how much memory the feature maps of a step take for each pixel of the canvas."""
+        """Estimate how many bytes the feature maps of a step take per pixel of the canvas."""
         kept, largest = 0.0, 0.0
         copies = 1 + (_BATCH_COPIES if architecture.normalisation == "batch" else 0)
         for layer in cls.plan(architecture):
@@ -147,12 +147,12 @@ class Network(nn.Module, ABC):
 
     @classmethod
     def bytes_of_kernels(cls, architecture: Architecture) -> int:
-        """Return how much memory the weights take, once: nearly all of them are kernels."""
+        """Return how many bytes one copy of the kernels takes; nearly all weights are kernels."""
         each = (layer.outputs * layer.inputs * layer.side**2 for layer in cls.plan(architecture))
         return _BYTES_OF_WEIGHT * architecture.runs * sum(each)
 
     def forward(self, noise: torch.Tensor, lipschitz_bound: float | None) -> torch.Tensor:
-        """Map z, ``(s, input_channels, h, w)``, to images ``(s, c, H, W)``, float32, every kernel under the bound λ."""
+        """Map z, ``(s, input_channels, h, w)``, to float32 images ``(s, c, H, W)``, with every kernel bounded by λ."""
         kernels = [kernel.to(self.compute_dtype) for kernel in self.bounded_kernels(lipschitz_bound)]
         features = self.extract(noise.to(self.compute_dtype), kernels)
         features = convolve(features, self.head.to(self.compute_dtype)).float()
@@ -160,7 +160,7 @@ class Network(nn.Module, ABC):
         return low + (high - low) * torch.sigmoid(features + self.head_bias[:, :, None, None])
 
     def bounded_kernels(self, lipschitz_bound: float | None) -> list[torch.Tensor]:
-        """Return each layer's ``(s, out, in, k, k)`` kernel under the bound, measuring all of a shape in one batch."""
+        """Return each layer's bounded kernel, ``(s, out, in, k, k)``; all kernels of one shape are measured at once."""
         bounded: list[torch.Tensor] = [layer.kernel for layer in self.convolutions]
         if lipschitz_bound is None:
             return bounded
@@ -174,11 +174,11 @@ class Network(nn.Module, ABC):
 
     @property
     def convolutions(self) -> list[ControlledConvolution]:
-        """The layers, all but the head."""
+        """All layers but the head."""
         return cast("list[ControlledConvolution]", list(self.layers))
 
     def expand(self, features: torch.Tensor) -> torch.Tensor:
-        """Enlarge ``(s, c, h, w)`` by two, as the architecture says."""
+        """Enlarge ``(s, c, h, w)`` by two with the architecture's upsampling."""
         return upsample(features, self.architecture.upsampling, self.gaussian)
 
     def _group_kernels(self, group: list[int]) -> torch.Tensor:
@@ -189,10 +189,10 @@ class Network(nn.Module, ABC):
 class Decoder(Network):
     """The Decoder of Fig. 2: convolutions and x2 upsamplings from a small random input to the image.
 
-    With the settings of the preset ``"published"`` it is the published network: a stem of two convolutions, two per
-    level. With ``kernel_size=1`` and batch normalisation it is the deep decoder of Heckel and Hand.
+    With the preset ``"published"`` it is the published network: a stem of two convolutions, then two per level. With
+    ``kernel_size=1`` and batch normalisation it is the deep decoder of Heckel and Hand.
 
-    Parameters are those of ``Network``, without the layers.
+    Takes the parameters of ``Network``, without the layers.
     """
 
     def __init__(
@@ -227,9 +227,9 @@ class Decoder(Network):
 
 
 class ConvNet(Network):
-    """The ConvNet of Fig. 2: the Decoder's convolutions without its upsamplings, from z of the image's size.
+    """The ConvNet of Fig. 2: the Decoder's convolutions without its upsampling, from a z as large as the image.
 
-    Parameters are those of ``Network``, without the layers.
+    Takes the parameters of ``Network``, without the layers.
     """
 
     def __init__(
@@ -259,12 +259,12 @@ class ConvNet(Network):
 
 
 class EncoderDecoder(Network):
-    """The Encoder-Decoder of Fig. 2, from z of the image's size: two convolutions a level down, then a decoder.
+    """The Encoder-Decoder of Fig. 2, from a z as large as the image: two convolutions per level down, then a decoder.
 
-    With ``skip_channels`` above 0, a 1x1 convolution of that many channels carries what enters each level of the
-    encoder to the decoder's level of the same size, as Ulyanov et al. do it for all tasks but the filling of holes.
+    With ``skip_channels`` above 0, a 1x1 convolution with that many channels carries the input of each encoder level to
+    the decoder level of the same size, as Ulyanov et al. do for all tasks except filling holes.
 
-    Parameters are those of ``Network``, without the layers.
+    Takes the parameters of ``Network``, without the layers.
     """
 
     def __init__(
@@ -276,7 +276,7 @@ class EncoderDecoder(Network):
     ) -> None:
         plans = self.plan(architecture)
         layers: dict[int, ControlledConvolution] = {}
-        for index in self._order_of_draws(architecture):  # a seed draws level by level
+        for index in self._order_of_draws(architecture):  # random weights are drawn level by level
             layers[index] = plans[index].build(architecture, generator)
         super().__init__(
             architecture, [layers[index] for index in range(len(plans))], output_range, output_mean, generator
@@ -306,7 +306,7 @@ class EncoderDecoder(Network):
 
     @staticmethod
     def _order_of_draws(architecture: Architecture) -> list[int]:
-        """Return the places in the plan of each level's skip, of its convolutions down, and of those up."""
+        """Return indices into the plan, level by level: its skip, its convolutions down, its convolutions up."""
         levels, per_level = architecture.levels, architecture.convolutions_per_level
         skips = levels * _ENCODER_CONVOLUTIONS
         up = skips + (levels if architecture.skip_channels else 0)
@@ -329,13 +329,13 @@ class EncoderDecoder(Network):
             if skips:
                 layer, kernel = skips[level]
                 carried.append(layer(features, kernel))
-            for layer, kernel in _of_level(down, level, _ENCODER_CONVOLUTIONS):
+            for layer, kernel in _select_level(down, level, _ENCODER_CONVOLUTIONS):
                 features = layer(features, kernel)
         for level in range(levels):
             features = self.expand(features)
             if skips:
                 features = torch.cat([features, carried.pop()], dim=1)
-            for layer, kernel in _of_level(up, level, architecture.convolutions_per_level):
+            for layer, kernel in _select_level(up, level, architecture.convolutions_per_level):
                 features = layer(features, kernel)
         return features
 
@@ -348,12 +348,12 @@ NETWORKS: dict[str, type[Decoder] | type[EncoderDecoder] | type[ConvNet]] = {
 
 
 def fixed_input(kind: str, runs: int, channels: int, size: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
-    """Draw z, the input that stays fixed while the weights learn.
+    """Draw z, the input, which stays fixed while the weights learn.
 
     Parameters
     ----------
     kind : {"fourier", "uniform"}
-        Sine and cosine of 2π times uniform noise (published implementation), or uniform noise in [0, 0.1] (paper).
+        Sines and cosines of 2π times uniform noise (published implementation), or uniform noise in [0, 0.1] (paper).
     runs, channels : int
     size : (int, int)
         Height and width of z.
@@ -370,13 +370,13 @@ def fixed_input(kind: str, runs: int, channels: int, size: tuple[int, int], gene
 
 
 def _chain(architecture: Architecture, areas: Sequence[float]) -> list[LayerPlan]:
-    """Convolutions one after the other, from z to the last features."""
+    """Plan convolutions one after the other, from z to the last features."""
     width, side = architecture.width, architecture.kernel_size
     inputs = [architecture.input_channels] + [width] * (len(areas) - 1)
     return [LayerPlan(channels, width, side, 1, area) for channels, area in zip(inputs, areas, strict=True)]
 
 
-def _of_level(
+def _select_level(
     pairs: Sequence[tuple[ControlledConvolution, torch.Tensor]], level: int, depth: int
 ) -> Sequence[tuple[ControlledConvolution, torch.Tensor]]:
     return pairs[level * depth : (level + 1) * depth]

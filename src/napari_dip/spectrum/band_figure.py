@@ -1,4 +1,4 @@
-"""The curves of a run as figures: frequency bands, loss and ratio; drawn with matplotlib and without a display."""
+"""Draw the curves of a run (frequency bands, loss, ratio) with matplotlib, without a display."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from ..outcome import Report
 
-# From lowest to highest band; Okabe and Ito's, which the colour-blind can tell apart on dark and light grounds.
+# From lowest to highest band; Okabe and Ito's, which colour-blind readers can tell apart on dark and light backgrounds.
 _COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#999999")
-_MORE_COLOURS = "viridis"  # for more bands than these
-# What of a report is drawn over the steps, beside the bands: name and colour.
+_MORE_COLOURS = "viridis"  # if there are more bands than colours
+# The other fields of a report that are drawn over the steps: label and colour.
 ERROR_CURVES = {
-    "loss": ("loss, of fitted pixels", "#56B4E9"),
-    "held_out_error": ("error of held-out pixels", "#E69F00"),
-    "prior_error": ("the same by the network alone", "#CC79A7"),
+    "loss": ("loss on fitted pixels", "#56B4E9"),
+    "held_out_error": ("error on held-out pixels", "#E69F00"),
+    "prior_error": ("the same, network alone", "#CC79A7"),
 }
 RATIO_CURVE = ("blurriness / sharpness", "#009E73")
 _CAPTION_WIDTH = 95  # letters a line
@@ -28,7 +28,7 @@ _FIVE_BANDS = ("lowest", "low", "medium", "high", "highest")
 
 
 def band_names(bands: int) -> list[str]:
-    """Return a name for each band, lowest first: the paper's for five, else the part of half the sampling frequency."""
+    """Return a name for each band, lowest first: the paper's names for five bands, otherwise fractions of Nyquist."""
     if bands == len(_FIVE_BANDS):
         return list(_FIVE_BANDS)
     return [f"{n / bands:.2g}-{(n + 1) / bands:.2g} of Nyquist" for n in range(bands)]
@@ -53,11 +53,11 @@ def draw_bands(
     ----------
     steps : sequence of int
     bands : sequence
-        Per step, the correspondence of each band, lowest first.
+        For each step, the correspondence of each band, lowest first.
     chosen_step : int, optional
-        Marked by a line.
+        Marked with a line.
     caption : str
-        Says why it stopped.
+        For example why the run stopped.
 
     Returns
     -------
@@ -85,9 +85,9 @@ def draw_loss_and_ratio(reports: Sequence[Report], *, chosen_step: int | None = 
     ----------
     reports : sequence of Report
     chosen_step : int, optional
-        Marked by a line.
+        Marked with a line.
     caption : str
-        Says why it stopped.
+        For example why the run stopped.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def draw_loss_and_ratio(reports: Sequence[Report], *, chosen_step: int | None = 
         errors = [getattr(report, field) for report in reports]
         if any(error is not None for error in errors):
             left.plot(steps, [math.nan if error is None else error for error in errors], color=colour, label=name)
-    left.set(xlabel="step", ylabel="mean squared error (of intensities in [0, 1])", yscale="log")
+    left.set(xlabel="step", ylabel="mean squared error (intensities in [0, 1])", yscale="log")
     right.plot(steps, [report.ratio for report in reports], color=RATIO_CURVE[1])
     right.set(xlabel="step", ylabel=RATIO_CURVE[0], yscale="log")  # it falls by powers of ten in the first steps
     for axes in (left, right):

@@ -16,7 +16,7 @@ _COLUMNS = ("step", "loss", "held_out_error", "prior_error", "ratio", "lipschitz
 
 
 def write_table(path: Path, reports: Sequence[Report]) -> None:
-    """Write reports as CSV, one a row, in full precision; what is not known is empty.
+    """Write reports as CSV, one per row, in full precision; missing values are empty.
 
     Columns are step, loss, held_out_error, prior_error, ratio, lipschitz_bound, and "band NAME" for each band, lowest
     first.

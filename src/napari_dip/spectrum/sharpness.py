@@ -1,7 +1,8 @@
-"""Blurriness, sharpness and their ratio, which steadies when the prior has learned what it can (Eq. 8).
+"""Blurriness, sharpness and their ratio, which steadies when the network has learned what it can (Eq. 8).
 
-Both are for intensities brought to [0, 1]. So that one hot pixel does not decide them, values beyond are clamped, and a
-pixel that stands out from all its neighbours by more than half the range is brought to them. Ordinary images have none.
+Both expect intensities in [0, 1]. So that one hot pixel does not decide them, values beyond that are clamped, and a
+pixel that exceeds all its neighbours by more than half the range is set to the nearest of them (dark pixels likewise).
+Ordinary images have no such pixels.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ _HOT = 0.5  # of the range; over 25 ordinary photographs and micrographs the lar
 def blurriness(image: torch.Tensor) -> torch.Tensor:
     """Return how little an image changes when blurred further (after Crete et al. 2007).
 
-    Along each direction: the share of the neighbour differences that survives a box mean of 9 pixels; the larger of the
-    two shares.
+    This is the share of the differences between neighbours that survives a box mean of 9 pixels along rows or columns,
+    whichever share is larger.
 
     Parameters
     ----------
@@ -40,11 +41,11 @@ def blurriness(image: torch.Tensor) -> torch.Tensor:
 
 
 def _surviving_share(grey: torch.Tensor) -> torch.Tensor:
-    """Share along rows: ``(s, 1, h, w)`` to ``(s,)``."""
+    """Return the share along rows, ``(s,)``, for ``(s, 1, h, w)``."""
     reach = _BOX // 2
     mean = functional.avg_pool2d(grey, (1, _BOX), stride=1)  # (s, 1, h, w - 8), only where the box fits
     image = grey[..., reach:-reach]
-    # Published crop: rows and columns 5 ... n-5, then one pixel off the differences at either end.
+    # Published crop: rows and columns 5 ... n-5, then one pixel less at either end of the differences.
     rows = slice(_BOX - reach + 1, -reach - 1)
     differences, blurred = (each[..., rows, 1:].diff(dim=-1).abs()[..., :-1] for each in (image, mean))
     total = differences.sum(dim=(1, 2, 3))
@@ -55,13 +56,14 @@ def _surviving_share(grey: torch.Tensor) -> torch.Tensor:
 def sharpness(image: torch.Tensor) -> torch.Tensor:
     """Return the weighted strength of the strongest local differences (after Bahrami and Kot 2014).
 
-    At each inner pixel the signed maximum of (neighbour - centre) over its 8 neighbours; sorted descending, the first
-    two dropped, the k-th weighted by exp(-0.01 k); root mean square of the next 999 (fewer on small images).
+    At each inner pixel take the signed maximum of (neighbour - centre) over its 8 neighbours; sort them in descending
+    order, drop the first two, weight the k-th by exp(-0.01 k), and take the root mean square of the next 999 (fewer on
+    small images).
 
     Parameters
     ----------
     image : Tensor
-        ``(s, c, h, w)``, in [0, 1]: it scales with the intensities.
+        ``(s, c, h, w)``, in [0, 1]; sharpness is proportional to the intensities.
 
     Returns
     -------
@@ -70,8 +72,8 @@ def sharpness(image: torch.Tensor) -> torch.Tensor:
     """
     grey = _without_hot_pixels(image)  # (s, 1, h, w)
     strongest = (functional.max_pool2d(grey, 3, stride=1) - grey[..., 1:-1, 1:-1])[:, 0]  # (s, h - 2, w - 2)
-    # The maximum over the window counts the centre itself, 0: only at a strict local maximum does that differ from the
-    # neighbours' own, and those come last in the order.
+    # The window's maximum includes the centre's own difference, 0. That matters only at strict local maxima, which come
+    # last in the order.
     ranked = torch.topk(strongest.flatten(1), min(_STRONGEST + 1, strongest[0].numel()), dim=1).values
     rank = torch.arange(2, ranked.shape[1], device=ranked.device)
     weighted = ranked[:, 2:] * torch.exp(-_DECAY * rank)
@@ -84,7 +86,7 @@ def blur_sharpness_ratio(image: torch.Tensor) -> torch.Tensor:
 
 
 def _without_hot_pixels(image: torch.Tensor) -> torch.Tensor:
-    """Return ``(s, c, h, w)`` images as grey ``(s, 1, h, w)`` in [0, 1], hot and dead pixels brought to a neighbour."""
+    """Return ``(s, c, h, w)`` images as grey ``(s, 1, h, w)`` in [0, 1], hot and dead pixels set to a neighbour."""
     grey = to_grey(image).float().clamp(0, 1)[:, None]
     padded = functional.pad(grey, (1, 1, 1, 1), mode="reflect")
     height, width = grey.shape[-2:]

@@ -1,4 +1,4 @@
-"""How white a residual is: noise that is independent from pixel to pixel leaves neighbours uncorrelated."""
+"""How white a residual is: if noise is independent from pixel to pixel, neighbours are uncorrelated."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 def neighbour_correlation(residual: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the correlation of neighbours along columns and along rows: 0 for white noise, to within 2 / sqrt(pixels).
 
-    Above 0, structure went with the noise or the noise is correlated; below 0, noise was fitted.
+    Above 0, structure was removed with the noise, or the noise is correlated; below 0, noise was fitted.
 
     Parameters
     ----------
     residual : Tensor
         ``(1, c, h, w)``.
     known : Tensor
-        ``(1, 1, h, w)`` bool: pairs of known pixels count.
+        ``(1, 1, h, w)`` bool; only pairs of known pixels count.
 
     Returns
     -------

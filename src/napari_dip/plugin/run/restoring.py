@@ -129,7 +129,7 @@ def _restore(
             for each in restore_planes(
                 stack, list(to_do), how, hooks, tiling=tiling, neighbours=neighbours, client=None
             ):
-                pace.made()
+                pace.mark_shown()
                 elapsed, to_come = time.perf_counter() - start, len(to_do) - 1
                 left, is_done = each.progress.seconds_left, False
                 if each.result is not None:

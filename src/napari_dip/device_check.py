@@ -51,7 +51,7 @@ class Differences:
     gradient : float
         In a layer's gradient: root mean square.
     gradient_size : float
-        In a layer's gradient along the CPU's. Rounding has no preferred direction, so it nearly cancels here.
+        In the length of a layer's gradient along the CPU's. Rounding has no preferred direction, so it nearly cancels.
     update : float
         In a layer's change in one step: root mean square.
     """
@@ -246,7 +246,7 @@ def _take_steps(choice: DeviceChoice, runs: int, reference: list[_Step] | None =
     from .measurement.data_term import data_term_of
     from .measurement.task import find_task
 
-    values, known = (each.to(choice.device) for each in _scene())
+    values, known = (each.to(choice.device) for each in _draw_scene())
     data_term = data_term_of(find_task("denoise"), values, known)
     settings = dataclasses.replace(_SETTINGS, runs=runs)
     fit = build_fit(settings, choice, data_term)
@@ -263,11 +263,11 @@ def _take_steps(choice: DeviceChoice, runs: int, reference: list[_Step] | None =
         seen = estimate.measure()
         measures = (seen.blurriness, seen.sharpness, *seen.band_correspondence)
         output = fit.averaged_outputs.mean(dim=0, keepdim=True).cpu()
-        steps.append(_Step(start, output, seen.loss, measures, _by_layer(gradients), _by_layer(updates)))
+        steps.append(_Step(start, output, seen.loss, measures, _group_by_layer(gradients), _group_by_layer(updates)))
     return steps
 
 
-def _scene() -> tuple[torch.Tensor, torch.Tensor]:
+def _draw_scene() -> tuple[torch.Tensor, torch.Tensor]:
     """Return waves and a disc with noise, ``(1, 1, h, w)`` in [0, 1], and which pixels are known."""
     rows, columns = (torch.linspace(0, 1, side, dtype=torch.float32) for side in _SIZE)
     distance = (rows[:, None] - 0.4).square() + (columns - 0.6).square()
@@ -278,7 +278,7 @@ def _scene() -> tuple[torch.Tensor, torch.Tensor]:
     return (picture + 0.03 * noise).clamp(0, 1)[None, None], known
 
 
-def _by_layer(tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+def _group_by_layer(tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
     """Return one ``(s, n)`` tensor per kernel, and a last one for all biases, because one layer has too few."""
     kernels = [each.flatten(1) for each in tensors.values() if each.ndim == 5]
     biases = [each.flatten(1) for each in tensors.values() if each.ndim < 5]

@@ -56,10 +56,10 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
     """
     generator = torch.Generator().manual_seed(settings.seed)
     resolved = resolve_settings(settings, data_term)
-    low, high, mean = _range_of(data_term)
-    architecture = _architecture_of(settings, resolved.runs, resolved.width, resolved.levels, channels=len(mean))
-    canvas = _canvas_of(settings, resolved.levels, data_term.size)
-    check_memory(device.device, _BYTES_OF_LIBRARIES + _bytes_of_fit(settings, device, canvas, architecture))
+    low, high, mean = _measure_range(data_term)
+    architecture = _plan_architecture(settings, resolved.runs, resolved.width, resolved.levels, channels=len(mean))
+    canvas = _measure_canvas(settings, resolved.levels, data_term.size)
+    check_memory(device.device, _BYTES_OF_LIBRARIES + _estimate_bytes(settings, device, canvas, architecture))
     held_out = torch.zeros_like(data_term.judged)
     if data_term.by_pixel:
         held_out = choose_held_out(data_term.known, resolved.held_out, generator, resolved.held_out_side)
@@ -109,7 +109,7 @@ def _schedule_bound(settings: Settings) -> Callable[[int], float | None]:
     return lambda step: bound
 
 
-def _architecture_of(settings: Settings, runs: int, width: int, levels: int, *, channels: int) -> Architecture:
+def _plan_architecture(settings: Settings, runs: int, width: int, levels: int, *, channels: int) -> Architecture:
     """Return the network's architecture for resolved settings."""
     return Architecture(
         runs=runs,
@@ -163,8 +163,8 @@ def bytes_needed(
     partner = partner and settings.partner
     width, runs = settings.choose_width(partner=partner), settings.networks
     levels = settings.levels if settings.levels != "auto" else _FEWEST_LEVELS
-    architecture = _architecture_of(settings, runs, width, levels, channels=channels)
-    fitting = _bytes_of_fit(settings, device, _canvas_of(settings, levels, size), architecture)
+    architecture = _plan_architecture(settings, runs, width, levels, channels=channels)
+    fitting = _estimate_bytes(settings, device, _measure_canvas(settings, levels, size), architecture)
     helping = size[0] * size[1] * channels * _BYTES_PER_PIXEL_OF_PARTNER if partner else 0.0
     return _BYTES_OF_LIBRARIES + max(fitting, helping)
 
@@ -203,7 +203,7 @@ def check_run_fits(
     check_memory(device.device, bytes_needed(alone, device, size, channels, partner=False))
 
 
-def _canvas_of(settings: Settings, levels: int, size: tuple[int, int]) -> tuple[int, int]:
+def _measure_canvas(settings: Settings, levels: int, size: tuple[int, int]) -> tuple[int, int]:
     """Return the sides of the canvas for an image of ``size``."""
     unit = 2**levels
     fewest = max(2, settings.kernel_size // 2 + 1)  # side of the smallest feature map: reflection needs neighbours
@@ -211,7 +211,7 @@ def _canvas_of(settings: Settings, levels: int, size: tuple[int, int]) -> tuple[
     return rows, columns
 
 
-def _bytes_of_fit(
+def _estimate_bytes(
     settings: Settings, device: DeviceChoice, canvas: tuple[int, int], architecture: Architecture
 ) -> float:
     """Estimate how many bytes a fit takes for its feature maps and its weights."""
@@ -258,7 +258,7 @@ def resolve_settings(settings: Settings, data_term: DataTerm) -> Resolved:
     )
 
 
-def _range_of(data_term: DataTerm) -> tuple[float, float, torch.Tensor]:
+def _measure_range(data_term: DataTerm) -> tuple[float, float, torch.Tensor]:
     """Return the smallest and largest known value of the degraded image, and its mean per channel, ``(c,)``."""
     values = data_term.values[0][:, data_term.known[0, 0]]  # (c, n)
     return float(values.min()), float(values.max()), values.mean(dim=1).cpu()

@@ -190,7 +190,7 @@ def to_tensor(
     low, high = np.broadcast_to(intensity_range, (2, intensities.shape[2]))
     with np.errstate(over="ignore"):  # missing pixels may overflow
         channels = intensities.astype(np.float64)
-    known &= ~_hot(channels, known, low, high)
+    known &= ~_find_hot_pixels(channels, known, low, high)
     values = (np.where(known[:, :, None], channels, low) - low) / (high - low)
     return ImageTensor(
         values=torch.from_numpy(values.astype(np.float32)).permute(2, 0, 1)[None].contiguous(),
@@ -269,7 +269,8 @@ def find_intensity_range(intensities: np.ndarray, *, colours: bool = True) -> ND
         largest = max(abs(low), abs(high))
         if high - low < _FEWEST_STEPS * float(np.spacing(np.float32(min(largest, _LARGEST)))):
             ground = f"{low:.10g}" if intensities.dtype.kind == "f" else int(lowest)
-            advice = "multiply it" if largest < np.finfo(np.float32).tiny else f"subtract {ground} from it"
+            tiny = largest < np.finfo(np.float32).tiny
+            advice = "multiply the image" if tiny else f"subtract {ground} from the image"
             raise ValueError(
                 f"the intensities of the image{where} span only {highest - lowest:.3g} at about {largest:.3g}, and "
                 f"float32, the type of the results, can hardly tell them apart: {advice} first."
@@ -277,7 +278,7 @@ def find_intensity_range(intensities: np.ndarray, *, colours: bool = True) -> ND
     return ranges
 
 
-def _hot(
+def _find_hot_pixels(
     colours: NDArray[np.float64], known: NDArray[np.bool_], low: NDArray[np.float64], high: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Return which pixels are outliers that stand alone in any channel, ``(h, w)``."""

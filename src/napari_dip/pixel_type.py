@@ -40,7 +40,7 @@ def as_dtype(image: ArrayLike, dtype: DTypeLike) -> tuple[np.ndarray, int]:
     if dtype.kind == "b":
         return image >= 0.5, 0
     if dtype.kind in "ui" and image.dtype.kind in "bui":
-        return _between_whole_numbers(image, dtype)
+        return _convert_integers(image, dtype)
     limits = np.iinfo(dtype) if dtype.kind in "ui" else np.finfo(dtype)
     exact = image.astype(np.result_type(image.dtype, np.float64))  # float64, or long double for long double
     wanted = np.rint(exact) if dtype.kind in "ui" else exact
@@ -62,7 +62,7 @@ def _find_dtype(name: DTypeLike) -> np.dtype:
         raise TypeError(f"there is no pixel type {name!r}; choose one such as uint16 or float32.") from error
 
 
-def _between_whole_numbers(image: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
+def _convert_integers(image: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
     """Convert without going through floating point, which cannot hold every 64-bit integer."""
     limits = np.iinfo(dtype)
     image = image.astype(np.uint8) if image.dtype.kind == "b" else image

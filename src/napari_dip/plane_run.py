@@ -32,7 +32,7 @@ from .torch_modes import plain_modes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Ended:
+class _RunState:
     """How far a run has come: what a stage produced, and how it ended.
 
     Attributes
@@ -83,7 +83,7 @@ def run_plane(
     """Fit, then smooth if asked; yield every report, the last one with the result."""
     began, task = time.perf_counter(), plane.task
     wants_smoothing = settings.smoothed or settings.detail_enhanced or not task.removes_noise
-    ended = _Ended(restored=plane.values, settings=settings, bound=settings.lipschitz_bound)
+    ended = _RunState(restored=plane.values, settings=settings, bound=settings.lipschitz_bound)
     if task.removes_noise or not bool(plane.known.all()):
         further_steps = settings.smoothed_steps / settings.networks if wants_smoothing else 0
         ended = yield from _fit(plane, settings, hooks, further_steps, start, keep_network)
@@ -118,7 +118,7 @@ def _fit(
     further_steps: float,
     start: WarmStart | None,
     keep_network: bool,
-) -> Generator[Progress, None, _Ended]:
+) -> Generator[Progress, None, _RunState]:
     """Fit the network to the plane; yield all reports but the last."""
 
     def build(settings: Settings) -> Estimate:
@@ -135,7 +135,7 @@ def _fit(
     estimate, step, moments = outcome.estimate, outcome.estimate.step, []
     if settings.snapshots and removes_noise:
         moments = [estimate.take_snapshot_of_best(), *(each for each in snapshots.kept if each.step != step)]
-    return _Ended(
+    return _RunState(
         restored=plane.impose_known(estimate.image),
         settings=outcome.settings,
         reports=outcome.reports,
@@ -152,7 +152,7 @@ def _fit(
     )
 
 
-def _smooth(plane: MeasuredPlane, fitted: _Ended, hooks: Hooks) -> Generator[Progress, None, _Ended]:
+def _smooth(plane: MeasuredPlane, fitted: _RunState, hooks: Hooks) -> Generator[Progress, None, _RunState]:
     """Fit a network with a small λ to the restored plane; yield all reports but the last.
 
     For a task that removes no noise ("enhance"), this is the stage that counts.
@@ -195,12 +195,12 @@ def _smooth(plane: MeasuredPlane, fitted: _Ended, hooks: Hooks) -> Generator[Pro
     )
 
 
-def _enhanced(fitted: _Ended, smooth: torch.Tensor) -> torch.Tensor:
+def _enhanced(fitted: _RunState, smooth: torch.Tensor) -> torch.Tensor:
     """Return the restored plane with the detail that the smoothed one lacks amplified, ``(1, c, H, W)``."""
     return fitted.restored + fitted.settings.detail_amount * (fitted.restored - smooth)
 
 
-def _conclude(plane: MeasuredPlane, ended: _Ended, seconds: float, stopped_after: int | None) -> Restoration:
+def _conclude(plane: MeasuredPlane, ended: _RunState, seconds: float, stopped_after: int | None) -> Restoration:
     """Return the result, without the outputs that take a run of their own."""
     settings, data_term, device = ended.settings, plane.data_term, plane.device
     used = dataclasses.replace(
@@ -247,7 +247,7 @@ def _conclude(plane: MeasuredPlane, ended: _Ended, seconds: float, stopped_after
     )
 
 
-def _write_note(plane: MeasuredPlane, ended: _Ended, residual_correlation: float) -> str:
+def _write_note(plane: MeasuredPlane, ended: _RunState, residual_correlation: float) -> str:
     notes = [warn_of_idle_network()] if ended.is_idle else []
     if plane.task.noise_is_independent:
         advice = advise_denoising(
@@ -264,7 +264,7 @@ def _write_note(plane: MeasuredPlane, ended: _Ended, residual_correlation: float
 
 
 @plain_modes()
-def _read_moment(plane: MeasuredPlane, fitted: _Ended, snapshot: Snapshot, seconds: float) -> Restoration:
+def _read_moment(plane: MeasuredPlane, fitted: _RunState, snapshot: Snapshot, seconds: float) -> Restoration:
     """Return what the run would have returned at a kept moment."""
     reports = tuple(report for report in fitted.reports if report.step <= snapshot.step)
     moment = dataclasses.replace(

@@ -28,7 +28,7 @@ class Sample:
 
 def noisy_photograph(sigma: float = 25.0, side: int = 256) -> Sample:
     """Return the centre of scikit-image's cameraman, on the 8-bit scale, with Gaussian noise of deviation ``sigma``."""
-    truth = _photographer(side).astype(np.float32)
+    truth = _crop_cameraman(side).astype(np.float32)
     noise = np.random.default_rng(0).normal(0, sigma, truth.shape)
     return Sample(np.clip(truth + noise, 0, 255).astype(np.float32), truth)
 
@@ -65,14 +65,14 @@ def noisy_fluorescence(side: int = 256, photons: float = 40.0, seed: int = 0) ->
         bend = 0.03 * np.sin(12 * ((rows - start[0]) * np.sin(angle) + (columns - start[1]) * np.cos(angle)))
         density += 0.25 * np.exp(-(((across + bend) * side / 1.5) ** 2))
     density = gaussian_filter(density, 1.1)  # the microscope's blur
-    return _seen_by_camera(density, photons, random)
+    return _photograph(density, photons, random)
 
 
 def scratched_photograph(side: int = 256) -> Sample:
     """Return the centre of the cameraman with scratches and specks, and the mask that marks them; uint8."""
     from skimage import draw
 
-    truth = _photographer(side)
+    truth = _crop_cameraman(side)
     random = np.random.default_rng(1)
     mask = np.zeros((side, side), dtype=bool)
     for _ in range(9):
@@ -91,7 +91,7 @@ def jpeg_photograph(side: int = 256, quality: int = 10) -> Sample:
     """Return the centre of the cameraman after JPEG compression at low quality; uint8."""
     from PIL import Image
 
-    truth = _photographer(side)
+    truth = _crop_cameraman(side)
     file = io.BytesIO()
     Image.fromarray(truth).save(file, format="JPEG", quality=quality)
     return Sample(np.asarray(Image.open(file)), truth)
@@ -154,10 +154,10 @@ def moving_cells(frames: int = 8, side: int = 128, photons: float = 25.0, seed: 
             nucleus = 0.6 * np.exp(-((distance / (0.4 * radii[number])) ** 2))
             density[frame] = np.maximum(density[frame], brightness[number] * body * (0.4 + nucleus))
         density[frame] = gaussian_filter(density[frame], 1.0)  # the microscope's blur
-    return _seen_by_camera(density, photons, random)
+    return _photograph(density, photons, random)
 
 
-def _photographer(side: int) -> NDArray[np.uint8]:
+def _crop_cameraman(side: int) -> NDArray[np.uint8]:
     """Return the centre of scikit-image's cameraman, uint8."""
     from skimage import data
 
@@ -165,7 +165,7 @@ def _photographer(side: int) -> NDArray[np.uint8]:
     return camera[60 : 60 + side, 130 : 130 + side]
 
 
-def _seen_by_camera(density: NDArray[np.float64], photons: float, random: np.random.Generator) -> Sample:
+def _photograph(density: NDArray[np.float64], photons: float, random: np.random.Generator) -> Sample:
     """Return a density on a faint background as a camera sees it, uint16, with its truth in the same units, float32."""
     expected = photons * (0.03 + 0.97 * density / density.max())
     gain, offset, read_noise = 12.0, 100.0, 4.0

@@ -35,10 +35,10 @@ class Bounds:
         in_step = isinstance(number, float) or (number - self.least) % self.step == 0
         return self.least <= number <= self.most and in_step
 
-    def describe(self, *, whole: bool) -> str:
+    def describe(self, *, integers: bool) -> str:
         """Return the bounds in words, such as "an odd whole number from 1 to 15"."""
         kind = "a number"
-        if whole:
+        if integers:
             kind = "a whole number" if self.step == 1 else "an odd whole number" if self.least % 2 else "an even number"
         return f"{kind} from {_write_number(self.least)} to {_write_number(self.most)}"
 
@@ -73,7 +73,7 @@ class Rule:
             return "give True or False"
         if self.bounds is not None:
             others = [*(f'"{word}"' for word in self.words), *(["None"] if self.none else [])]
-            return " or ".join(["give " + ", ".join([self.bounds.describe(whole=self.kind is int), *others[:-1]]),
+            return " or ".join(["give " + ", ".join([self.bounds.describe(integers=self.kind is int), *others[:-1]]),
                                 *others[-1:]])  # fmt: skip
         if self.words:
             return f"choose one of {', '.join(self.words)}"

@@ -132,7 +132,7 @@ class Stage:
         *,
         may_give_up: bool,
     ) -> Generator[Progress, None, tuple[StopReason, Progress] | None]:
-        """Step the fit; yield all reports but the last, and return that with the reason to stop, or None to give up."""
+        """Step the fit; yield all reports but the last, and return it with the reason to stop, or None to give up."""
         fit, by_hand = estimate.fit, self.settings.chosen_step is not None
         rule = choose_rule(
             "fixed" if by_hand else self.settings.stopping,

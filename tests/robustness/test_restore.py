@@ -283,9 +283,14 @@ def test_known_pixels_beyond_float32_are_rounded_and_it_is_said(dtype: str, pict
     [
         (1e300, 0, "f8", "too large for float32.*divide the image"),
         (1, 1e9, "f8", r"can hardly tell them apart: subtract 10000000\d\d"),
-        (1, 2**60, "i8", r"subtract 11529215046068\d+ from it first"),
-        (0.01, 2**60, "i8", r"subtract 1152921504606846976 from it first"),  # float64 has one number for all of them
-        (1e-300, 0, "f8", "multiply it first"),
+        (1, 2**60, "i8", r"subtract 11529215046068\d+ from the image first"),
+        (
+            0.01,
+            2**60,
+            "i8",
+            r"subtract 1152921504606846976 from the image first",
+        ),  # float64 has one number for all of them
+        (1e-300, 0, "f8", "multiply the image first"),
     ],
 )
 def test_what_float32_cannot_show_is_refused(gain: float, offset: float, dtype: str, sentence: str, picture) -> None:

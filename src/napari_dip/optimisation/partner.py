@@ -78,17 +78,17 @@ class CompletingPartner:
 
     def judge(self, output: torch.Tensor) -> torch.Tensor:
         """Return the output, ``(1, c, h, w)``, with the residual continued from the fitted pixels."""
-        change, share = self._missing(output)
+        change, share = self._continue_residual(output)
         return torch.where(self._fitted, output, output + share * change)
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the same, continued from all known pixels, and a variance of 0, because the noise is unknown."""
-        _, share = self._missing(output)
+        _, share = self._continue_residual(output)
         known = self._fitted | self._held_out
         change = fill_smoothly(torch.where(known, self._values - output, 0.0), known)
         return torch.where(known, output, output + share * change), output.new_zeros(())
 
-    def _missing(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _continue_residual(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the continued residual of the fitted pixels, and the best share of it."""
         residual = self._values - output
         continued = fill_smoothly(torch.where(self._fitted, residual, 0.0), self._fitted)

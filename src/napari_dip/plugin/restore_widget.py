@@ -87,9 +87,9 @@ class RestoreWidget(Container):
     def _on_device(self, described: tuple[str, str, str]) -> None:
         if self._closed:
             return
-        device, words, more = described
+        device, text, tooltip = described
         if device == self.form.device:  # answers may arrive out of order
-            self.controls.describe_device(words, more)
+            self.controls.show_device(text, tooltip)
         if not self._loading:
             self._loading = True
             Job(_load_engine, on_result=self._make_plot, on_error=self._on_no_engine).start()
@@ -305,7 +305,7 @@ class _ClosingWatcher(QObject):
 
 
 def _describe_device(device: str) -> tuple[str, str, str]:
-    """Return the requested device, and the one that will be used in a few words and in a sentence."""
+    """Return the requested device, and a short and a long description of the one that will be used."""
     from ..device_check import choose_proven_device
 
     try:

@@ -49,7 +49,7 @@ def small_photograph_layers() -> list[LayerDataTuple]:
     sample = small_photograph()
     small, (truth, look, kind) = _beside_truth(sample, "small", "small truth")
     factor = sample.truth.shape[0] // sample.degraded.shape[0]
-    # napari counts from pixel centres; both images start at the same edge, half a pixel of each before its first centre
+    # napari counts from pixel centres, but the two images share their outer edges
     inside = {"scale": (1 / factor,) * 2, "translate": (0.5 / factor - 0.5,) * 2}
     return [small, (truth, look | inside, kind)]
 

@@ -98,7 +98,7 @@ _WORDS = {"auto": "auto", "none": None}
 
 
 class AdvancedSettings(Container):
-    """One field for each of ``CHOICES``: a preset sets them all, the user's changes override it."""
+    """One field for each of ``CHOICES``. A preset sets them all; the user's changes override it."""
 
     def __init__(self) -> None:
         super().__init__(name="advanced")
@@ -174,7 +174,7 @@ def _as_shown(value: Any, field: Any) -> Any:
 
 
 def _as_setting(value: Any, field: Any) -> Any:
-    """Return the setting's value for what its field shows."""
+    """Return the setting's value from what its field shows."""
     if field.name not in ("chosen_step", *_NUMBER_OR_AUTO, *_WHOLE_OR_AUTO):
         return value.strip() or "auto" if isinstance(value, str) else value
     text = value.strip().lower() or ("none" if field.name == "chosen_step" else "auto")

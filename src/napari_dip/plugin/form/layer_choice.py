@@ -1,4 +1,4 @@
-"""The choice of a layer: the selected one, until the user chooses one; it then keeps to that layer."""
+"""The choice of a layer: it follows the selection until the user chooses a layer, then stays with that one."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class LayerChoice(ComboBox):
 
     @property
     def is_by_hand(self) -> bool:
-        """Whether the user chose the layer, rather than the selection."""
+        """Whether the user chose the layer here; otherwise it follows the selection."""
         return self._by_hand
 
     def reset_choices(self, *_: Any) -> None:
@@ -113,7 +113,7 @@ class LayerChoice(ComboBox):
         return next((each for each in self._watched if each == layer), layer)
 
     def _find_selected(self, layers: list[Layer]) -> Layer | None:
-        """Return the selected layer if it is likely, else the current one, else the topmost likely one."""
+        """Return the selected layer if it is visible and not ours, else the current one, else the topmost such one."""
         assert self._viewer is not None
         active = self._viewer.layers.selection.active
         likely = [layer for layer in layers if layer.visible and not is_own_layer(layer)]
@@ -164,7 +164,7 @@ class LayerChoice(ComboBox):
 
 
 def choose_image(viewer: Viewer, tooltip: str) -> LayerChoice:
-    """Return the choice of an Image layer: the selected one, until the user chooses one."""
+    """Return a choice of Image layers, which follows the selection until the user chooses one."""
     return LayerChoice(
         viewer, (Image,), follows_selection=True, name="image", label="Image",
         tooltip=f"{tooltip} It follows the selected layer until you choose one here.",

@@ -39,7 +39,7 @@ class _WheelGuard(QObject):
 
 
 def wrap(label: QLabel) -> None:
-    """Let a text use more lines instead of widening the dock; it is as high as its width requires."""
+    """Let a text wrap instead of widening the dock; it is only as high as its lines."""
     label.setWordWrap(True)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 

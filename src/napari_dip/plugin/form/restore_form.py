@@ -30,7 +30,7 @@ QUALITIES = [("Fast", "fast"), ("Balanced", "default"), ("Best", "best"), ("As p
               ("As in the paper", "paper"), ("Rival: deep image prior (no control)", "deep_image_prior"),
               ("Rival: deep decoder (few weights)", "deep_decoder"), ("Rival: Langevin", "gp_dip")]  # fmt: skip
 _LOADED = "loaded"  # the quality that stands for a loaded record
-_OUTPUT_FIELDS = ("keep_known", "smoothed_lipschitz_bound", "detail_amount")  # of Settings; the tick boxes are others
+_OUTPUT_FIELDS = ("keep_known", "smoothed_lipschitz_bound", "detail_amount")  # of Settings, beside the extra outputs
 
 
 class RestoreForm(Container):
@@ -102,7 +102,7 @@ class RestoreForm(Container):
         quality: Container = Container(name="quality_row")
         outputs: Container = Container(name="outputs", labels=False)
         amounts: Container = Container(name="amounts")
-        # filled only now: magicgui aligns the labels of widgets that are added later
+        # filled only now, because magicgui aligns the labels of widgets that are added to a container
         image_row.append(self.image)
         fields.extend([self.task, *self.parameters.values(), self.mask, self.missing_label])
         quality.append(self.quality)
@@ -140,7 +140,7 @@ class RestoreForm(Container):
         self._show_type()
 
     def _qualities(self, widget: object = None) -> list[tuple[str, str]]:
-        """Return the named settings, and last those of a loaded record."""
+        """Return the named settings, followed by those of a loaded record."""
         return [*QUALITIES, *([(f"As in “{self._loaded[1]}”", _LOADED)] if self._loaded else [])]
 
     def _show_preset(self) -> None:
@@ -211,7 +211,7 @@ class RestoreForm(Container):
         return self.extra_outputs | {name: getattr(self, name) for name in _OUTPUT_FIELDS}
 
     def _choose_only_mask(self) -> None:
-        """Choose the mask if the task needs one and only one layer can be meant."""
+        """Choose the mask if the task needs one and there is only one candidate."""
         layers = [layer for layer in self.mask.choices if layer is not None]
         if find_task(self.task.value).needs_mask and self.mask.value is None and len(layers) == 1:
             self.mask.value = layers[0]
@@ -283,7 +283,7 @@ class RestoreForm(Container):
 
 
 def _find_quality(settings: Settings) -> str | None:
-    """Return the quality that agrees in every setting that the form hides, and in most of those that it shows."""
+    """Return the quality with the same hidden settings and the most shown ones in common; None if there is none."""
     shown = {*CHOICES, *FURTHER_OUTPUTS, *_OUTPUT_FIELDS}
     found, most = None, -1
     for _, name in QUALITIES:

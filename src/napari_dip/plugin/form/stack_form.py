@@ -90,7 +90,7 @@ class StackForm(Container):
         return self._image.value is not None and count_dimensions(self._image.value) > 2
 
     def show_all(self, unfolded: bool) -> None:
-        """Show the fields that few users need, too."""
+        """Show or hide the fields that few users need."""
         self._unfolded = unfolded
         self._show_needed()
 
@@ -141,7 +141,7 @@ class StackForm(Container):
         return {self.along.value: slice(first, last + 1)}
 
     def warm_start_axis(self) -> str | None:
-        """Return the letter of the axis along which planes start warm; None if each starts afresh."""
+        """Return the letter of the warm start's axis; None if every plane starts afresh."""
         return self.warm_start.value or None
 
     def _choices(self, widget: object = None) -> list[tuple[str, str]]:

@@ -120,7 +120,7 @@ def find_layer_axes(image: Image, slider_labels: Sequence[str] = (), together: s
 
 
 def find_channel_names(image: Image, letters: str, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Return the channel names from the layer's metadata or its file; none if their number is wrong."""
+    """Return the channel names from the layer's metadata or its file; empty if their number does not fit."""
     if _CHANNEL not in letters:
         return ()
     names = image.metadata.get("channel_names") or read_axes(image.source.path, shape).channel_names

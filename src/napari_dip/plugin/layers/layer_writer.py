@@ -1,4 +1,4 @@
-"""Writes Image layers as TIFF or OME-TIFF with the record of their restoration, and finds that record again."""
+"""Writes Image layers as TIFF or OME-TIFF with the record of their restoration, and finds such records."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def may_have_record_in_file(layer: Layer) -> bool:
 
 
 def _read_text(record: Any) -> dict[str, Any]:
-    """Return a layer's record as plain JSON values; empty if it is none, because anybody may have put it there."""
+    """Return a layer's record as plain JSON values; empty if it is not valid, because anybody may have put it there."""
     try:
         text = json.loads(json.dumps(record))
     except (TypeError, ValueError, RecursionError):

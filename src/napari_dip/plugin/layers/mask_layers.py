@@ -143,7 +143,7 @@ def map_pixels(image: Image, layer: Labels | Shapes, shape: tuple[int, int]) -> 
 
 
 def _unit_factor(one: pint.Unit, other: pint.Unit) -> float:
-    """Return how many of the other unit make one of the first; pixels count as 1, as napari draws them."""
+    """Return how many of the other unit make up one; 1 if either is pixels, as napari draws them."""
     if one == other or "pixel" in (str(one), str(other)):
         return 1.0
     return float((1 * one).to(other).magnitude)

@@ -73,7 +73,7 @@ def has_units(settings: Mapping[str, Any]) -> bool:
 
 
 def find_distances(steps: Mapping[str, tuple[float, str]]) -> dict[str, tuple[float, str]]:
-    """Return the distances between z-slices (Z) and frames (T) in OME's units; leave out what is no length or time.
+    """Return the distances between z-slices (Z) and frames (T) in OME's units; leave out anything else.
 
     Parameters
     ----------

@@ -64,6 +64,6 @@ def place_over(
     if enlargement == 1 and not corner.any():
         return {"scale": appearance["scale"], "translate": appearance["translate"]}
     scale[-2:] /= enlargement
-    # napari counts from pixel centres: the first small pixel's centre lies before the first large one's
+    # napari counts from pixel centres, but the two layers share their outer edges
     corner[-2:] += 0.5 / enlargement - 0.5
     return {"scale": scale, "translate": find_translation(appearance, corner)}

@@ -122,7 +122,7 @@ class PreviewLayer:
 
 
 def _move(layer: Image, place: Mapping[str, Any]) -> None:
-    """Move a layer, but set only what changes: everything that is set is drawn again."""
+    """Move a layer; set only what changes, because napari redraws for everything that is set."""
     for setting, value in place.items():
         now = getattr(layer, setting)
         now = now.affine_matrix if setting == "affine" else now

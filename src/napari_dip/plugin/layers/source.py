@@ -127,7 +127,7 @@ class Source:
         return dataclasses.replace(self, name=name, layer_name=layer.name, appearance=appearance)
 
     def cut(self, region: tuple[slice, slice]) -> Source:
-        """Return a region of a single plane and its mask, without a JPEG's table, whose blocks it no longer fits."""
+        """Return a region of a single plane and its mask, without a JPEG's table: the blocks no longer fit."""
         within = dict(zip("YX", region, strict=True))
         array = self.array[tuple(within.get(letter, slice(None)) for letter in self.axes.letters)]
         corner = [0.0] * (len(self.first) - 2) + [float(each.start) for each in region]
@@ -145,7 +145,7 @@ class Source:
 
 
 def place_of(plane: Plane) -> Place:
-    """Return a plane's position, as a key."""
+    """Return a plane's position as a tuple, to use as a key."""
     return tuple(plane.place.values())
 
 

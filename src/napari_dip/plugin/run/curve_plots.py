@@ -34,7 +34,7 @@ class Curve(NamedTuple):
 
 
 class _LogarithmicAxis(pyqtgraph.AxisItem):
-    """Labels only 1, 2 and 5 times powers of ten, if that leaves at least two labels: all labels would overlap."""
+    """Labels only 1, 2 and 5 times powers of ten, so that labels do not overlap; all if that leaves too few."""
 
     def logTickStrings(self, values: Sequence[float], scale: float, spacing: float | None) -> list[str]:
         texts = super().logTickStrings(values, scale, spacing)

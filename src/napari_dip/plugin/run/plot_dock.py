@@ -47,7 +47,7 @@ class PlotDock:
         return self.plot
 
     def begin(self) -> None:
-        """Let the next report open the dock; not this call, because a run may fail before its first report."""
+        """Let the run's first report open the dock; the run may fail before it."""
         self._wanted = True
 
     def open(self) -> BandPlot:

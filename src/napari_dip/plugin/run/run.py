@@ -23,7 +23,7 @@ _runs: weakref.WeakSet[Run] = weakref.WeakSet()
 
 @atexit.register
 def _end_runs() -> None:
-    """End all workers before Qt goes.
+    """End all workers before Qt shuts down.
 
     napari waits for them only if its event loop ran; without that, the process would abort.
     """

@@ -83,6 +83,6 @@ class RunControls(Container):
         if self.status.value != sentence:
             self.status.value = sentence
 
-    def describe_device(self, text: str, tooltip: str) -> None:
+    def show_device(self, text: str, tooltip: str) -> None:
         """Show which device is used, with details in the tooltip."""
         self.device_line.value, self.device_line.tooltip = text, tooltip

@@ -150,6 +150,6 @@ def _describe_plane(layers: ResultLayers, kept: Sequence[str], viewer: Viewer) -
 
 
 def _describe_notes(layers: ResultLayers) -> str:
-    """Return the note about the first plane; the others have at least different figures."""
+    """Return the first plane's note; the notes of other planes differ, at least in their numbers."""
     note = next(record.note for record in layers.records.values())
     return f"First plane: {note}" if note else ""

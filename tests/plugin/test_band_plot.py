@@ -41,7 +41,7 @@ def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> 
     run(widget, qtbot)
     kept = viewer.layers["cells restored"].data.copy()
     assert not scrubber.isHidden()
-    assert "chosen" in scrubber.reading.text()
+    assert "chosen" in scrubber.step_label.text()
     assert not scrubber.use_button.isEnabled()
     scrub(widget, qtbot, -2)
     moment = viewer.layers["cells moment"]
@@ -103,7 +103,7 @@ def test_the_latest_position_wins(viewer, widget, qtbot) -> None:
     assert viewer.layers["cells moment"].metadata["napari-dip"]["step"] == step
     scrubber.slider.setValue(1)
     scrubber.return_to_chosen()  # while the image is being made
-    qtbot.waitUntil(lambda: scrubber._reading is None, timeout=20_000)
+    qtbot.waitUntil(lambda: scrubber._loading is None, timeout=20_000)
     assert names(viewer) == ["cells", "cells restored"]
 
 
@@ -122,7 +122,7 @@ def test_whatever_ends_scrubbing_leaves_nothing_behind(make_napari_viewer, camer
     match what:
         case "layer":
             viewer.layers.remove("cells moment")
-            assert "chosen" in scrubber.reading.text()
+            assert "chosen" in scrubber.step_label.text()
         case "plot":
             viewer.window.remove_dock_widget(widget.band_plot)
         case "dock":
@@ -154,7 +154,7 @@ def test_a_moment_that_fails_is_said_and_the_slider_returns(viewer, widget, qtbo
     qtbot.keyClick(scrubber.slider, Qt.Key.Key_Left)
     qtbot.waitUntil(lambda: bool(errors), timeout=20_000)
     assert "ran out of memory" in errors[0]
-    assert "chosen" in scrubber.reading.text()
+    assert "chosen" in scrubber.step_label.text()
     assert names(viewer) == ["cells", "cells restored"]
 
 

@@ -32,7 +32,7 @@ def test_auto_says_why_the_cpu_is_used_and_so_does_the_result(
     viewer.window.resize(1380, 960)
     viewer.add_image(camera, name="cells")
     widget = open_widget(viewer)
-    qtbot.waitUntil(lambda: "checking" not in line_of(widget), timeout=120_000)
+    qtbot.waitUntil(lambda: "Checking" not in line_of(widget), timeout=120_000)
     assert line_of(widget).startswith("CPU (")
     for message in (line_of(widget), widget.controls.device_line.tooltip):
         assert "Accelerator (pretend) does not compute what the CPU does" in message

@@ -120,7 +120,7 @@ def test_a_name_that_gets_its_suffix_here_replaces_nothing(viewer, widget, tmp_p
     (tmp_path / "large.ome.tif").write_text("precious")
     viewer.add_image(restored["data"], name="large", metadata=restored["metadata"])
     widget.record_tools.save(tmp_path / "large")
-    assert "large.ome.tif exists" in widget.controls.status.value
+    assert "large.ome.tif already exists" in widget.controls.status.value
     assert (tmp_path / "large.ome.tif").read_text() == "precious"
     widget.record_tools.save(tmp_path / "large.ome.tif")
     assert "with its record" in widget.controls.status.value
@@ -221,7 +221,7 @@ def test_no_other_machine_is_asked_because_a_record_names_it(viewer, widget, qtb
     """Windows would greet it with the user's name; the script, which shows the path, is the user's to run."""
     for path in ("\\\\server\\share\\a.tif", "//server/share/a.tif", "\\\\?\\UNC\\server\\a.tif"):
         script = copy_with_path(viewer, widget, qtbot, restored, path)
-        assert "on another machine" in widget.controls.status.value
+        assert "from another machine" in widget.controls.status.value
         assert f"read_image(Path({path!a}))" in script
 
 

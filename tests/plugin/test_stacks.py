@@ -157,7 +157,7 @@ def test_an_unnamed_axis_can_be_the_channels(viewer, qtbot, film) -> None:
     assert stack.together.native.isHidden()
     widget.form.advanced_shown.native.click()
     assert not stack.together.native.isHidden()
-    assert texts(stack.together)[1] == "together: axis 0 (2)"
+    assert texts(stack.together)[1] == "Together: axis 0 (2)"
     stack.together.value = stack.together.choices[1]
     run(widget, qtbot)
     record = viewer.layers["film restored"].metadata["napari-dip"]
@@ -491,7 +491,7 @@ def test_planes_can_begin_like_the_one_before(viewer, qtbot, film, geometry) -> 
     assert warm_start.native.isHidden()
     widget.form.advanced_shown.native.click()
     assert not warm_start.native.isHidden()
-    assert texts(warm_start) == ["Off", "Along time"]
+    assert texts(warm_start) == ["Off", "Along time (5)"]
     warm_start.value = "T"
     widget.form.stack.along.value, widget.form.stack.planes.value = "T", "range"
     widget.form.stack.last.value = 1

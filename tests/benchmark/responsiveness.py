@@ -65,7 +65,7 @@ def watch_window(size: int, seconds: float) -> None:
     _, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
     QApplication.processEvents()
     print(f"the widget opens in {time.perf_counter() - start:.2f} s")
-    live(20, lambda: "checking" not in widget.controls.device_line.value)
+    live(20, lambda: "Checking" not in widget.controls.device_line.value)
     print(f"the device is known after {time.perf_counter() - start:.2f} s: {widget.controls.device_line.value}")
     live(1)
 

@@ -47,7 +47,7 @@ def viewer(make_napari_viewer_proxy):
 
 
 @pytest.fixture
-def said(monkeypatch) -> list[str]:
+def errors(monkeypatch) -> list[str]:
     """What the form shows as an error."""
     sentences: list[str] = []
     monkeypatch.setattr("napari_dip.plugin.restore_widget.show_error", sentences.append)
@@ -55,7 +55,7 @@ def said(monkeypatch) -> list[str]:
 
 
 @pytest.fixture
-def announced(monkeypatch) -> list[str]:
+def notifications(monkeypatch) -> list[str]:
     """What the form shows as a notification."""
     sentences: list[str] = []
     monkeypatch.setattr("napari_dip.plugin.restore_widget.show_info", sentences.append)
@@ -190,10 +190,10 @@ class Hands:
         self._qtbot.mousePress(native, _LEFT, pos=place(corners[0]))
         for corner in corners[1:]:
             self._qtbot.wait(50)  # vispy leaves out moves in quick succession
-            there, on_screen = QPointF(place(corner)), QPointF(native.mapToGlobal(place(corner)))
+            inside, on_screen = QPointF(place(corner)), QPointF(native.mapToGlobal(place(corner)))
             # qtbot moves with no button held, which draws nothing
             move = QMouseEvent(
-                QEvent.Type.MouseMove, there, on_screen, Qt.MouseButton.NoButton, _LEFT, Qt.KeyboardModifier.NoModifier
+                QEvent.Type.MouseMove, inside, on_screen, Qt.MouseButton.NoButton, _LEFT, Qt.KeyboardModifier.NoModifier
             )
             QApplication.sendEvent(native, move)
         self._qtbot.wait(50)

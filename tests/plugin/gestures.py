@@ -1,4 +1,4 @@
-"""What a user does with a Restore form, and what there is to look at afterwards."""
+"""What a user does with a Restore form, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -57,6 +57,6 @@ def assert_lies_over(layer, image, first=None) -> None:
     """Assert that a layer's first and last pixels lie where an image has them, from its first pixel on, or another."""
     last = np.array(layer.data.shape[: layer.ndim]) - 1
     first = np.zeros(layer.ndim) if first is None else np.array(first)
-    for there in (np.zeros(layer.ndim), last):
-        np.testing.assert_allclose(layer.data_to_world(there), image.data_to_world(first + there), atol=1e-9)
+    for pixel in (np.zeros(layer.ndim), last):
+        np.testing.assert_allclose(layer.data_to_world(pixel), image.data_to_world(first + pixel), atol=1e-9)
     assert layer.units == image.units

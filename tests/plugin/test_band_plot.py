@@ -41,7 +41,7 @@ def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> 
     run(widget, qtbot)
     kept = viewer.layers["cells restored"].data.copy()
     assert not scrubber.isHidden()
-    assert "chosen" in scrubber.reading.text()
+    assert "chosen" in scrubber.step_label.text()
     assert not scrubber.use_button.isEnabled()
     scrub(widget, qtbot, -2)
     moment = viewer.layers["cells moment"]
@@ -57,7 +57,7 @@ def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> 
     record = used.metadata["napari-dip"]
     assert used.name == f"cells restored, step {record['step']}"
     assert record["stop_reason"] == napari_dip.StopReason.CHOSEN.value
-    assert f"Step {record['step']} was picked by hand" in widget.band_plot.caption.text()
+    assert f"You chose step {record['step']}" in widget.band_plot.caption.text()
     again = napari_dip.restore(camera, settings=napari_dip.Settings(**record["settings"]))
     np.testing.assert_array_equal(used.data, again.restored)
     assert not scrubber.use_button.isEnabled()
@@ -68,7 +68,7 @@ def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> 
 
 
 def test_a_used_moment_brings_its_residual_and_says_what_it_cannot(viewer, widget, qtbot, camera) -> None:
-    widget.form.further["residual"].value = widget.form.further["smoothed"].value = True
+    widget.form.extra_outputs["residual"].value = widget.form.extra_outputs["smoothed"].value = True
     run(widget, qtbot)
     scrub(widget, qtbot, -2)
     press(qtbot, widget.band_plot.scrubber.use_button)
@@ -78,9 +78,9 @@ def test_a_used_moment_brings_its_residual_and_says_what_it_cannot(viewer, widge
     step = used.metadata["napari-dip"]["step"]
     assert names(viewer)[-2:] == [f"cells residual, step {step}", f"cells restored, step {step}"]
     assert residual.metadata["napari-dip"]["step"] == step
-    said = widget.controls.status.value
-    assert f"kept as “{used.name}”. Not made: smoothed" in said
-    assert f"type {step} under Advanced" in said
+    message = widget.controls.status.value
+    assert f"kept as “{used.name}”. Not included: smoothed" in message
+    assert f"set Stop at step, under Advanced, to {step} and press Restore" in message
 
 
 def test_back_at_the_chosen_step_the_layer_goes(viewer, widget, qtbot) -> None:
@@ -103,7 +103,7 @@ def test_the_latest_position_wins(viewer, widget, qtbot) -> None:
     assert viewer.layers["cells moment"].metadata["napari-dip"]["step"] == step
     scrubber.slider.setValue(1)
     scrubber.return_to_chosen()  # while the image is being made
-    qtbot.waitUntil(lambda: scrubber._reading is None, timeout=20_000)
+    qtbot.waitUntil(lambda: scrubber._loading is None, timeout=20_000)
     assert names(viewer) == ["cells", "cells restored"]
 
 
@@ -122,7 +122,7 @@ def test_whatever_ends_scrubbing_leaves_nothing_behind(make_napari_viewer, camer
     match what:
         case "layer":
             viewer.layers.remove("cells moment")
-            assert "chosen" in scrubber.reading.text()
+            assert "chosen" in scrubber.step_label.text()
         case "plot":
             viewer.window.remove_dock_widget(widget.band_plot)
         case "dock":
@@ -142,8 +142,8 @@ def test_whatever_ends_scrubbing_leaves_nothing_behind(make_napari_viewer, camer
 
 
 def test_a_moment_that_fails_is_said_and_the_slider_returns(viewer, widget, qtbot, monkeypatch) -> None:
-    said = []
-    monkeypatch.setattr("napari_dip.plugin.run.scrubber.show_error", said.append)
+    errors = []
+    monkeypatch.setattr("napari_dip.plugin.run.scrubber.show_error", errors.append)
     run(widget, qtbot)
 
     def fail(self):
@@ -152,9 +152,9 @@ def test_a_moment_that_fails_is_said_and_the_slider_returns(viewer, widget, qtbo
     monkeypatch.setattr(napari_dip.Moment, "restoration", fail)
     scrubber = widget.band_plot.scrubber
     qtbot.keyClick(scrubber.slider, Qt.Key.Key_Left)
-    qtbot.waitUntil(lambda: bool(said), timeout=20_000)
-    assert "ran out of memory" in said[0]
-    assert "chosen" in scrubber.reading.text()
+    qtbot.waitUntil(lambda: bool(errors), timeout=20_000)
+    assert "ran out of memory" in errors[0]
+    assert "chosen" in scrubber.step_label.text()
     assert names(viewer) == ["cells", "cells restored"]
 
 
@@ -221,8 +221,8 @@ def test_the_stop_is_marked_in_both_views_and_forgotten_by_the_next_run(widget, 
      *(pytest.param(*each, marks=pytest.mark.full) for each in ((".png", 1), (".svg", 0), (".svg", 1)))],
 )  # fmt: skip
 def test_the_run_is_exported(widget, qtbot, tmp_path, monkeypatch, view, suffix) -> None:
-    said = []
-    monkeypatch.setattr("napari_dip.plugin.run.export_button.show_info", said.append)
+    notifications = []
+    monkeypatch.setattr("napari_dip.plugin.run.export_button.show_info", notifications.append)
     widget._plot_dock.begin()
     plot = widget._plot_dock.open()
     assert not plot.export_button.isEnabled()
@@ -233,7 +233,7 @@ def test_the_run_is_exported(widget, qtbot, tmp_path, monkeypatch, view, suffix)
     (dialog,) = plot.export_button.findChildren(QFileDialog)
     dialog.selectFile(str(tmp_path / "mine"))  # the suffix comes by itself
     dialog.accept()
-    qtbot.waitUntil(lambda: bool(said), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(notifications), timeout=30_000)
     (path,) = tmp_path.iterdir()
     assert path.name == f"mine{suffix}"
     match suffix:
@@ -250,16 +250,16 @@ def test_the_run_is_exported(widget, qtbot, tmp_path, monkeypatch, view, suffix)
 
 
 def test_what_cannot_be_written_is_said(widget, qtbot, tmp_path, monkeypatch) -> None:
-    said = []
-    monkeypatch.setattr("napari_dip.plugin.run.export_button.show_error", said.append)
+    errors = []
+    monkeypatch.setattr("napari_dip.plugin.run.export_button.show_error", errors.append)
     run(widget, qtbot)
     (tmp_path / "file").write_text("")
     button = widget.band_plot.export_button
     for name in ("run.jpg", "file/run.csv"):
         button._write(button._drawing(), tmp_path / name)
-    qtbot.waitUntil(lambda: len(said) == 2, timeout=20_000)
-    assert any("end the name in" in each for each in said)
-    assert any("could not be written" in each for each in said)
+    qtbot.waitUntil(lambda: len(errors) == 2, timeout=20_000)
+    assert any("its name must end in" in each for each in errors)
+    assert any("could not be written" in each for each in errors)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -269,5 +269,5 @@ def test_large_images_keep_fewer_moments_and_several_planes_none(viewer) -> None
     for shape, planes in (((64, 64), "this"), ((4000, 4000), "this"), ((3, 64, 64), "all")):
         widget.form.image.value = viewer.add_image(np.zeros(shape, np.uint8))
         widget.form.stack.planes.value = planes
-        kept.append(keep_moments(widget.form.request()).how.settings.snapshots)
+        kept.append(keep_moments(widget.form.request()).options.settings.snapshots)
     assert kept == [20, 1, 0]

@@ -68,13 +68,13 @@ if "closed" in sys.argv:
 
 
 @pytest.mark.parametrize(
-    "how",
+    "ending",
     [pytest.param("closed", marks=pytest.mark.full), pytest.param("running", marks=pytest.mark.full), "closed running"],
 )
-def test_a_process_may_end_at_once(how: str) -> None:
+def test_a_process_may_end_at_once(ending: str) -> None:
     """Without an event loop, while torch is still being loaded, or a run begins."""
     done = subprocess.run(
-        [sys.executable, "-c", AT_ONCE, *how.split()], capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, "-c", AT_ONCE, *ending.split()], capture_output=True, text=True, timeout=200, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

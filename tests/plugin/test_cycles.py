@@ -28,8 +28,8 @@ def settle(qtbot) -> None:
 
 @pytest.mark.full
 @pytest.mark.timeout(900)
-def test_fifty_runs_leave_nothing_behind(quiet, announced, make_napari_viewer, qtbot, camera) -> None:
-    viewer = make_napari_viewer(show=True)  # napari's own notifications, instead of `announced`, take a megabyte each
+def test_fifty_runs_leave_nothing_behind(quiet, notifications, make_napari_viewer, qtbot, camera) -> None:
+    viewer = make_napari_viewer(show=True)  # napari's own notifications, instead of this list, take a megabyte each
     image = viewer.add_image(camera, name="cells")
     process = psutil.Process()
     memory, handles, threads, device_memory = [], [], [], []

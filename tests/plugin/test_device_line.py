@@ -32,10 +32,10 @@ def test_auto_says_why_the_cpu_is_used_and_so_does_the_result(
     viewer.window.resize(1380, 960)
     viewer.add_image(camera, name="cells")
     widget = open_widget(viewer)
-    qtbot.waitUntil(lambda: "checking" not in line_of(widget), timeout=120_000)
+    qtbot.waitUntil(lambda: "Checking" not in line_of(widget), timeout=120_000)
     assert line_of(widget).startswith("CPU (")
-    for told in (line_of(widget), widget.controls.device_line.tooltip):
-        assert "Accelerator (pretend) does not compute what the CPU does" in told
+    for message in (line_of(widget), widget.controls.device_line.tooltip):
+        assert "Accelerator (pretend) does not compute what the CPU does" in message
     assert "The CPU is used instead" in widget.controls.device_line.tooltip
     qtbot.waitUntil(lambda: widget.band_plot is not None, timeout=120_000)
     widget.start()
@@ -43,13 +43,13 @@ def test_auto_says_why_the_cpu_is_used_and_so_does_the_result(
     record = viewer.layers["cells restored"].metadata["napari-dip"]
     assert record["used"]["device"] == "cpu"
     assert np.isfinite(viewer.layers["cells restored"].data).all()
-    for told in (record["device"], record["note"], widget.controls.status.value):
-        assert "The CPU is used instead" in told
+    for message in (record["device"], record["note"], widget.controls.status.value):
+        assert "The CPU is used instead" in message
     qtbot.wait(300)
     viewer.screenshot(str(screenshots / "auto_device_failed.png"), canvas_only=False)
 
 
-def test_a_device_that_was_named_is_refused(make_napari_viewer, qtbot, camera, screenshots, said) -> None:
+def test_a_device_that_was_named_is_refused(make_napari_viewer, qtbot, camera, screenshots, errors) -> None:
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1380, 960)
     viewer.add_image(camera, name="cells")
@@ -60,7 +60,7 @@ def test_a_device_that_was_named_is_refused(make_napari_viewer, qtbot, camera, s
     widget.start()
     finish(widget, qtbot)
     assert [layer.name for layer in viewer.layers] == ["cells"]
-    (sentence,) = said
+    (sentence,) = errors
     assert sentence.startswith('Device "pretend" is refused: ')
     assert widget.controls.status.value == sentence
     qtbot.wait(300)

@@ -33,7 +33,7 @@ def test_denoise(hands) -> None:
     hands.viewer.reset_view()
     hands.choose(hands.form.task, "Remove noise")
     hands.choose(hands.form.quality, "Fast")
-    hands.tick(hands.form.further["residual"])
+    hands.tick(hands.form.extra_outputs["residual"])
     hands.make_network_small(steps=120)
     hands.press(hands.widget.controls.restore_button)
     hands.finish()

@@ -39,7 +39,7 @@ def shown(choice) -> str:
     return choice.native.currentText()
 
 
-def given(widget) -> np.ndarray:
+def pixels_to_restore(widget) -> np.ndarray:
     """The pixels that Restore would take now."""
     return widget.form.request().source.image
 
@@ -87,7 +87,7 @@ def test_an_image_chosen_by_hand_stays_chosen_whatever_happens_to_the_layers(vie
         assert finder.image.value == treated
         assert shown(widget.form.image) == treated.name
         assert texts(widget.form.image) == [layer.name for layer in viewer.layers]
-        np.testing.assert_array_equal(given(widget), treated.data)
+        np.testing.assert_array_equal(pixels_to_restore(widget), treated.data)
 
 
 def test_until_then_the_image_is_the_selected_layer(viewer, qtbot, two, pixels) -> None:
@@ -177,7 +177,7 @@ def test_a_mask_stays_chosen_when_it_is_renamed_and_its_removal_is_said(viewer, 
     viewer.layers.remove(scratches)
     assert widget.form.mask.value is None
     assert shown(widget.form.mask) == "-----"
-    assert widget.form.mask_note.value == "“broken” was removed. No pixels are marked as missing now."
+    assert widget.form.mask_note.value == "“broken” was removed. Now no pixels are marked as missing."
     assert widget.form.request().source.mask is None
     choose(qtbot, widget.form.mask, "dust")
     assert widget.form.mask_note.native.isHidden()

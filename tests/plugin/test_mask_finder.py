@@ -5,10 +5,10 @@ import pytest
 from gestures import open_widget, press
 from napari.layers import Image, Labels, Shapes
 
-from napari_dip.plugin.form.mask_finder import KINDS, say_share
+from napari_dip.plugin.form.mask_finder import KINDS, describe_share
 from napari_dip.plugin.layers.source import read_source
 
-PLACE = {
+PLACEMENT = {
     "scale": (0.5, 0.25), "translate": (3, 4), "rotate": 10, "units": ("um", "um"),
     "affine": [[1, 0.1, 0], [0, 1, 2], [0, 0, 1]],
 }  # fmt: skip
@@ -24,7 +24,7 @@ def broken(camera) -> np.ndarray:
 
 
 def test_causes_are_marked_one_after_the_other_over_the_image(viewer, broken, qtbot) -> None:
-    image = viewer.add_image(broken, name="cells", **PLACE)
+    image = viewer.add_image(broken, name="cells", **PLACEMENT)
     widget = open_widget(viewer)
     finder = widget.form.mask_finder
     press(qtbot, finder.fold_button)
@@ -39,7 +39,7 @@ def test_causes_are_marked_one_after_the_other_over_the_image(viewer, broken, qt
         np.testing.assert_allclose(layer.data_to_world(corner), image.data_to_world(corner))
     assert layer.units == image.units
     assert widget.form.mask.value is layer
-    assert f"{np.count_nonzero(expected)} pixels" in finder.said.value
+    assert f"{np.count_nonzero(expected)} pixels" in finder.message.value
     layer.undo()
     assert not (layer.data == KINDS["not finite"].mark).any()
     np.testing.assert_array_equal(widget.form.request().source.mask, layer.data > 0)
@@ -64,11 +64,11 @@ def test_nothing_found_makes_no_layer_and_says_so(viewer, camera, qtbot) -> None
     finder = widget.form.mask_finder
     press(qtbot, finder.fold_button)
     press(qtbot, finder.find_button)
-    assert "no image" in finder.said.value
+    assert "no image" in finder.message.value
     viewer.add_image(np.clip(camera, 1, 254))
     finder.kind.value = "zero"
     press(qtbot, finder.find_button)
-    assert finder.said.value == "Nothing found: zero."
+    assert finder.message.value == "No pixels found for “Zero”."
     assert len(viewer.layers) == 1
 
 
@@ -88,10 +88,10 @@ def test_another_image_or_a_removed_layer_begins_anew(viewer, broken, qtbot) -> 
 
 @pytest.mark.parametrize(
     ("count", "size", "words"),
-    [(1, 100, "1 pixel (1.0 %) is"), (5, 10_000, "5 pixels (less than 0.1 %) are"), (50, 100, "50 pixels (50 %) are")],
+    [(1, 100, "1 pixel (1.0%) is"), (5, 10_000, "5 pixels (less than 0.1%) are"), (50, 100, "50 pixels (50%) are")],
 )
 def test_shares_in_words(count, size, words) -> None:
-    assert say_share(count, size) == words
+    assert describe_share(count, size) == words
 
 
 def test_a_mask_in_other_units_marks_the_same_place(camera) -> None:
@@ -105,7 +105,7 @@ def test_a_mask_in_other_units_marks_the_same_place(camera) -> None:
 
 
 def test_shapes_mark_what_they_cover_whatever_the_geometry(camera) -> None:
-    image = Image(camera, **PLACE)
+    image = Image(camera, **PLACEMENT)
     corners = np.array([image.data_to_world(each) for each in ((9.6, 4.6), (9.6, 12.4), (20.4, 12.4), (20.4, 4.6))])
     shapes = Shapes([corners], shape_type="polygon", units=("um", "um"))
     expected = np.zeros(camera.shape, bool)
@@ -120,8 +120,8 @@ def test_shapes_mark_what_they_cover_whatever_the_geometry(camera) -> None:
         (Shapes([[(900, 900), (900, 950), (950, 950)]], shape_type="polygon"), "no shape of the mask"),
         (Labels(np.ones((8, 8), int), translate=(900, 0)), "beside the image"),
         (Labels(np.zeros((48, 40), int)), "paint over"),
-        (Labels(np.ones((2, 48, 40), int)), "single plane"),
-        (Labels(np.ones((48, 40), int), units=("s", "s")), "cannot be converted|converted to the other"),
+        (Labels(np.ones((2, 48, 40), int)), "on the pixel grid of"),
+        (Labels(np.ones((48, 40), int), units=("s", "s")), "cannot be converted"),
     ],
 )
 def test_masks_that_cannot_be_used_are_named(camera, mask, sentence) -> None:

@@ -50,12 +50,12 @@ def test_a_result_is_named_and_placed_as_its_image_is_at_the_end(viewer, qtbot, 
     assert_lies_over(restored, treated)
     record = napari_dip.Record.from_dict(restored.metadata["napari-dip"])
     assert record.given.layer == "after the drug"
-    assert "other pixels" not in widget.controls.status.value
+    assert "new pixels" not in widget.controls.status.value
 
 
 def test_an_image_that_is_changed_or_removed_in_mid_run_is_restored_as_it_was(viewer, qtbot, film) -> None:
     widget = open_widget(viewer)
-    widget.form.further["residual"].value = True
+    widget.form.extra_outputs["residual"].value = True
     for change in ("same shape", "crop", "removed"):
         viewer.layers.clear()
         image = viewer.add_image(film[0], name="cells", scale=(2, 2))
@@ -71,8 +71,8 @@ def test_an_image_that_is_changed_or_removed_in_mid_run_is_restored_as_it_was(vi
         np.testing.assert_allclose(restored.data + residual.data, film[0], atol=1e-3)
         for layer in (restored, residual):
             np.testing.assert_allclose(layer.data_to_world((5, 5)), (10, 10))
-        told = "“cells” was given other pixels meanwhile" in widget.controls.status.value
-        assert told == (change != "removed")
+        mentioned = "“cells” got new pixels during the run" in widget.controls.status.value
+        assert mentioned == (change != "removed")
 
 
 def test_marks_painted_in_mid_run_do_not_count(viewer, qtbot, film) -> None:
@@ -118,7 +118,7 @@ def test_what_was_stopped_early_is_called_so_whatever_is_finished_later(viewer, 
 # ---------------------------------------------------------------- closing
 
 
-def test_closing_the_form_in_mid_run_keeps_the_best_so_far(make_napari_viewer, qtbot, film, announced) -> None:
+def test_closing_the_form_in_mid_run_keeps_the_best_so_far(make_napari_viewer, qtbot, film, notifications) -> None:
     viewer = make_napari_viewer(show=True)
     image = viewer.add_image(film[0], name="cells", scale=(0.5, 0.5))
     dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
@@ -133,7 +133,7 @@ def test_closing_the_form_in_mid_run_keeps_the_best_so_far(make_napari_viewer, q
     assert_lies_over(restored, image)
     record = napari_dip.Record.from_dict(restored.metadata["napari-dip"])
     assert record.stop_reason == napari_dip.StopReason.USER.value
-    assert "Form closed; kept so far: “cells restored”." in " ".join(announced)
+    assert "Form closed. Kept: “cells restored”." in " ".join(notifications)
     dock, again = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")  # and the form opens anew
     assert again is not widget
     assert again.form.image.value is image
@@ -143,7 +143,7 @@ def test_closing_the_form_in_mid_run_keeps_the_best_so_far(make_napari_viewer, q
 
 
 @pytest.mark.full
-def test_closing_the_form_keeps_the_planes_that_are_done(viewer, qtbot, film, announced) -> None:
+def test_closing_the_form_keeps_the_planes_that_are_done(viewer, qtbot, film, notifications) -> None:
     viewer.add_image(film, name="film", axis_labels=("t", "y", "x"))
     dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
     widget.form.stack.planes.value = "all"
@@ -155,7 +155,7 @@ def test_closing_the_form_keeps_the_planes_that_are_done(viewer, qtbot, film, an
     qtbot.waitUntil(lambda: "film preview" not in viewer.layers, timeout=60_000)
     done = np.isfinite(viewer.layers["film restored"].data).all(axis=(1, 2))
     assert 1 <= done.sum() <= 3
-    assert "film restored" in " ".join(announced)
+    assert "film restored" in " ".join(notifications)
     assert all(name in ("film", "film restored") or name.endswith(") stopped early") for name in names(viewer))
 
 
@@ -200,7 +200,7 @@ def test_the_pixel_size_of_the_file_goes_with_the_result(viewer, qtbot, film, tm
     finish(widget, qtbot)
     restored = viewer.layers[-1]
     assert_lies_over(restored, image)
-    assert "The pixel size, 0.2 x 0.1 µm, is that of its file." in widget.controls.status.value
+    assert "The pixel size, 0.2 x 0.1 µm, comes from the file." in widget.controls.status.value
     widget.record_tools.save(tmp_path / "restored.ome.tif")
     assert "unknown" not in widget.controls.status.value
     assert size_in(tmp_path / "restored.ome.tif") == pytest.approx((0.2, "µm", 0.1, "µm"))
@@ -295,7 +295,7 @@ def test_two_forms_in_one_viewer_and_two_viewers_do_not_mix(make_napari_viewer, 
     widgets = RestoreWidget(one), RestoreWidget(one), RestoreWidget(other)
     for number, (viewer, widget) in enumerate(zip((one, one, other), widgets, strict=True)):
         viewer.window.add_dock_widget(widget, name=f"form {number}")
-        widget.form.further["residual"].value = True
+        widget.form.extra_outputs["residual"].value = True
     widgets[0].form.image.value, widgets[1].form.image.value = first, second
     assert widgets[2].form.image.value is elsewhere
     assert [widget.form.image.native.count() for widget in widgets] == [2, 2, 1]

@@ -29,7 +29,7 @@ def failed_fits(monkeypatch) -> list[weakref.ref]:
     return fits
 
 
-def test_the_memory_is_given_back_and_the_smaller_way_works(viewer, qtbot, camera, failed_fits, said) -> None:
+def test_the_memory_is_given_back_and_the_smaller_way_works(viewer, qtbot, camera, failed_fits, errors) -> None:
     image = viewer.add_image(camera, name="cells")
     other = viewer.add_image(camera, name="other", visible=False)
     viewer.layers.selection.active = image
@@ -41,8 +41,8 @@ def test_the_memory_is_given_back_and_the_smaller_way_works(viewer, qtbot, camer
     assert [each() for each in failed_fits] == [None]
     assert list(viewer.layers) == [image, other]
     assert viewer.layers.selection.active.name == "cells"
-    assert len(said) == 1
-    assert said[0].startswith("The device ran out of memory. The layers are as they were.")
+    assert len(errors) == 1
+    assert errors[0].startswith("The device ran out of memory. No layer was changed.")
     assert widget.smaller_way_button.text == "Try one network instead of 2"
     assert not widget.smaller_way_button.native.isHidden()
 
@@ -55,16 +55,16 @@ def test_the_memory_is_given_back_and_the_smaller_way_works(viewer, qtbot, camer
     np.testing.assert_array_equal(image.data, camera)
 
 
-def test_what_is_refused_for_its_size_is_offered_smaller(viewer, qtbot, camera, said, monkeypatch) -> None:
+def test_what_is_refused_for_its_size_is_offered_smaller(viewer, qtbot, camera, errors, monkeypatch) -> None:
     monkeypatch.setattr("napari_dip.device.free_memory", lambda device: 1e6)  # of the machine, not of ours
     viewer.add_image(camera, name="cells")
     widget = open_widget(viewer)
     for way in ("one network instead of 2", "a narrower network", "the CPU"):
-        (widget.smaller_way_button if said else widget.controls.restore_button).native.click()
+        (widget.smaller_way_button if errors else widget.controls.restore_button).native.click()
         finish(widget, qtbot)
-        assert "GB free" in said[-1]
+        assert "GB free" in errors[-1]
         assert widget.smaller_way_button.text == f"Try {way}"
     widget.smaller_way_button.native.click()
     finish(widget, qtbot)
-    assert "There is no smaller way" in said[-1]
+    assert "No smaller run is possible" in errors[-1]
     assert widget.smaller_way_button.native.isHidden()

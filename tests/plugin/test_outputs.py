@@ -9,7 +9,7 @@ from napari.layers import Image
 import napari_dip
 from napari_dip.plugin.layers.outputs import list_outputs
 from napari_dip.plugin.layers.source import read_source
-from napari_dip.plugin.run.run_words import say_pixel_type
+from napari_dip.plugin.run.run_words import describe_pixel_type
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def settings() -> napari_dip.Settings:
 def test_outputs_come_in_order_each_with_its_record(camera, settings, original_type) -> None:
     source = read_source(Image(camera, name="cells"))
     result = napari_dip.restore(camera, settings=settings)
-    made = list_outputs(result, source, original_type)
-    assert [each.suffix for each in made] == ["uncertainty", "residual", "smoothed", "detail-enhanced", "restored"]
-    for each in made:
+    outputs = list_outputs(result, source, original_type)
+    assert [each.suffix for each in outputs] == ["uncertainty", "residual", "smoothed", "detail-enhanced", "restored"]
+    for each in outputs:
         name = each.suffix.replace("-", "_")
         exact = getattr(result, name)
         wanted = np.uint8 if original_type and not each.own_contrast else np.float32
@@ -35,29 +35,29 @@ def test_outputs_come_in_order_each_with_its_record(camera, settings, original_t
         record = napari_dip.Record.from_dict(each.metadata["napari-dip"])
         assert (record.output.name, record.output.dtype, record.output.clipped) == (name, each.data.dtype, each.clipped)
         assert record.given.layer == "cells"
-    assert [each.suffix for each in made if each.own_contrast] == ["uncertainty", "residual"]
-    assert bool(say_pixel_type(made)) == original_type
+    assert [each.suffix for each in outputs if each.own_contrast] == ["uncertainty", "residual"]
+    assert bool(describe_pixel_type(outputs)) == original_type
 
 
 def test_a_region_is_recorded(camera, settings) -> None:
     source = read_source(Image(camera, name="cells")).cut((slice(3, 35), slice(5, 37)))
-    made = list_outputs(napari_dip.restore(source.image, settings=settings), source, False)
-    given = napari_dip.Record.from_dict(made[-1].metadata["napari-dip"]).given
-    assert (given.layer, given.region) == ("cells", ((3, 35), (5, 37)))
+    outputs = list_outputs(napari_dip.restore(source.image, settings=settings), source, False)
+    source_record = napari_dip.Record.from_dict(outputs[-1].metadata["napari-dip"]).given
+    assert (source_record.layer, source_record.region) == ("cells", ((3, 35), (5, 37)))
 
 
 def test_enhancing_gives_no_restored_layer(camera, settings) -> None:
     source = read_source(Image(camera))
-    made = list_outputs(napari_dip.restore(camera, task="enhance", settings=settings), source, False)
-    assert [each.suffix for each in made][-1] == "detail-enhanced"
+    outputs = list_outputs(napari_dip.restore(camera, task="enhance", settings=settings), source, False)
+    assert [each.suffix for each in outputs][-1] == "detail-enhanced"
 
 
 def test_rounding_and_clipping_are_said(camera, settings) -> None:
     image = np.where(camera > np.median(camera), 255, 0).astype(np.uint8)  # a fit overshoots
-    made = list_outputs(napari_dip.restore(image, settings=settings), read_source(Image(image)), True)
-    sentence = say_pixel_type(made)
+    outputs = list_outputs(napari_dip.restore(image, settings=settings), read_source(Image(image)), True)
+    sentence = describe_pixel_type(outputs)
     assert sentence.startswith("Rounded to uint8; ")
-    clipped = sum(each.clipped for each in made)
+    clipped = sum(each.clipped for each in outputs)
     assert ("none was clipped" in sentence) == (clipped == 0)
 
 
@@ -65,8 +65,8 @@ def test_only_what_is_enlarged_has_smaller_pixels(camera, settings) -> None:
     size = {"height": 0.2, "width": 0.4, "unit": "µm", "scale": (1.0, 1.0)}
     source = dataclasses.replace(read_source(Image(camera)), metadata={"napari-dip pixel size": size})
     result = napari_dip.restore(camera, task="super_resolve", factor=2, settings=settings)
-    made = {each.suffix: each for each in list_outputs(result, source, False)}
-    assert made["residual"].metadata["napari-dip pixel size"] == size
-    small = made["restored"].metadata["napari-dip pixel size"]
+    outputs = {each.suffix: each for each in list_outputs(result, source, False)}
+    assert outputs["residual"].metadata["napari-dip pixel size"] == size
+    small = outputs["restored"].metadata["napari-dip pixel size"]
     assert (small["height"], small["width"], small["scale"]) == (0.1, 0.2, (0.5, 0.5))
-    assert (made["residual"].enlargement, made["restored"].enlargement) == (1, 2)
+    assert (outputs["residual"].enlargement, outputs["restored"].enlargement) == (1, 2)

@@ -85,8 +85,8 @@ def test_the_run_repeats_the_library_and_never_overwrites(viewer, qtbot, camera)
     widget.form.image.value = viewer.layers["cells"]
     (
         widget.form.advanced["step_limit"].value,
-        widget.form.further["smoothed"].value,
-        widget.form.further["detail_enhanced"].value,
+        widget.form.extra_outputs["smoothed"].value,
+        widget.form.extra_outputs["detail_enhanced"].value,
     ) = (
         20,
         True,
@@ -143,8 +143,8 @@ def test_what_is_in_view_is_the_region(make_napari_viewer, qtbot) -> None:
     viewer.window.resize(900, 700)
     viewer.reset_view()
     qtbot.wait(200)
-    whole = find_region(viewer.layers["cells"])
-    assert [each.stop - each.start for each in whole] == [192, 192]
+    region = find_region(viewer.layers["cells"])
+    assert [each.stop - each.start for each in region] == [192, 192]
     view = getattr(viewer, "scene", viewer).camera  # napari 0.9 moved it
     view.center, view.zoom = (0, 100, 150), 8
     qtbot.wait(200)
@@ -154,7 +154,7 @@ def test_what_is_in_view_is_the_region(make_napari_viewer, qtbot) -> None:
     assert rows.stop - rows.start < 192
     view.center = (0, 5000, 5000)
     qtbot.wait(200)
-    with pytest.raises(ValueError, match="too few pixels"):
+    with pytest.raises(ValueError, match="too little of the image"):
         find_region(viewer.layers["cells"])
 
 
@@ -208,7 +208,7 @@ def test_langevin_dynamics_brings_an_uncertainty_layer(viewer, qtbot, camera) ->
 def test_uncertainty_and_residual_come_as_layers_when_asked_for(viewer, qtbot, camera) -> None:
     viewer.add_image(camera, name="cells", scale=(0.5, 0.5))
     widget = open_widget(viewer)
-    widget.form.further["uncertainty"].value = widget.form.further["residual"].value = True
+    widget.form.extra_outputs["uncertainty"].value = widget.form.extra_outputs["residual"].value = True
     widget.form.advanced["step_limit"].value = 20
     widget.start()
     finish(widget, qtbot)
@@ -235,7 +235,7 @@ def test_a_preset_sets_the_advanced_fields_and_what_the_user_changes_counts(view
 
 
 @pytest.mark.parametrize("mistake", ["no image", "mask elsewhere", "empty mask", "constant", "bound"])
-def test_mistakes_are_said_and_change_nothing(viewer, qtbot, camera, mistake, said) -> None:
+def test_mistakes_are_said_and_change_nothing(viewer, qtbot, camera, mistake, errors) -> None:
     widget = open_widget(viewer)
     if mistake != "no image":
         viewer.add_image(camera)
@@ -251,14 +251,14 @@ def test_mistakes_are_said_and_change_nothing(viewer, qtbot, camera, mistake, sa
         viewer.layers[0].data = np.zeros((20, 20))
     widget.start()
     finish(widget, qtbot)
-    assert len(said) == 1
-    assert ("same intensity" in said[0]) == (mistake == "constant")
-    assert said[0][0].isupper() or said[0][0] == '"'
+    assert len(errors) == 1
+    assert ("same intensity" in errors[0]) == (mistake == "constant")
+    assert errors[0][0].isupper() or errors[0][0] == '"'
     assert list(viewer.layers) == before
     assert not widget.running
 
 
-def test_a_runtime_error_in_the_run_reaches_the_user(viewer, qtbot, camera, said, monkeypatch) -> None:
+def test_a_runtime_error_in_the_run_reaches_the_user(viewer, qtbot, camera, errors, monkeypatch) -> None:
     monkeypatch.setattr(
         "napari_dip.optimisation.fit.Fit.step", lambda self: (_ for _ in ()).throw(RuntimeError("CUDA out of memory."))
     )
@@ -266,8 +266,8 @@ def test_a_runtime_error_in_the_run_reaches_the_user(viewer, qtbot, camera, said
     widget = open_widget(viewer)
     widget.start()
     finish(widget, qtbot)
-    assert len(said) == 1
-    assert "out of memory" in said[0]
+    assert len(errors) == 1
+    assert "out of memory" in errors[0]
     assert widget.controls.restore_button.enabled
     assert len(viewer.layers) == 1
     assert not issubclass(RestorationFailed, RuntimeError)
@@ -325,7 +325,7 @@ def test_a_run_follows_the_task_that_it_was_started_with(viewer, qtbot, camera) 
     viewer.add_image(camera, name="cells")
     widget = open_widget(viewer)
     widget.form.advanced["step_limit"].value = 60
-    widget.form.further["smoothed"].value = True
+    widget.form.extra_outputs["smoothed"].value = True
     widget.start()
     widget.form.task.value = "enhance"
     finish(widget, qtbot)
@@ -359,7 +359,7 @@ def test_only_what_the_task_uses_is_shown(viewer) -> None:
     assert widget.form.keep_known.visible
     widget.form.task.value = "enhance"
     assert widget.form.detail_amount.visible
-    assert not widget.form.further["smoothed"].visible
+    assert not widget.form.extra_outputs["smoothed"].visible
 
 
 def test_a_small_screen_is_enough_and_what_is_in_view_stays_there(make_napari_viewer, qtbot, camera) -> None:

@@ -120,7 +120,7 @@ def test_a_name_that_gets_its_suffix_here_replaces_nothing(viewer, widget, tmp_p
     (tmp_path / "large.ome.tif").write_text("precious")
     viewer.add_image(restored["data"], name="large", metadata=restored["metadata"])
     widget.record_tools.save(tmp_path / "large")
-    assert "large.ome.tif exists" in widget.controls.status.value
+    assert "large.ome.tif already exists" in widget.controls.status.value
     assert (tmp_path / "large.ome.tif").read_text() == "precious"
     widget.record_tools.save(tmp_path / "large.ome.tif")
     assert "with its record" in widget.controls.status.value
@@ -145,9 +145,9 @@ def test_saving_asks_for_a_name(viewer, widget, qtbot, tmp_path, restored, monke
     answers = ["", str(tmp_path / "none" / "a.tif"), str(tmp_path / "a.tif")]
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *arguments: (answers.pop(0), ""))
     (tmp_path / "none").write_text("a file, not a folder")
-    for said in ("", "was not saved", "Saved as a.tif"):
+    for message in ("", "was not saved", "Saved as a.tif"):
         press(qtbot, widget.record_tools.save_button)
-        assert said in widget.controls.status.value
+        assert message in widget.controls.status.value
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.tif", "none"]
 
 
@@ -192,11 +192,11 @@ def test_a_strangers_description_gets_a_sentence(viewer, widget, qtbot, tmp_path
         for button in (widget.record_tools.load_button, widget.record_tools.copy_button):
             widget.controls.say("")
             press(qtbot, button)
-            said = widget.controls.status.value
-            assert said.startswith("No record found") or "cannot be" in said, name
-            assert said.endswith(".")
-            assert said.isprintable()
-            assert len(said) < 500
+            message = widget.controls.status.value
+            assert message.startswith("No record found") or "cannot be" in message, name
+            assert message.endswith(".")
+            assert message.isprintable()
+            assert len(message) < 500
     assert QApplication.clipboard().text() == "mine"
     assert widget.form.settings() == before
 
@@ -204,8 +204,8 @@ def test_a_strangers_description_gets_a_sentence(viewer, widget, qtbot, tmp_path
 def copy_with_path(viewer, widget, qtbot, restored: dict, path: str) -> str:
     """Copy the script of a record that names another path; return the script."""
     record = restored["metadata"]["napari-dip"]
-    told = {**record, "given": {**record["given"], "path": path}}
-    viewer.add_image(restored["data"], name="large", metadata={"napari-dip": told})
+    changed = {**record, "given": {**record["given"], "path": path}}
+    viewer.add_image(restored["data"], name="large", metadata={"napari-dip": changed})
     press(qtbot, widget.record_tools.copy_button)
     return QApplication.clipboard().text()
 
@@ -221,7 +221,7 @@ def test_no_other_machine_is_asked_because_a_record_names_it(viewer, widget, qtb
     """Windows would greet it with the user's name; the script, which shows the path, is the user's to run."""
     for path in ("\\\\server\\share\\a.tif", "//server/share/a.tif", "\\\\?\\UNC\\server\\a.tif"):
         script = copy_with_path(viewer, widget, qtbot, restored, path)
-        assert "on another machine" in widget.controls.status.value
+        assert "from another machine" in widget.controls.status.value
         assert f"read_image(Path({path!a}))" in script
 
 

@@ -137,7 +137,7 @@ def test_a_range_of_one_plane_is_that_plane(viewer, qtbot, film) -> None:
 def test_channels_together(viewer, qtbot, film, geometry) -> None:
     image = viewer.add_image(film[:2], name="film", **geometry)
     widget = open_widget(viewer, image, "all")
-    assert texts(widget.form.stack.together) == ["one by one", "together: channel (2)", "together: time (2)"]
+    assert texts(widget.form.stack.together) == ["One by one", "Together: channel (2)", "Together: time (2)"]
     widget.form.stack.together.value = "C"
     assert texts(widget.form.stack.planes) == ["This plane", "All planes", "Range …"]
     run(widget, qtbot)
@@ -157,7 +157,7 @@ def test_an_unnamed_axis_can_be_the_channels(viewer, qtbot, film) -> None:
     assert stack.together.native.isHidden()
     widget.form.advanced_shown.native.click()
     assert not stack.together.native.isHidden()
-    assert texts(stack.together)[1] == "together: axis 0 (2)"
+    assert texts(stack.together)[1] == "Together: axis 0 (2)"
     stack.together.value = stack.together.choices[1]
     run(widget, qtbot)
     record = viewer.layers["film restored"].metadata["napari-dip"]
@@ -259,7 +259,7 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(viewer, qtbot, film, geome
     assert 2 <= number < 10
     assert done.ravel()[:number].all()
     assert np.isnan(restored.data[~done]).all()
-    assert f"{number} of 10 planes are done" in widget.controls.status.value
+    assert f"{number} of 10 planes are finished" in widget.controls.status.value
     before = names(viewer)
     assert (before[0], before[-1]) == ("film", "film restored")
     assert "film preview" not in before
@@ -335,36 +335,36 @@ def test_stopped_before_a_plane_is_done(viewer, qtbot, film) -> None:
     press(qtbot, widget.controls.stop_button)
     finish(widget, qtbot)
     assert names(viewer) == ["film", "film (axis 0: 0, axis 1: 0) stopped early"]
-    assert widget.controls.status.value.startswith("Stopped before a plane was done.")
+    assert widget.controls.status.value.startswith("Stopped before a plane was finished.")
     assert viewer.layers[-1].data.shape == (1, 1, SIDE, SIDE)
 
 
-def test_a_plane_that_cannot_be_restored_is_left_out_and_said(viewer, qtbot, film, said) -> None:
+def test_a_plane_that_cannot_be_restored_is_left_out_and_said(viewer, qtbot, film, errors) -> None:
     broken = film.copy()
     broken[1, 0] = 7
     viewer.add_image(broken, name="film", axis_labels=("t", "c", "y", "x"))
     widget = open_widget(viewer, viewer.layers["film"], "all")
     for attempt in (1, 2):  # again, only that plane is tried
         run(widget, qtbot)
-        assert len(said) == attempt
-        assert said[-1].startswith("Plane t 1, c 0: ")
-        assert "9 of 10 planes are done in “film restored”" in said[-1]
+        assert len(errors) == attempt
+        assert errors[-1].startswith("Plane t 1, c 0: ")
+        assert "9 of 10 planes are finished in “film restored”" in errors[-1]
     assert np.argwhere(~planes_done(viewer.layers["film restored"])).tolist() == [[1, 0]]
     assert names(viewer) == ["film", "film restored"]
     assert widget.controls.restore_button.enabled
 
 
-def test_what_fails_for_all_planes_is_said_once(viewer, qtbot, film, said) -> None:
+def test_what_fails_for_all_planes_is_said_once(viewer, qtbot, film, errors) -> None:
     viewer.add_image(film, name="film", axis_labels=("t", "c", "y", "x"))
     widget = open_widget(viewer, viewer.layers["film"], "all")
     widget.form.task.value = "inpaint"
     run(widget, qtbot)
-    (sentence,) = said
+    (sentence,) = errors
     assert sentence.startswith("Plane t 0, c 0: nothing is marked as missing")
     assert names(viewer) == ["film"]
 
 
-def test_a_failure_is_one_sentence_and_keeps_the_planes_that_are_done(viewer, qtbot, film, said, monkeypatch) -> None:
+def test_a_failure_is_one_sentence_and_keeps_the_planes_that_are_done(viewer, qtbot, film, errors, monkeypatch) -> None:
     step, fits = Fit.step, []
 
     def step_until_it_fails(self):
@@ -378,9 +378,9 @@ def test_a_failure_is_one_sentence_and_keeps_the_planes_that_are_done(viewer, qt
     viewer.add_image(film, name="film")
     widget = open_widget(viewer, viewer.layers["film"], "all")
     run(widget, qtbot)
-    (sentence,) = said
+    (sentence,) = errors
     assert "CUDA error" in sentence
-    assert "2 of 10 planes are done in “film restored”; Restore goes on from there." in sentence
+    assert "2 of 10 planes are finished in “film restored”; press Restore to continue." in sentence
     assert planes_done(viewer.layers["film restored"]).sum() == 2
     assert names(viewer) == ["film", "film restored"]
     monkeypatch.setattr(Fit, "step", step)
@@ -404,9 +404,8 @@ def test_further_outputs_and_the_original_type(viewer, qtbot, film) -> None:
     counts = np.clip(film[:2, 0], 0, 255).astype(np.uint8)
     viewer.add_image(counts, name="film")
     widget = open_widget(viewer, viewer.layers["film"], "all")
-    widget.form.further["residual"].value = widget.form.further["smoothed"].value = widget.form.original_type.value = (
-        True
-    )
+    outputs = widget.form.extra_outputs
+    outputs["residual"].value = outputs["smoothed"].value = widget.form.original_type.value = True
     run(widget, qtbot)
     assert names(viewer) == ["film", "film residual", "film smoothed", "film restored"]
     assert [layer.data.dtype.name for layer in viewer.layers] == ["uint8", "float32", "uint8", "uint8"]
@@ -442,21 +441,21 @@ def test_missing_pixels_of_a_stack(viewer, qtbot, film, geometry, kind) -> None:
     assert differs[1, 1, 21:23, 21:23].any() == (kind == "stack")
 
 
-def test_a_mask_that_lies_elsewhere_is_refused(viewer, film, said) -> None:
+def test_a_mask_that_lies_elsewhere_is_refused(viewer, film, errors) -> None:
     viewer.add_image(film, name="film")
     widget = open_widget(viewer, viewer.layers["film"], "all")
     widget.form.mask.value = viewer.add_labels(np.ones((3, 2, SIDE, SIDE), int), name="other")
     widget.start()
-    assert "does not lie on the pixels of the stack" in said[0]
+    assert "does not lie on the pixels of the stack" in errors[0]
     assert not widget.running
 
 
-def test_what_does_not_fit_the_memory_is_refused(viewer, qtbot, said) -> None:
+def test_what_does_not_fit_the_memory_is_refused(viewer, qtbot, errors) -> None:
     huge = dask.array.zeros((100_000, SIDE, 1 << 20), chunks=(1, SIDE, 1 << 20), dtype=np.float32)
     viewer.add_image(huge, name="huge", contrast_limits=(0, 1))
     widget = open_widget(viewer, viewer.layers["huge"], "all")
     run(widget, qtbot)
-    assert "choose a range of planes" in said[0]
+    assert "choose a range of planes" in errors[0]
 
 
 @pytest.mark.full
@@ -488,12 +487,12 @@ def test_the_script_repeats_the_stack(viewer, qtbot, film, tmp_path) -> None:
 def test_planes_can_begin_like_the_one_before(viewer, qtbot, film, geometry) -> None:
     image = viewer.add_image(film, name="film", **geometry)
     widget = open_widget(viewer, image, "all")
-    begin = widget.form.stack.warm_start
-    assert begin.native.isHidden()
+    warm_start = widget.form.stack.warm_start
+    assert warm_start.native.isHidden()
     widget.form.advanced_shown.native.click()
-    assert not begin.native.isHidden()
-    assert texts(begin) == ["afresh", "like the one before: time (5)"]
-    begin.value = "T"
+    assert not warm_start.native.isHidden()
+    assert texts(warm_start) == ["Off", "Along time (5)"]
+    warm_start.value = "T"
     widget.form.stack.along.value, widget.form.stack.planes.value = "T", "range"
     widget.form.stack.last.value = 1
     run(widget, qtbot)
@@ -504,7 +503,7 @@ def test_planes_can_begin_like_the_one_before(viewer, qtbot, film, geometry) -> 
             np.testing.assert_array_equal(viewer.layers[-1].data[each.plane.index[:2]], each.result.restored)
     assert viewer.layers[-1].metadata["napari-dip"]["stack"]["warm_start"] == "T"
     widget.form.stack.planes.value = "this"
-    assert begin.native.isHidden()
+    assert warm_start.native.isHidden()
 
 
 def test_a_mask_of_several_planes_cannot_be_a_script(viewer, qtbot, film) -> None:
@@ -515,7 +514,7 @@ def test_a_mask_of_several_planes_cannot_be_a_script(viewer, qtbot, film) -> Non
     widget.form.mask.value = viewer.add_labels(marks)
     run(widget, qtbot)
     press(qtbot, widget.record_tools.copy_button)
-    assert "cannot be made a script: its mask differs from plane to plane" in widget.controls.status.value
+    assert "cannot be turned into a script: its mask differs from plane to plane" in widget.controls.status.value
 
 
 def test_settings_are_loaded_from_a_stack_that_was_saved(viewer, qtbot, film, tmp_path) -> None:

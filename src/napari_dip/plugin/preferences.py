@@ -1,27 +1,27 @@
-"""What the user set under File > Preferences > Plugins (napari 0.9 and newer; before, the defaults)."""
+"""The user's choices under File > Preferences > Plugins (napari 0.9 and newer); defaults in older versions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 _PLUGIN = "napari-dip"
-_QUALITY_NAMES = {"Fast": "fast", "Balanced": "default", "Best": "best"}  # as the manifest offers them
+_QUALITY_NAMES = {"Fast": "fast", "Balanced": "default", "Best": "best"}  # as the manifest lists them
 
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What a new form begins with, and how often a run shows itself.
+    """What a new form starts with, and how often a run updates its preview.
 
     Attributes
     ----------
     device : str
         As in ``Settings``.
     quality : str
-        A preset.
+        The name of a preset.
     previews_per_second : float
-        At most so many.
+        At most this many.
     snapshots : int
-        Moments of a run that are kept to go back to.
+        How many moments of a run to keep for the slider.
     """
 
     device: str = "auto"
@@ -37,7 +37,7 @@ def read_preferences() -> Preferences:
         from napari.settings import get_plugin_settings
 
         chosen = get_plugin_settings(_PLUGIN).restoring
-    except (ImportError, KeyError, AttributeError):  # napari before 0.9; the plugin is run without being installed
+    except (ImportError, KeyError, AttributeError):  # napari before 0.9, or the plugin is not installed
         return defaults
     return Preferences(
         device=chosen.device.strip() or defaults.device,

@@ -1,4 +1,4 @@
-"""What the form asks for: which planes of a layer are to be restored, and how."""
+"""What the form asks for: which planes of a layer to restore, and how."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from .layers.source import Source
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerRequest:
-    """What to restore, and how.
+    """Which planes of a layer to restore, and how.
 
     Attributes
     ----------
     source : Source
-    how : Request
-        How each plane is to be restored.
+    options : Request
+        The form's choices for every plane, without the parameters that come with the layer.
     original_type : bool
-        Whether the result is wanted in the pixel type of the source.
+        Whether to convert the result to the source's pixel type.
     previews_per_second : float
-        At most so many.
+        At most this many.
     warm_start : str or None
-        Of several planes, the letter of the axis along which one begins with the network of the one before it.
+        For several planes: the letter of the axis along which each starts from the network of the one before it.
     """
 
     source: Source
-    how: Request
+    options: Request
     original_type: bool = False
     previews_per_second: float = 5.0
     warm_start: str | None = None
 
     @property
-    def of_plane(self) -> Request:
-        """How each plane is restored, with what its layer brings along."""
-        task, source = find_task(self.how.task), self.source
+    def plane_request(self) -> Request:
+        """How to restore each plane, including the parameters that come with the layer."""
+        task, source = find_task(self.options.task), self.source
         brought = {name: value for name, value in source.parameters.items() if task.takes(name)}
-        parameters = {**self.how.parameters, **brought}
-        return replace(self.how, parameters=parameters, colours=not source.axes.takes_channels_together)
+        parameters = {**self.options.parameters, **brought}
+        return replace(self.options, parameters=parameters, colours=not source.axes.takes_channels_together)

@@ -29,12 +29,12 @@ from .run.run_words import RunState
 from .run.scrubber import keep_moments
 from .run.smaller_way_button import SmallerWayButton
 from .run.worker import Job
-from .words import begin
+from .words import capitalise
 
 if TYPE_CHECKING:
     from .run.band_plot import BandPlot
 
-_MS_BETWEEN = 50  # the image, words, the plot's dock and curves: to draw them at once would hold the window
+_MS_BETWEEN = 50  # between image, status, dock and curves: drawing them all at once would block the window
 
 
 class RestoreWidget(Container):
@@ -45,10 +45,10 @@ class RestoreWidget(Container):
         self._viewer = napari_viewer
         self._run: Run | None = None
         self._closed = self._loading = False
-        self._problem = ""  # the last that was said
+        self._problem = ""  # the last problem shown
         self._view = RunView(napari_viewer)
-        self._selected: Layer | None = None  # before the run
-        self._window: QMainWindow | None = None  # of the run
+        self._selected: Layer | None = None  # when the run started
+        self._window: QMainWindow | None = None  # that the run started in
         self._window_watcher = _WindowWatcher()
         self.form = RestoreForm(napari_viewer)
         self.form.advanced["device"].changed.connect(self._look_for_device)
@@ -59,7 +59,7 @@ class RestoreWidget(Container):
         self.record_tools = RecordTools(self._viewer, on_load=self.form.show_record, say=self.controls.say)
         self.smaller_way_button = SmallerWayButton(lambda request: self._start(lambda: request))
         self.extend([self.form, self.controls, self.smaller_way_button, self.record_tools])
-        # magicgui scrolls only what has no parent: a child of the form, but seen through a scroll area
+        # magicgui scrolls only top-level widgets; the form stays a child here and is shown in a scroll area
         scrolling = ScrollingForm(self.form.native)
         self.native.layout().insertWidget(0, scrolling)
         unfold = self.form.advanced_shown
@@ -75,21 +75,21 @@ class RestoreWidget(Container):
 
     @property
     def band_plot(self) -> BandPlot | None:
-        """The plot below the image, once it has been made."""
+        """The plot below the image, once it exists."""
         return self._plot_dock.plot
 
     # ---------------------------------------------------------------- device
 
     def _look_for_device(self) -> None:
-        """Load torch and choose the device in the background; say which."""
+        """Load torch and choose the device in the background, then show which device it is."""
         Job(_describe_device, self.form.device, on_result=self._on_device, on_error=self._on_no_engine).start()
 
     def _on_device(self, described: tuple[str, str, str]) -> None:
         if self._closed:
             return
-        device, words, more = described
-        if device == self.form.device:  # answers may come in another order
-            self.controls.describe_device(words, more)
+        device, text, tooltip = described
+        if device == self.form.device:  # answers may arrive out of order
+            self.controls.show_device(text, tooltip)
         if not self._loading:
             self._loading = True
             Job(_load_engine, on_result=self._make_plot, on_error=self._on_no_engine).start()
@@ -100,7 +100,7 @@ class RestoreWidget(Container):
 
     def _on_no_engine(self, error: Exception) -> None:
         if not self._closed:
-            self._say_problem(f"torch or what it needs cannot be loaded: {error}")
+            self._say_problem(f"torch, or a library that it needs, cannot be loaded: {error}")
 
     # ------------------------------------------------------------------- run
 
@@ -110,14 +110,14 @@ class RestoreWidget(Container):
         return self._run is not None
 
     def start(self) -> None:
-        """Check the form and start restoring; what is wrong is said, and nothing changes."""
+        """Check the form and start restoring; if something is wrong, show what, and change nothing."""
         self._start(self.form.request)
 
     def start_on_region(self) -> None:
-        """Restore what is in view, or the selected Shapes layer's last shape, to try the settings."""
+        """Try the settings on the region in view, or on the last shape of the selected Shapes layer."""
         active = self._viewer.layers.selection.active
         if active is not None and active == self.form.mask.value:
-            active = None  # its shapes are what is missing
+            active = None  # its shapes mark missing pixels, not a region
         self._start(lambda: self.form.request(region=lambda image: find_region(image, active)))
 
     def _start(self, make_request: Callable[[], LayerRequest]) -> None:
@@ -125,7 +125,7 @@ class RestoreWidget(Container):
             return
         try:
             request = keep_moments(make_request())
-        except (ValueError, TypeError, OSError) as error:  # the last of a file that is read only now
+        except (ValueError, TypeError, OSError) as error:  # OSError: a lazy layer reads its file only now
             self._say_problem(str(error))
             return
         self.form.forget_lost_layers()
@@ -143,19 +143,19 @@ class RestoreWidget(Container):
         self._run.start()
 
     def stop_and_keep(self) -> None:
-        """End the run with the best so far."""
+        """End the run and keep the best result so far."""
         if self._run is not None:
             self._run.stop()
-            self.controls.say("Stopping, and keeping the best so far …")
+            self.controls.say("Stopping; keeping the best result so far …")
             self.controls.stop_button.enabled = self.controls.pause_button.enabled = False
 
     def pause_or_resume(self) -> None:
-        """Hold the run after the present steps, or let it go on."""
+        """Pause the run after the current steps, or resume it."""
         if self._run is None or self._run.stopping:
             return
         if self._run.paused:
             self._run.resume()
-            self.controls.say("Going on …")
+            self.controls.say("Resuming …")
         else:
             self._run.pause()
             self.controls.say("Pausing …")
@@ -200,7 +200,7 @@ class RestoreWidget(Container):
         sentence = self._view.conclude(run)
         if self._closed:
             kept = " and ".join(f"“{name}”" for name in self._view.kept)
-            show_info(f"Form closed; kept so far: {kept}." if kept else "Form closed, too early to keep anything.")
+            show_info(f"Form closed. Kept: {kept}." if kept else "Form closed before there was a result to keep.")
             return
         (self._say_problem if self._view.failures else self.controls.say)(sentence)
         self.record_tools.refresh()
@@ -209,7 +209,7 @@ class RestoreWidget(Container):
         if not self._can_show_layers:
             return
         if self._closed:
-            show_error(f"{begin(str(error) or type(error).__name__)} {self._view.fail()}".strip())
+            show_error(f"{capitalise(str(error) or type(error).__name__)} {self._view.fail()}".strip())
             return
         if self._selected in self._viewer.layers:
             self._viewer.layers.selection.active = self._selected
@@ -219,18 +219,18 @@ class RestoreWidget(Container):
         self._say_problem(f"{sentence} {self._view.fail()}".strip())
 
     def _on_finished(self) -> None:
-        self._run = self._window = None  # or it would outlive its closing
+        self._run = self._window = None  # keeping the window would keep it alive after it closes
         if not self._closed:
             self.controls.show_running(False)
 
     def _forget_problem(self, event: object = None) -> None:
-        """Say no longer what was wrong: something has changed since."""
+        """Clear the last problem once something has changed."""
         if not self._closed and self._problem and self.controls.status.value == self._problem:
             self._problem = ""
             self.controls.say("")
 
     def _say_problem(self, sentence: str) -> None:
-        self._problem = begin(sentence)
+        self._problem = capitalise(sentence)
         self.controls.say(self._problem)
         show_error(self._problem)
 
@@ -238,7 +238,7 @@ class RestoreWidget(Container):
 
     @property
     def _can_show_layers(self) -> bool:
-        """Whether the viewer is still there, in which the form itself may have been closed."""
+        """Whether the viewer still exists; the form itself may have been closed."""
         if not self._closed:
             return True
         if self._window is None:
@@ -249,7 +249,7 @@ class RestoreWidget(Container):
             return False
 
     def close_dock(self) -> None:
-        """Let the run end when the dock closes: the best so far becomes a layer. Plot and form go at once."""
+        """Remove form and plot when the dock closes, and end the run; its best result so far becomes a layer."""
         if self._run is None:
             self.close_run()
             return
@@ -257,11 +257,11 @@ class RestoreWidget(Container):
             self._run.stop()
             self._closed = True
             if self._window is not None:
-                self._window.installEventFilter(self._window_watcher)  # Qt removes it with either of them
+                self._window.installEventFilter(self._window_watcher)  # until Qt deletes either
             self._forget_viewer()
 
     def close_run(self) -> None:
-        """Stop quietly when the viewer closes; preview and plot go, too. Nothing is touched after this."""
+        """Stop without a result when the viewer closes, and remove preview and plot; touch nothing after that."""
         if self._run is not None:
             self._run.abandon()
         self._window = None
@@ -280,47 +280,47 @@ class RestoreWidget(Container):
 
 
 class _WindowWatcher(QObject):
-    """Remembers that the watched window was told to close; if the user then says no, it is visible still."""
+    """Remembers that its window received a close event; if the user cancels, the window stays visible."""
 
     saw_close = False
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Watch for the closing."""
+        """Notice a close event."""
         self.saw_close = self.saw_close or event.type() == QEvent.Type.Close
         return False
 
 
 class _ClosingWatcher(QObject):
-    """Calls back when the watched widget leaves its dock, which closes, or is destroyed with its window."""
+    """Calls back when the watched widget leaves its closing dock, or is destroyed with its window."""
 
     def __init__(self, on_closed: Callable[[], None], on_destroyed: Callable[[], None]) -> None:
         super().__init__()
         self.on_closed, self.on_destroyed = on_closed, on_destroyed
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Watch for the parent that goes."""
+        """Notice that the widget has lost its parent."""
         if event.type() == QEvent.Type.ParentChange and watched.parent() is None:
             self.on_closed()
         return False
 
 
 def _describe_device(device: str) -> tuple[str, str, str]:
-    """Return the device that was asked for, and what will be used, in a few words and in a sentence."""
+    """Return the requested device, and a short and a long description of the one that will be used."""
     from ..device_check import choose_proven_device
 
     try:
         choice = choose_proven_device(device)
     except ValueError as error:
-        sentence = begin(str(error))
+        sentence = capitalise(str(error))
         return device, sentence, sentence
     words = choice.reason.partition(":")[0]
     if choice.warning:
-        words = f"{words}: {choice.warning.partition(':')[0]}. (Point here to read more.)"
+        words = f"{words}: {choice.warning.partition(':')[0]}. (Hover here for details.)"
     return device, words, choice.reason
 
 
 def _load_engine() -> None:
-    """Import what the first run needs, and what it draws with."""
+    """Import what the first run and its plot need."""
     import pyqtgraph  # noqa: F401
 
     from .. import restoration  # noqa: F401

@@ -1,6 +1,6 @@
-"""Samples for File > Open Sample: layers with their truth or mask.
+"""Samples for File > Open Sample: degraded images, each with its ground truth or mask.
 
-The degraded image comes first: it is the one that a form chooses.
+The degraded image comes first, so that the form chooses it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..samples import (
 
 
 def noisy_fluorescence_layers() -> list[LayerDataTuple]:
-    """Return the noisy image and its truth (hidden), 0.1 µm pixels."""
+    """Return the noisy image and its (hidden) ground truth, with 0.1 µm pixels."""
     sample = noisy_fluorescence()
     limits = (float(sample.truth.min()), float(sample.truth.max()))
     shared = {"scale": (0.1, 0.1), "units": ("um", "um"), "contrast_limits": limits, "colormap": "gray"}
@@ -30,7 +30,7 @@ def noisy_fluorescence_layers() -> list[LayerDataTuple]:
 
 
 def scratched_photograph_layers() -> list[LayerDataTuple]:
-    """Return the scratched image, its truth (hidden) and the Labels mask over the scratches."""
+    """Return the scratched image, its (hidden) ground truth and a Labels mask over the scratches."""
     sample = scratched_photograph()
     assert sample.mask is not None
     return [
@@ -40,27 +40,27 @@ def scratched_photograph_layers() -> list[LayerDataTuple]:
 
 
 def jpeg_photograph_layers() -> list[LayerDataTuple]:
-    """Return what a JPEG of quality 10 left of a photograph, and that (hidden)."""
+    """Return a photograph saved as a JPEG of quality 10, and the (hidden) original."""
     return _beside_truth(jpeg_photograph(), "JPEG", "JPEG truth")
 
 
 def small_photograph_layers() -> list[LayerDataTuple]:
-    """Return the small image and, in the same place, its large truth (hidden)."""
+    """Return the small image and, in the same place, its large (hidden) ground truth."""
     sample = small_photograph()
     small, (truth, look, kind) = _beside_truth(sample, "small", "small truth")
     factor = sample.truth.shape[0] // sample.degraded.shape[0]
-    # napari counts from pixel centres: the first small pixel lies half a pixel, less half a large one, before the first
+    # napari counts from pixel centres, but the two images share their outer edges
     inside = {"scale": (1 / factor,) * 2, "translate": (0.5 / factor - 0.5,) * 2}
     return [small, (truth, look | inside, kind)]
 
 
 def noisy_histology_layers() -> list[LayerDataTuple]:
-    """Return the noisy colour image and its truth (hidden)."""
+    """Return the noisy colour image and its (hidden) ground truth."""
     return _beside_truth(noisy_histology(), "histology noisy", "histology truth", rgb=True)
 
 
 def moving_cells_layers() -> list[LayerDataTuple]:
-    """Return the noisy film and its truth (hidden), a frame a second, 0.2 µm pixels."""
+    """Return the noisy film and its (hidden) ground truth: one frame per second, 0.2 µm pixels."""
     sample = moving_cells()
     limits = (float(sample.truth.min()), float(np.quantile(sample.degraded, 0.999)))
     return _beside_truth(

@@ -1,6 +1,6 @@
-"""Words of the window that several of its parts need."""
+"""Helpers for the sentences that the window shows."""
 
 
-def begin(sentence: str) -> str:
-    """Return a sentence with its first letter as a sentence has it."""
+def capitalise(sentence: str) -> str:
+    """Return a sentence with its first letter in upper case."""
     return sentence[:1].upper() + sentence[1:]

@@ -1,1 +1,1 @@
-"""What the user says: which image, what is wrong with it, and how it is to be restored."""
+"""What the user chooses: which image, what is wrong with it, and how to restore it."""

@@ -1,4 +1,4 @@
-"""The choice of a layer: made by hand it follows the layer, whatever its name; until then the viewer's selection."""
+"""The choice of a layer: it follows the selection until the user chooses a layer, then stays with that one."""
 
 from __future__ import annotations
 
@@ -11,67 +11,67 @@ from napari.layers import Image, Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker
 
-from ..layers.made_layers import is_made_here
+from ..layers.own_layers import is_own_layer
 
 
 class LayerChoice(ComboBox):
     """A combo box of the viewer's layers of some types.
 
-    magicgui's own keeps the *text* that is chosen: once that layer is renamed, it shows, and means, another.
+    magicgui's own combo box keeps the chosen *text*: rename that layer, and the box shows and means another one.
 
     Parameters
     ----------
     viewer : Viewer
     types : tuple of type
-        Of the layers that are offered.
+        The types of layers to offer.
     follows_selection : bool
-        Whether it shows the selected layer until one is chosen by hand: one that is visible, and that was not made by
+        Whether it shows the selected layer until the user chooses one, if that layer is visible and was not added by
         this plugin. Otherwise it shows none until then.
     **options
-        As ComboBox takes them.
+        Passed on to ComboBox.
 
     Attributes
     ----------
     lost_name : str
-        Of the layer that was chosen by hand and then removed; empty once another is chosen.
+        The name of the layer that the user chose and that was then removed; empty once another is chosen.
     on_lost : callable
-        Called when that changes.
+        Called when ``lost_name`` changes.
     """
 
-    _viewer: Viewer | None = None  # until all is set: magicgui asks for choices before
+    _viewer: Viewer | None = None  # until __init__ is done, because magicgui asks for choices before that
 
     def __init__(self, viewer: Viewer, types: tuple[type[Layer], ...], *, follows_selection: bool, **options: Any):
         super().__init__(choices=(), nullable=not follows_selection, **options)
         self._types, self._follows = types, follows_selection
-        self._layer: Layer | None = None  # what is chosen; the combo box only shows it
+        self._layer: Layer | None = None  # the chosen layer; the combo box only shows it
         self._name = self.lost_name = ""
         self._by_hand = self._refreshing = False
         self._watched: list[Layer] = []
         self.on_lost: Callable[[], object] = lambda: None
         self._viewer = viewer
-        self.native.activated.connect(self._on_activated)  # also of what is chosen already
+        self.native.activated.connect(self._on_activated)  # fires even if the user picks the current entry
         self.changed.connect(self._on_changed)
         viewer.layers.selection.events.active.connect(self.reset_choices)
         self.reset_choices()
 
     @property
     def value(self) -> Any:
-        """The chosen layer; None if there is none."""
+        """The chosen layer, or None."""
         return self._layer
 
     @value.setter
     def value(self, layer: Any) -> None:
-        self.reset_choices()  # it may be new
+        self.reset_choices()  # the layer may be new
         ComboBox.value.fset(self, layer)  # type: ignore[attr-defined]
         self._choose_by_hand(self.native.currentData())
 
     @property
     def is_by_hand(self) -> bool:
-        """Whether the layer was chosen by hand, and not by what is selected."""
+        """Whether the user chose the layer here; otherwise it follows the selection."""
         return self._by_hand
 
     def reset_choices(self, *_: Any) -> None:
-        """Offer the layers that there are now; what is chosen stays so, whatever it is called and wherever it lies."""
+        """Offer the current layers; the chosen one stays chosen, whatever its name and position."""
         if self._viewer is None or self._refreshing:
             return
         layers = [self._known(layer) for layer in self._viewer.layers if isinstance(layer, self._types)]
@@ -95,13 +95,13 @@ class LayerChoice(ComboBox):
             self.on_lost()
 
     def forget_lost(self) -> None:
-        """Mourn no longer for a layer that was removed."""
+        """Forget the layer that was removed, and the note about it."""
         if self.lost_name:
             self.lost_name = ""
             self.on_lost()
 
     def forget_viewer(self) -> None:
-        """Watch the viewer no more."""
+        """Disconnect from the viewer."""
         viewer, self._viewer = self._viewer, None
         self._watch([])
         if viewer is not None:
@@ -109,14 +109,14 @@ class LayerChoice(ComboBox):
                 viewer.layers.selection.events.active.disconnect(self.reset_choices)
 
     def _known(self, layer: Layer) -> Layer:
-        """Return a layer as it was seen first: napari wraps it for plugins, each time anew."""
+        """Return the object that already stands for this layer: napari gives plugins a new wrapper every time."""
         return next((each for each in self._watched if each == layer), layer)
 
     def _find_selected(self, layers: list[Layer]) -> Layer | None:
-        """Return the layer to follow: the selected one, or else the one so far, or else the topmost that is likely."""
+        """Return the selected layer if it is visible and not ours, else the current one, else the topmost such one."""
         assert self._viewer is not None
         active = self._viewer.layers.selection.active
-        likely = [layer for layer in layers if layer.visible and not is_made_here(layer)]
+        likely = [layer for layer in layers if layer.visible and not is_own_layer(layer)]
         if active in likely:
             return next(layer for layer in likely if layer == active)
         if self._layer in layers:
@@ -124,7 +124,7 @@ class LayerChoice(ComboBox):
         return next(iter([*reversed(likely), *layers]), None)
 
     def _show(self, layers: list[Layer]) -> None:
-        """Write the names of the layers, and point at the one that is chosen."""
+        """List the layers' names, and show the chosen one."""
         offered: list[tuple[str, Layer | None]] = [(layer.name, layer) for layer in layers]
         if self._nullable:
             offered.insert(0, (self.null_string, None))
@@ -142,7 +142,7 @@ class LayerChoice(ComboBox):
         self._name = "" if self._layer is None else self._layer.name
 
     def _watch(self, layers: list[Layer]) -> None:
-        """Hear when layers are renamed or shown; napari's list of layers tells of names in newer versions only."""
+        """Listen for layers being renamed or shown; napari's layer list reports names only in newer versions."""
         for layers_then, connect in ((self._watched, False), (layers, True)):
             for layer in layers_then:
                 for event in (layer.events.name, layer.events.visible):
@@ -164,7 +164,7 @@ class LayerChoice(ComboBox):
 
 
 def choose_image(viewer: Viewer, tooltip: str) -> LayerChoice:
-    """Return the choice of an Image layer, which follows the selection until one is chosen."""
+    """Return a choice of Image layers, which follows the selection until the user chooses one."""
     return LayerChoice(
         viewer, (Image,), follows_selection=True, name="image", label="Image",
         tooltip=f"{tooltip} It follows the selected layer until you choose one here.",

@@ -1,4 +1,4 @@
-"""Forms that fit a narrow dock: labels as wide as the longest, fields that give way and that the wheel leaves alone."""
+"""Forms that fit a narrow dock: aligned labels, fields that shrink, and a wheel that scrolls and changes nothing."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from qtpy.QtWidgets import QComboBox, QFrame, QLabel, QScrollArea, QSizePolicy, 
 
 _NARROWEST_FIELD = 80  # pixels
 _MS_UNTIL_LAID_OUT = 50
-_USUAL_WIDTH = 335  # pixels: no entry of the form is cut off, though it works in less
+_USUAL_WIDTH = 335  # pixels: nothing in the form is cut off; narrower works, too
 
 
 def let_shrink(fields: Iterable[Any]) -> None:
-    """Let fields be narrower than their longest entry: it must not widen the dock, nor be cut off by a scroll bar.
+    """Let fields be narrower than their longest entry, so that they neither widen the dock nor are cut off.
 
-    Nor does the wheel change them: whoever scrolls the form would choose another image in passing.
+    The wheel does not change them either: a user who scrolls the form would choose another image in passing.
     """
     for field in fields:
         if isinstance(field, ComboBox):
@@ -29,7 +29,7 @@ def let_shrink(fields: Iterable[Any]) -> None:
 
 
 class _WheelGuard(QObject):
-    """Leaves the wheel to what lies around a field."""
+    """Passes wheel events on to whatever contains the field."""
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() != QEvent.Type.Wheel:
@@ -39,13 +39,13 @@ class _WheelGuard(QObject):
 
 
 def wrap(label: QLabel) -> None:
-    """Let a text take more lines instead of a wider, or a higher, dock: as many as its width asks for, and no more."""
+    """Let a text wrap instead of widening the dock; it is only as high as its lines."""
     label.setWordWrap(True)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 
 
 class ScrollingForm(QScrollArea):
-    """Scrolls a form up and down where the window is too low for it."""
+    """Scrolls a form vertically where the window is too low for it."""
 
     def __init__(self, content: QWidget) -> None:
         super().__init__()
@@ -56,15 +56,15 @@ class ScrollingForm(QScrollArea):
         self.setWidget(content)
 
     def bring_to_top(self, field: QWidget) -> None:
-        """Scroll to a field, once what has just been shown is laid out."""
+        """Scroll to a field, once newly shown widgets are laid out."""
         QTimer.singleShot(_MS_UNTIL_LAID_OUT, lambda: self._scroll_to(field))
 
     def _scroll_to(self, field: QWidget) -> None:
-        with contextlib.suppress(RuntimeError):  # closed meanwhile
+        with contextlib.suppress(RuntimeError):  # closed in the meantime
             self.verticalScrollBar().setValue(field.mapTo(self.widget(), QPoint(0, 0)).y())
 
     def sizeHint(self) -> QSize:
-        """Be as wide as the form is read best."""
+        """Return the width at which nothing is cut off."""
         return QSize(_USUAL_WIDTH, super().sizeHint().height())
 
 
@@ -76,16 +76,16 @@ def pair(*widgets: Any) -> Container:
 
 
 class LabelAligner(QObject):
-    """Gives the labels of several containers one width, whenever a style may have changed it.
+    """Gives the labels of several containers the same width, and keeps it right when the style changes.
 
-    magicgui measures them before napari's style makes the letters larger.
+    magicgui measures them before napari's style enlarges the letters.
 
     Parameters
     ----------
     watched : QWidget
-        When it is shown or gets another style, the labels are measured.
+        The labels are measured when it is shown or its style changes.
     groups : sequence of list of Container
-        Within a group all labels have the same width.
+        All labels of a group get the same width.
     """
 
     def __init__(self, watched: QWidget, groups: Sequence[list[Container]]) -> None:
@@ -94,7 +94,7 @@ class LabelAligner(QObject):
         watched.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Measure anew."""
+        """Measure the labels again."""
         if event.type() in (QEvent.Type.Show, QEvent.Type.StyleChange):
             for group in self._groups:
                 rows = [row for container in group for row in map(_labeled_row, container) if row is not None]
@@ -105,5 +105,5 @@ class LabelAligner(QObject):
 
 
 def _labeled_row(field: Any) -> Any:
-    """Return the row of magicgui's that has the field and its label; None if it has none."""
-    return field._labeled_widget()  # magicgui has no public way
+    """Return magicgui's row with the field and its label; None if the field has no label."""
+    return field._labeled_widget()  # magicgui has no public way to get it

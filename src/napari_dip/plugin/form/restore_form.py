@@ -1,4 +1,4 @@
-"""The form: what the user chooses, as one request."""
+"""The form: the user's choices, as one request."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ...settings import Settings
 from ..layers.source import read_source
 from ..preferences import read_preferences
 from ..request import LayerRequest
+from ..words import capitalise
 from .advanced_settings import CHOICES, AdvancedSettings, set_bounds
 from .layer_choice import LayerChoice, choose_image
 from .mask_finder import MaskFinder
@@ -28,26 +29,24 @@ _FOLDED, _UNFOLDED = "Advanced ▸", "Advanced ▾"
 QUALITIES = [("Fast", "fast"), ("Balanced", "default"), ("Best", "best"), ("As published", "published"),
               ("As in the paper", "paper"), ("Rival: deep image prior (no control)", "deep_image_prior"),
               ("Rival: deep decoder (few weights)", "deep_decoder"), ("Rival: Langevin", "gp_dip")]  # fmt: skip
-_LOADED = "loaded"  # the quality that a layer's record brings
-_OUTPUT_FIELDS = ("keep_known", "smoothed_lipschitz_bound", "detail_amount")  # of Settings, beside what is ticked
+_LOADED = "loaded"  # the quality that stands for a loaded record
+_OUTPUT_FIELDS = ("keep_known", "smoothed_lipschitz_bound", "detail_amount")  # of Settings, beside the extra outputs
 
 
 class RestoreForm(Container):
-    """Image, task, mask, quality and outputs; every further setting folded below.
+    """Image, task, mask, quality and outputs; all other settings are folded below.
 
     Parameters
     ----------
     viewer : Viewer
-        Where layers that mark missing pixels are made.
+        The viewer whose layers are offered.
     """
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(name="form", labels=False)
         defaults, preferences = Settings(), read_preferences()
         self._loaded: tuple[Settings, str] | None = None
-        self.image = choose_image(
-            viewer, "The image to restore, grey or RGB; of more than two dimensions, plane by plane."
-        )
+        self.image = choose_image(viewer, "The image to restore: grey or RGB. A stack is restored plane by plane.")
         self.stack = StackForm(viewer, self.image)
         self.task = ComboBox(
             name="task", label="Task", choices=[(task.label, task.name) for task in TASKS.values()], value="denoise",
@@ -55,62 +54,63 @@ class RestoreForm(Container):
         )  # fmt: skip
         self.mask = LayerChoice(
             viewer, (Labels, Shapes), follows_selection=False, name="mask", label="Missing pixels",
-            tooltip="A Labels layer painted, or a Shapes layer drawn, over what is missing or broken. Wherever it "
-            "lies, it is brought onto the image's pixels.",
+            tooltip="A Labels or Shapes layer that covers what is missing or broken. It may have any position "
+            "and scale: it is mapped onto the image's pixels.",
         )  # fmt: skip
         self.mask_finder = MaskFinder(viewer, lambda: self.image.value, self._choose_mask, self.stack.this_plane)
-        self.factor = SpinBox(name="factor", label="Times larger", value=2, min=2, max=16,
-                              tooltip="How many times more rows and columns.")  # fmt: skip
-        self.parameters = {field.name: field for field in (self.factor,)}  # what tasks take beside image and mask
+        self.factor = SpinBox(name="factor", label="Factor", value=2, min=2, max=16,
+                              tooltip="How many times more rows and columns the result has.")  # fmt: skip
+        self.parameters = {field.name: field for field in (self.factor,)}  # what some tasks take beside image and mask
         self.missing_label = SpinBox(
             name="missing_label", label="Label (0 = all)", value=0, min=0, max=2**31 - 1,
-            tooltip="Which label means missing; 0: every label.",
+            tooltip="Which label marks missing pixels; 0 means every label.",
         )  # fmt: skip
         self.quality = ComboBox(name="quality", label="Quality", choices=self._qualities, value=preferences.quality,
-                                tooltip="Named settings: faster, or better.")  # fmt: skip
-        self.beside = Label(name="beside", label="", value="Make also, beside the restored image:")
-        self.further = {
-            name: CheckBox(name=name, text=OUTPUTS[name].label, value=False, tooltip=OUTPUTS[name].shows)
+                                tooltip="A named set of settings, from fast to best.")  # fmt: skip
+        self.extra_outputs_label = Label(name="extra_outputs_label", label="", value="Extra outputs:")
+        self.extra_outputs = {
+            name: CheckBox(name=name, text=capitalise(OUTPUTS[name].label), value=False, tooltip=OUTPUTS[name].shows)
             for name in FURTHER_OUTPUTS
         }
         self.original_type = CheckBox(
-            name="original_type", text="in the original's type", value=False,
-            tooltip="On: rounded and clipped to the original's pixel type, such as uint16, and it is said how many "
-            "were clipped. Off: float32, nothing is lost. Residual and uncertainty are float32 always.",
+            name="original_type", text="Original pixel type", value=False,
+            tooltip="On: results are rounded and clipped to the original's pixel type, such as uint16; a note "
+            "says how many were clipped. Off: float32, without loss. Residual and uncertainty are always float32.",
         )  # fmt: skip
         self.keep_known = CheckBox(
-            name="keep_known", text="agree with the known pixels", value=defaults.keep_known,
-            tooltip="On: known pixels stay as they are, and an enlarged image shrinks to the original. "
-            "Off: all is drawn by the network, which also removes noise.",
+            name="keep_known", text="Keep known pixels", value=defaults.keep_known,
+            tooltip="On: known pixels stay as they are, and an enlarged image shrinks back to the original. "
+            "Off: the network draws all pixels, which also removes noise.",
         )  # fmt: skip
         self.smoothed_lipschitz_bound = FloatSpinBox(
             name="smoothed_lipschitz_bound", label="Smoothed λ", value=defaults.smoothed_lipschitz_bound,
             step=0.1,
-            tooltip="The bound of the smoothed image: smaller is smoother, and more counts as detail.",
+            tooltip="The Lipschitz bound of the smoothed image: smaller is smoother, so more counts as detail.",
         )  # fmt: skip
         self.detail_amount = FloatSpinBox(
             name="detail_amount", label="Detail amount", value=defaults.detail_amount, step=0.25,
-            tooltip="How strongly details are enhanced; 0 = not at all.",
+            tooltip="How strongly to enhance details; 0 for not at all.",
         )  # fmt: skip
         for field in (self.smoothed_lipschitz_bound, self.detail_amount):
             set_bounds(field)
         self.advanced = AdvancedSettings()
         self.advanced.margins = (0, 0, 0, 0)
-        self.advanced_shown = PushButton(name="advanced_shown", text=_FOLDED, tooltip="Every further setting.")
+        self.advanced_shown = PushButton(name="advanced_shown", text=_FOLDED, tooltip="All other settings.")
         self.advanced_shown.changed.connect(lambda: self._show_advanced(self.advanced_shown.text == _FOLDED))
         image_row: Container = Container(name="image_row")
         fields: Container = Container(name="fields")
         quality: Container = Container(name="quality_row")
         outputs: Container = Container(name="outputs", labels=False)
         amounts: Container = Container(name="amounts")
-        # filled after their making: magicgui then aligns the labels
+        # filled only now, because magicgui aligns the labels of widgets that are added to a container
         image_row.append(self.image)
         fields.extend([self.task, *self.parameters.values(), self.mask, self.missing_label])
         quality.append(self.quality)
-        boxes = list(self.further.values())
+        boxes = list(self.extra_outputs.values())
         pairs = [pair(*boxes[n : n + 2]) for n in range(0, len(boxes), 2)]
-        self._beside_rows, self._amounts = [self.beside, *pairs], amounts  # hidden whole, or they would leave a gap
-        outputs.extend([*self._beside_rows, self.original_type, self.keep_known])
+        # rows to hide as a whole: hidden fields alone would leave a gap
+        self._extra_rows, self._amounts = [self.extra_outputs_label, *pairs], amounts
+        outputs.extend([*self._extra_rows, self.original_type, self.keep_known])
         amounts.extend([self.smoothed_lipschitz_bound, self.detail_amount])
         labelled = [image_row, self.stack, fields, self.mask_finder.fields, quality, amounts]
         for container in (self, *labelled, outputs):
@@ -123,9 +123,9 @@ class RestoreForm(Container):
         ])  # fmt: skip
         for note in (self.image_note, self.mask_note):
             wrap(note.native)
-        self.image.on_lost = self.mask.on_lost = self._say_what_is_lost
-        self.image.changed.connect(self._say_what_is_lost)
-        self._say_what_is_lost()
+        self.image.on_lost = self.mask.on_lost = self._show_lost_layers
+        self.image.changed.connect(self._show_lost_layers)
+        self._show_lost_layers()
         self.native.layout().addStretch()
         LabelAligner(self.native, [labelled, [self.advanced]])
         self.task.changed.connect(self._choose_only_mask)
@@ -140,7 +140,7 @@ class RestoreForm(Container):
         self._show_type()
 
     def _qualities(self, widget: object = None) -> list[tuple[str, str]]:
-        """Return the named settings, those of a loaded record last."""
+        """Return the named settings, followed by those of a loaded record."""
         return [*QUALITIES, *([(f"As in “{self._loaded[1]}”", _LOADED)] if self._loaded else [])]
 
     def _show_preset(self) -> None:
@@ -150,81 +150,81 @@ class RestoreForm(Container):
         self.advanced.show_preset(preset, label)
 
     def _show_type(self) -> None:
-        """Name the original's pixel type; float32 is what comes anyhow."""
+        """Name the original's pixel type; hide the box for float32, which results have by default."""
         image = self.image.value
         self.original_type.visible = image is None or image.dtype != "float32"
         dtype = "" if image is None else f" ({image.dtype})"
-        self.original_type.text = f"in the original's type{dtype}"
+        self.original_type.text = f"Original pixel type{dtype}"
 
     def _choose_mask(self, layer: Labels) -> None:
         self.mask.value = layer
 
-    def _say_what_is_lost(self, *_: object) -> None:
-        """Say that a layer which was chosen by hand was removed, and what that means, until another is chosen."""
+    def _show_lost_layers(self, *_: object) -> None:
+        """Say that a layer chosen by hand was removed, and what happens now, until another one is chosen."""
         then = "Image follows the selected layer again." if self.image.value is not None else "There is no other image."
         for choice, note, means in (
             (self.image, self.image_note, then),
-            (self.mask, self.mask_note, "No pixels are marked as missing now."),
+            (self.mask, self.mask_note, "Now no pixels are marked as missing."),
         ):
             note.value = f"“{choice.lost_name}” was removed. {means}" if choice.lost_name else ""
             note.visible = bool(choice.lost_name)
 
     def forget_lost_layers(self) -> None:
-        """Say no longer that a chosen layer was removed: the user has gone on without it."""
+        """Clear the notes about removed layers: the user has gone on without them."""
         for choice in (self.image, self.mask):
             choice.forget_lost()
 
     def forget_viewer(self) -> None:
-        """Watch the viewer no more."""
+        """Disconnect from the viewer."""
         for part in (self.image, self.mask, self.stack):
             part.forget_viewer()
 
     def show_record(self, record: Record, name: str) -> str:
-        """Fill the form from the record of a layer of that name; return what to say about it.
+        """Fill the form from the record of a layer with this name; return a message about it.
 
-        The settings that the form does not show are kept: they are those of a named quality, or else become a quality
-        of their own.
+        Settings that the form does not show are kept, too: those of a named quality if one has them, else a quality of
+        their own.
         """
         settings, task = record.settings, find_task(record.task)
         if record.factor is not None and record.factor > self.factor.max:
-            raise ValueError(f"it enlarges {record.factor} times, and the form up to {self.factor.max} times.")
+            raise ValueError(f"it enlarges {record.factor} times, and the form allows at most {self.factor.max}.")
         self.task.value = task.name
         for parameter, field in self.parameters.items():
             if parameter in record.parameters:
                 field.value = record.parameters[parameter]
-        quality = _quality_behind(settings)
+        quality = _find_quality(settings)
         self._loaded = None if quality else (settings, name)
         self.quality.reset_choices()
         self.quality.value = quality or _LOADED
-        self._show_preset()  # anew, even if the name is the same
+        self._show_preset()  # again, even if the name is the same
         self.advanced.show_settings(settings)
         for of, field in self._output_fields().items():
             field.value = getattr(settings, of)
         self.original_type.value = record.output.dtype != "float32"
         left = ""
         if record.given is not None and record.given.mask is not None:
-            left = " Missing pixels were marked then: choose their layer yourself."
-        return f"The form has the settings of “{name}”.{left}"
+            left = " That run had a mask: choose its layer under Missing pixels."
+        return f"The form now has the settings of “{name}”.{left}"
 
     def _output_fields(self) -> dict[str, Any]:
-        """Return the fields about outputs, by their names in ``Settings``."""
-        return self.further | {name: getattr(self, name) for name in _OUTPUT_FIELDS}
+        """Return the fields about outputs by their names in ``Settings``."""
+        return self.extra_outputs | {name: getattr(self, name) for name in _OUTPUT_FIELDS}
 
     def _choose_only_mask(self) -> None:
-        """Choose the marks of missing pixels if these are to be filled in and only one layer can be meant."""
+        """Choose the mask if the task needs one and there is only one candidate."""
         layers = [layer for layer in self.mask.choices if layer is not None]
         if find_task(self.task.value).needs_mask and self.mask.value is None and len(layers) == 1:
             self.mask.value = layers[0]
 
     def _show_task(self) -> None:
-        """Show only what the chosen task uses."""
+        """Show only the fields that the chosen task uses."""
         task = find_task(self.task.value)
         self.missing_label.visible = isinstance(self.mask.value, Labels)
         self.keep_known.visible = task.keeps_known
-        for row in self._beside_rows:
+        for row in self._extra_rows:
             row.visible = task.removes_noise
-        enhances = self.further["detail_enhanced"].value or not task.removes_noise
-        smooths = enhances or self.further["smoothed"].value
+        enhances = self.extra_outputs["detail_enhanced"].value or not task.removes_noise
+        smooths = enhances or self.extra_outputs["smoothed"].value
         self._amounts.visible = self.smoothed_lipschitz_bound.visible = smooths
         self.detail_amount.visible = enhances
         for name, field in self.parameters.items():
@@ -238,33 +238,33 @@ class RestoreForm(Container):
         self.advanced_shown.text = _UNFOLDED if shown else _FOLDED
 
     def settings(self) -> Settings:
-        """Return the form as settings.
+        """Return the form's settings.
 
         Raises
         ------
         ValueError
-            If a field holds what cannot be used.
+            If a field holds a value that cannot be used.
         """
         return dataclasses.replace(
             self.advanced.settings(), **{name: field.value for name, field in self._output_fields().items()}
         )
 
     def request(self, region: Callable[[Image], tuple[slice, slice]] | None = None) -> LayerRequest:
-        """Return what the form asks for, with a copy of this plane's pixels; those of several are read in their turn.
+        """Return what the form asks for, with a copy of the pixels of a single plane; several are read one at a time.
 
         Parameters
         ----------
         region : callable, optional
-            Finds the rows and columns of this plane that are wanted; by default all, of all planes that are wanted.
+            Finds the rows and columns of this plane to restore; by default all rows and columns of all chosen planes.
 
         Raises
         ------
         ValueError, TypeError
-            In a sentence for the user.
+            With a message for the user.
         """
         image, stack = self.image.value, self.stack
         source = read_source(
-            image, self.mask.value, self.missing_label.value, of=stack.axes(),
+            image, self.mask.value, self.missing_label.value, layer_axes=stack.axes(),
             selection=stack.selection() if region is None else stack.this_plane(),
         )  # fmt: skip
         if region is not None:
@@ -273,17 +273,17 @@ class RestoreForm(Container):
         parameters = {name: field.value for name, field in self.parameters.items() if task.takes(name)}
         return LayerRequest(
             source, Request(task.name, self.settings(), parameters), self.original_type.value,
-            read_preferences().previews_per_second, None if source.is_single else stack.neighbours(),
+            read_preferences().previews_per_second, None if source.is_single else stack.warm_start_axis(),
         )  # fmt: skip
 
     @property
     def device(self) -> str:
-        """The device that is asked for."""
+        """The device that the user chose."""
         return self.advanced["device"].value.strip() or "auto"
 
 
-def _quality_behind(settings: Settings) -> str | None:
-    """Return the named quality that agrees in all that the form does not show, and in most of what it shows."""
+def _find_quality(settings: Settings) -> str | None:
+    """Return the quality with the same hidden settings and the most shown ones in common; None if there is none."""
     shown = {*CHOICES, *FURTHER_OUTPUTS, *_OUTPUT_FIELDS}
     found, most = None, -1
     for _, name in QUALITIES:

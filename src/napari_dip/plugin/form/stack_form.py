@@ -1,4 +1,4 @@
-"""The part of the form that a layer with more than two dimensions brings: which planes, and which channels together."""
+"""The part of the form for stacks: which planes to restore, and which channels together."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..layers.layer_axes import LayerAxes, count_dimensions, find_layer_axes
 
 _THIS, _ALL, _RANGE = "this", "all", "range"
 _APART = ""
-_AFRESH = ""
+_OFF = ""
 
 
 class StackForm(Container):
-    """Shown for layers with more than two dimensions only; a single image needs none of it.
+    """Shown only for layers with more than two dimensions.
 
     Parameters
     ----------
     viewer : Viewer
-        Its sliders say which plane is this one; they are never moved.
+        Its sliders determine "this plane"; the form never moves them.
     image : ComboBox
-        Where the Image layer is chosen.
+        The choice of the Image layer.
     """
 
     def __init__(self, viewer: Viewer, image: ComboBox) -> None:
@@ -33,28 +33,28 @@ class StackForm(Container):
         self._layer: Image | None = None
         self.planes = ComboBox(
             name="planes", label="Planes", choices=self._choices, value=_THIS,
-            tooltip="This plane: the one that the sliders show. All planes: one by one, into one layer that fills as "
-            "they are done. Range: a part of one axis; of the other axes everything.",
+            tooltip="This plane: the one that the sliders show. All planes: one after another, into one layer that "
+            "fills in as planes are finished. Range: part of one axis, and everything along the others.",
         )  # fmt: skip
         self.along = ComboBox(
-            name="along", label="Range along", choices=self._axes_to_step, tooltip="Which slider the range is of."
+            name="along", label="Range along", choices=self._axes_to_step, tooltip="The axis that the range applies to."
         )
         self.first = SpinBox(
-            name="first", label="First", value=0, min=0, max=0, tooltip="The first, as the slider counts: from 0."
+            name="first", label="First", value=0, min=0, max=0, tooltip="The first plane, counted from 0."
         )
         self.last = SpinBox(
-            name="last", label="Last", value=0, min=0, max=0, tooltip="The last, which is restored, too."
+            name="last", label="Last", value=0, min=0, max=0, tooltip="The last plane; it is restored, too."
         )
         self.together = ComboBox(
             name="together", label="Channels", choices=self._channel_axes, value=_APART,
-            tooltip="One by one: each plane by itself. Together: the planes along that axis are channels of one "
-            "picture, which one network draws; what they share it learns from all of them.",
+            tooltip="One by one: each channel is restored by itself. Together: one network draws all channels along "
+            "this axis and learns their shared structure from all of them.",
         )  # fmt: skip
         self.warm_start = ComboBox(
-            name="warm_start", label="Each begins", choices=self._axes_to_begin_along, value=_AFRESH,
-            tooltip="Afresh: each plane is what it would be alone. Like the one before (warm start): with the network "
-            "of its neighbour, where the two hardly differ, in about a third of the time. What that gains and risks is "
-            "in docs/many_images.md.",
+            name="warm_start", label="Warm start", choices=self._warm_start_axes, value=_OFF,
+            tooltip="Off: each plane is restored as if it were alone. Along an axis: each plane starts from the "
+            "network of the plane before it, if the two hardly differ; that takes about a third of the time. Gains and "
+            "risks: see docs/many_images.md.",
         )  # fmt: skip
         self.extend([self.planes, self.along, self.first, self.last, self.together, self.warm_start])
         self.margins = (0, 0, 0, 0)
@@ -66,12 +66,12 @@ class StackForm(Container):
         self.refresh()
 
     def forget_viewer(self) -> None:
-        """Watch the viewer no more."""
+        """Disconnect from the viewer."""
         with contextlib.suppress(ValueError, RuntimeError):
             self._viewer.dims.events.axis_labels.disconnect(self.refresh)
 
     def refresh(self, event: object = None) -> None:
-        """Offer what the chosen layer has."""
+        """Offer the axes of the chosen layer."""
         image = self._image.value
         if image is not self._layer:
             if self._layer is not None:
@@ -90,23 +90,23 @@ class StackForm(Container):
         return self._image.value is not None and count_dimensions(self._image.value) > 2
 
     def show_all(self, unfolded: bool) -> None:
-        """Show also what few need."""
+        """Show or hide the fields that few users need."""
         self._unfolded = unfolded
         self._show_needed()
 
     def axes(self) -> LayerAxes | None:
-        """Return the axes of the chosen layer, as the form says; None of what is no stack."""
+        """Return the axes of the chosen layer as the form describes them; None if it is no stack."""
         if not self.applies:
             return None
         return find_layer_axes(self._image.value, self._viewer.dims.axis_labels, self.together.value or None)
 
     def this_plane(self) -> dict[str, slice]:
-        """Return the plane that the sliders show, as a selection of that plane alone.
+        """Return the selection of the plane that the sliders show.
 
         Raises
         ------
         ValueError
-            If the viewer shows no single plane of rows and columns: a volume, or a stack seen from another side.
+            If the viewer does not show a single plane of rows and columns, but a volume or another side of the stack.
         """
         found, image = self.axes(), self._image.value
         if found is None:
@@ -116,13 +116,13 @@ class StackForm(Container):
         hidden = [each for each in axes.stepped if axes.size(each) > 1 and axes.letters.index(each) in drawn]
         if hidden and dims.ndisplay == 3:
             raise ValueError(
-                f"the viewer shows “{image.name}” in 3D, and so no single plane: switch to 2D, or choose All planes."
+                f"the viewer shows “{image.name}” in 3D, not a single plane: switch to 2D, or choose All planes."
             )
         if hidden:
             names = " and ".join(found.names[each] for each in hidden)
             raise ValueError(
-                f"the viewer shows “{image.name}” along {names}, and so no single plane of rows and columns: roll the "
-                "axes back, or choose All planes."
+                f"the viewer shows “{image.name}” along {names}, not a single plane of rows and columns: roll the axes "
+                "back, or choose All planes."
             )
         place = image.world_to_data(self._viewer.dims.point[-image.ndim :])
         shown = {letter: round(float(place[axes.letters.index(letter)])) for letter in axes.stepped}
@@ -130,18 +130,18 @@ class StackForm(Container):
         return {letter: slice(number, number + 1) for letter, number in within.items()}
 
     def selection(self) -> dict[str, slice]:
-        """Return which planes are wanted, by a slice for some axes."""
+        """Return the chosen planes, as a slice for some of the axes."""
         if not self.applies or self.planes.value == _THIS:
             return self.this_plane()
         if self.planes.value == _ALL or self.along.value is None:
             return {}
         first, last = self.first.value, self.last.value
         if first > last:
-            raise ValueError(f"the range begins at {first} and ends before it, at {last}: exchange First and Last.")
+            raise ValueError(f"the range starts at {first} and ends before that, at {last}: swap First and Last.")
         return {self.along.value: slice(first, last + 1)}
 
-    def neighbours(self) -> str | None:
-        """Return the letter of the axis along which a plane begins like the one before it; None if all begin afresh."""
+    def warm_start_axis(self) -> str | None:
+        """Return the letter of the warm start's axis; None if every plane starts afresh."""
         return self.warm_start.value or None
 
     def _choices(self, widget: object = None) -> list[tuple[str, str]]:
@@ -156,19 +156,19 @@ class StackForm(Container):
         axes = found.axes
         return [(f"{found.names[each]} ({axes.size(each)})", each) for each in axes.stepped if axes.size(each) > 1]
 
-    def _axes_to_begin_along(self, widget: object = None) -> list[tuple[str, str]]:
+    def _warm_start_axes(self, widget: object = None) -> list[tuple[str, str]]:
         along = [(name, letter) for name, letter in self._axes_to_step() if letter != "C"]
-        return [("afresh", _AFRESH), *((f"like the one before: {name}", letter) for name, letter in along)]
+        return [("Off", _OFF), *((f"Along {name}", letter) for name, letter in along)]
 
     def _channel_axes(self, widget: object = None) -> list[tuple[str, str]]:
         image = self._image.value
-        choices = [("one by one", _APART)]
+        choices = [("One by one", _APART)]
         if image is None or image.rgb or count_dimensions(image) < 3:
             return choices
         found = find_layer_axes(image, self._viewer.dims.axis_labels)
         letters = sorted(found.axes.stepped, key=lambda letter: letter != "C")
         return choices + [
-            (f"together: {found.names[each]} ({found.axes.size(each)})", each)
+            (f"Together: {found.names[each]} ({found.axes.size(each)})", each)
             for each in letters if found.axes.size(each) > 1
         ]  # fmt: skip
 
@@ -202,5 +202,5 @@ class StackForm(Container):
         has_channels = len(self.together.choices) > 1 and not image.rgb
         named = any(letter == "C" for _, letter in self._channel_axes())
         several = self.planes.value != _THIS and len(self.warm_start.choices) > 1
-        self.warm_start.visible = several and (self._unfolded or self.warm_start.value != _AFRESH)
+        self.warm_start.visible = several and (self._unfolded or self.warm_start.value != _OFF)
         self.together.visible = has_channels and (named or self._unfolded or self.together.value != _APART)

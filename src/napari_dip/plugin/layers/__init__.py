@@ -1,1 +1,1 @@
-"""Layers to arrays, and results to layers, with their geometry."""
+"""Layers to arrays, and results to layers with their geometry."""

@@ -1,4 +1,4 @@
-"""What the axes of an Image layer are: letters for the engine, names for the user."""
+"""The axes of an Image layer: letters for the engine, names for the user."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ...many.axes import Axes, Plane, find_axes
 from ...many.image_stack import Stack
 from ...many.stack_files import is_zarr, open_stack
 
-_UNNAMED = re.compile(r"(axis )?-?\d+")  # what napari calls an axis that nobody named
-_FREE_LETTERS = "QPRUVWABDEFGHIJKLMNO"  # of axes without a name; no T, Z or C, which mean something
+_UNNAMED = re.compile(r"(axis )?-?\d+")  # napari's default names
+_FREE_LETTERS = "QPRUVWABDEFGHIJKLMNO"  # for axes without a name; not T, Z or C, which have a meaning
 _CHANNEL = "C"
 
 
@@ -29,9 +29,9 @@ class LayerAxes:
     ----------
     axes : Axes
     names : mapping
-        By letter, what the user calls them: their labels, or else their numbers.
+        By letter, the user's name for the axis: its label, or else its number.
     channel_names : tuple of str
-        Of axis C, where the layer's metadata name them.
+        The names along axis C, if the layer or its file has them.
     """
 
     axes: Axes
@@ -39,66 +39,67 @@ class LayerAxes:
     channel_names: tuple[str, ...] = ()
 
     def describe(self, plane: Plane) -> str:
-        """Return the place of a plane in the user's words, such as "t 3, GFP"; empty where there is only one."""
-        return ", ".join(self._say(letter, number) for letter, number in plane.place.items())
+        """Return a plane's position in the user's words, such as "t 3, GFP"; empty if there is only one plane."""
+        return ", ".join(self._describe_axis(letter, number) for letter, number in plane.place.items())
 
-    def _say(self, letter: str, number: int) -> str:
+    def _describe_axis(self, letter: str, number: int) -> str:
         if letter == _CHANNEL and len(self.channel_names) > number:
             return self.channel_names[number]
         return f"{self.names[letter]}{':' if ' ' in self.names[letter] else ''} {number}"
 
 
 def find_array(image: Image) -> Any:
-    """Return the pixels of a layer, unread: of a multiscale layer its finest level."""
+    """Return a layer's pixels without reading them; for a multiscale layer, its finest level."""
     return image.data[0] if image.multiscale else image.data
 
 
 def count_dimensions(image: Image) -> int:
-    """Return how many axes a layer has, without colours."""
+    """Return how many axes a layer has, not counting colour."""
     return len(find_array(image).shape) - bool(image.rgb)
 
 
 def read_axes(path: object, shape: tuple[int, ...]) -> Stack:
-    """Return what the file that a layer was opened from says of its axes, if it holds a stack of that shape."""
+    """Return what a layer's file says about its axes, if it holds a stack of this shape."""
     nothing = Stack(None, None)
     if path is None or not (Path(str(path)).suffix.lower() in TIFF_SUFFIXES or is_zarr(Path(str(path)))):
         return nothing
     try:
-        told = _open_once(str(path), Path(str(path)).stat().st_mtime)
-    except (OSError, ValueError):  # moved, or of a kind that only napari reads
+        opened = _open_once(str(path), Path(str(path)).stat().st_mtime)
+    except (OSError, ValueError):  # the file has moved, or only napari can read it
         return nothing
-    return told if told.array == shape and told.axes is not None else nothing
+    return opened if opened.array == shape and opened.axes is not None else nothing
 
 
 @lru_cache(maxsize=32)
 def _open_once(path: str, changed: float) -> Stack:
-    """Return what a file says of its axes, with the shape in place of the pixels: nothing is kept open."""
+    """Return what a file says about its axes, with the shape in place of the pixels, so that no file stays open."""
     opened = open_stack(Path(path))
     return replace(opened, array=tuple(opened.array.shape))
 
 
-def find_layer_axes(image: Image, shown: Sequence[str] = (), together: str | None = None) -> LayerAxes:
-    """Return the axes of an Image layer: rows and columns last, as napari draws them.
+def find_layer_axes(image: Image, slider_labels: Sequence[str] = (), together: str | None = None) -> LayerAxes:
+    """Return the axes of an Image layer; rows and columns come last, as napari draws them.
 
     Parameters
     ----------
     image : Image
-    shown : sequence of str
-        The labels at the viewer's sliders, which name the axes that the layer itself does not; what neither names may
-        have a letter in the file.
+    slider_labels : sequence of str
+        The labels at the viewer's sliders. They name axes that the layer itself does not name; axes that neither names
+        get their letters from the file.
     together : str, optional
-        The letter, as this function finds it without, of the axis whose channels are taken together.
+        The axis whose channels are restored together, by the letter that this function gives it without ``together``.
     """
     shape = tuple(find_array(image).shape)
-    ahead = count_dimensions(image) - 2
-    of_file = read_axes(image.source.path, shape)
-    own = [str(label) for label in getattr(image, "axis_labels", ())][:ahead]  # napari 0.5.6 and newer
-    of_viewer = [str(label) for label in shown][-ahead - 2 : -2] if len(shown) >= ahead + 2 else []
+    count = count_dimensions(image) - 2
+    in_file = read_axes(image.source.path, shape)
+    layer_labels = [str(label) for label in getattr(image, "axis_labels", ())][:count]  # napari 0.5.6 and newer
+    viewer_labels = list(map(str, slider_labels))[-count - 2 : -2] if len(slider_labels) >= count + 2 else []
     letters: list[str] = []
     names: dict[str, str] = {}
     free = iter(_FREE_LETTERS)
-    for number in range(ahead):
-        found = [labels[number] for labels in (own, of_viewer, of_file.axes or "") if len(labels) > number]
+    for number in range(count):
+        sources = layer_labels, viewer_labels, in_file.axes or ""
+        found = [labels[number] for labels in sources if len(labels) > number]
         label = next((each for each in found if each and not _UNNAMED.fullmatch(each)), "")
         letter = label[:1].upper()
         if not (letter.isascii() and letter.isalpha()) or letter in "YXS" or letter in letters:
@@ -119,9 +120,9 @@ def find_layer_axes(image: Image, shown: Sequence[str] = (), together: str | Non
 
 
 def find_channel_names(image: Image, letters: str, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Return the names of the channels as the layer's metadata, or its file, has them; none if they are not as many."""
+    """Return the channel names from the layer's metadata or its file; empty if their number does not fit."""
     if _CHANNEL not in letters:
         return ()
     names = image.metadata.get("channel_names") or read_axes(image.source.path, shape).channel_names
-    told = isinstance(names, list | tuple) and len(names) == shape[letters.index(_CHANNEL)]
-    return tuple(map(str, names)) if told else ()
+    fits = isinstance(names, list | tuple) and len(names) == shape[letters.index(_CHANNEL)]
+    return tuple(map(str, names)) if fits else ()

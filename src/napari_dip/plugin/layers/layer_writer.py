@@ -1,4 +1,4 @@
-"""Image layers written as TIFF or OME-TIFF with the record of their restoration, and read for it."""
+"""Writes Image layers as TIFF or OME-TIFF with the record of their restoration, and finds such records."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from ...image_files import TIFF_SUFFIXES, write_tiff
 from ...many.stack_files import is_zarr, read_stack_record
 from ...record import Record
 from ...whole_files import remove_unfinished
-from .made_layers import RECORD_KEY
+from .own_layers import RECORD_KEY
 from .pixel_size import PIXEL_SIZE_KEY, as_lengths, find_distances, find_pixel_size, read_kept_size
 
 _KNOWN_AXES = "TZC"
-_PLACES = ("scale", "translate", "rotate", "shear", "affine", "units")
+_PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units")
 
 
 def write_image_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write one Image layer, its record and its geometry; the command of the manifest's writer.
+    """Write one Image layer with its record and its geometry; the manifest's writer command.
 
     Parameters
     ----------
     path : str
-        Ends in .ome.tif, .ome.tiff, .tif or .tiff.
+        Its suffix is .ome.tif, .ome.tiff, .tif or .tiff.
     data : array
-        Of a multiscale layer the levels, of which the finest is written.
+        For a multiscale layer its levels, of which the finest is written.
     meta : dict
-        As napari gives it.
+        The layer's attributes, as napari passes them.
 
     Returns
     -------
@@ -42,15 +42,15 @@ def write_image_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     Raises
     ------
     ValueError
-        If the file cannot hold the layer; no file is then left.
+        If the file cannot hold the layer; then no file is left behind.
     """
     pixels = np.asarray(data[0] if meta.get("multiscale") else data)
     text = _read_text(meta.get("metadata", {}).get(RECORD_KEY))
     names = meta.get("metadata", {}).get("channel_names", ())
     names = names if isinstance(names, list | tuple) else ()
     axes = _axes(meta.get("axis_labels", ()), pixels.ndim - (3 if meta.get("rgb") else 2), text)
-    # what TIFF has no place for: a rotation, a shear, an affine, any axis beyond the plane
-    text["layer"] = {"name": meta.get("name", "")} | {name: _plain(meta[name]) for name in _PLACES if name in meta}
+    # TIFF has no fields for these: rotation, shear, affine, the scale of other axes
+    text["layer"] = {"name": meta.get("name", "")} | {name: _plain(meta[name]) for name in _PLACEMENT if name in meta}
     colours = "S" if meta.get("rgb") else ""
     planes = pixels.ndim - len(colours)
     if planes < 2:
@@ -62,40 +62,40 @@ def write_image_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
 
 def save_layer(path: Path, layer: Layer, record: Record) -> Path:
-    """Write an Image layer with a record; a name without a suffix of TIFF gets .ome.tif.
+    """Write an Image layer with a record; a name without a TIFF suffix gets .ome.tif.
 
     Raises
     ------
     ValueError, OSError
-        If it cannot be written.
+        If the layer cannot be written.
     """
     if path.suffix.lower() not in TIFF_SUFFIXES:
         path = path.with_name(f"{path.name}.ome.tif")
-        if os.path.lexists(path):  # the dialog has asked about the other name only
-            raise ValueError(f"{path.name} exists; choose that very name to replace it, or another.")
+        if os.path.lexists(path):  # the file dialog asked only about the name without suffix
+            raise ValueError(f"{path.name} already exists; choose exactly that name to replace it, or another one.")
     remove_unfinished([path.parent])
     data, meta, _ = layer.as_layer_data_tuple()
-    # which the layer itself lacks if it was opened from a file
+    # the layer itself has no pixel size if it was opened from a file
     size = find_pixel_size(layer)
-    of_file = {} if size is None else {PIXEL_SIZE_KEY: size}
-    meta["metadata"] = {**layer.metadata, **of_file, RECORD_KEY: record.as_dict()}
+    from_file = {} if size is None else {PIXEL_SIZE_KEY: size}
+    meta["metadata"] = {**layer.metadata, **from_file, RECORD_KEY: record.as_dict()}
     write_image_layer(str(path), data, meta)
     return path
 
 
 def has_pixel_size(layer: Layer) -> bool:
-    """Return whether the size of a pixel is known, from the layer or from its file, and would be saved."""
+    """Return whether the pixel size is known from the layer or its file, and would be saved."""
     _, meta, _ = layer.as_layer_data_tuple()
     return _pixel_sizes(meta)[0] is not None or find_pixel_size(layer) is not None
 
 
 def find_layer_record(layer: Layer) -> Record | None:
-    """Return the record in a layer's metadata, or else in the file that it was opened from; None if there is none.
+    """Return the record in a layer's metadata or else in its file; None if there is none.
 
     Raises
     ------
     ValueError
-        If there is one that this version does not understand.
+        If this version does not understand the record.
     """
     values = layer.metadata.get(RECORD_KEY)
     if values is None and may_have_record_in_file(layer):
@@ -104,13 +104,13 @@ def find_layer_record(layer: Layer) -> Record | None:
 
 
 def may_have_record_in_file(layer: Layer) -> bool:
-    """Return whether a layer was opened from a TIFF or OME-Zarr, which may hold a record."""
+    """Return whether a layer was opened from a TIFF or an OME-Zarr, which may hold a record."""
     path = layer.source.path
     return path is not None and (Path(path).suffix.lower() in TIFF_SUFFIXES or is_zarr(Path(path)))
 
 
 def _read_text(record: Any) -> dict[str, Any]:
-    """Return what a layer holds as its record, which anybody may have put there; nothing of what cannot be written."""
+    """Return a layer's record as plain JSON values; empty if it is not valid, because anybody may have put it there."""
     try:
         text = json.loads(json.dumps(record))
     except (TypeError, ValueError, RecursionError):
@@ -119,31 +119,31 @@ def _read_text(record: Any) -> dict[str, Any]:
 
 
 def _axes(labels: Any, count: int, record: Mapping[str, Any]) -> str:
-    """Return a letter for each axis before the rows: as its record or the layer names it, or else Q, for other."""
+    """Return a letter for each axis before the rows, from the record or the axis labels; Q is any other axis."""
     letters = [str(label)[:1].upper() for label in labels][:count]
     stack = record.get("stack")
-    told = stack.get("axes") if isinstance(stack, dict) else None
-    of_stack = [letter for letter in told if letter not in "YXS"] if isinstance(told, str) else []
-    letters = of_stack if len(of_stack) == count else letters
+    named = stack.get("axes") if isinstance(stack, dict) else None
+    stack_axes = [letter for letter in named if letter not in "YXS"] if isinstance(named, str) else []
+    letters = stack_axes if len(stack_axes) == count else letters
     known = [letter if letter in _KNOWN_AXES and letters.count(letter) == 1 else "Q" for letter in letters]
     return "".join(known or ["Q"] * count)
 
 
 def _distances(meta: dict[str, Any], axes: str) -> dict[str, tuple[float, str]]:
-    """Return how far planes and frames lie apart, if that is known: by the layer, or else by its file."""
-    of_file = read_kept_size(meta)
-    if of_file is not None:
-        return of_file.get("distances", {})
+    """Return the known distances between z-slices and between frames, from the layer or else from its file."""
+    from_file = read_kept_size(meta)
+    if from_file is not None:
+        return from_file.get("distances", {})
     scale = [abs(float(each)) for each in meta.get("scale", ())]
     units = [str(each) for each in meta.get("units", ())]
     return find_distances(dict(zip(axes, zip(scale, units, strict=False), strict=False)))
 
 
 def _pixel_sizes(meta: dict[str, Any]) -> tuple[tuple[float, ...] | None, str]:
-    """Return height and width of a pixel and their unit, if that is a length: the layer's, or else its file's."""
-    of_file = read_kept_size(meta)
-    if of_file is not None:
-        return (of_file["height"], of_file["width"]), of_file["unit"]
+    """Return a pixel's height and width with their unit of length, from the layer or else from its file."""
+    from_file = read_kept_size(meta)
+    if from_file is not None:
+        return (from_file["height"], from_file["width"]), from_file["unit"]
     scale = [abs(float(each)) for each in meta.get("scale", ())][-2:]
     units = [str(each) for each in meta.get("units", ())][-2:]
     if len(scale) != 2 or len(units) != 2 or not all(scale):
@@ -153,7 +153,7 @@ def _pixel_sizes(meta: dict[str, Any]) -> tuple[tuple[float, ...] | None, str]:
 
 
 def _plain(value: Any) -> Any:
-    """Return numbers and lists of a layer's setting, units by their names."""
+    """Return a layer's attribute as numbers and lists, with units by name."""
     if isinstance(value, tuple | list):
         return [_plain(each) for each in value]
     if isinstance(value, np.ndarray | np.generic):

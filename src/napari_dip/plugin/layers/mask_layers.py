@@ -1,4 +1,4 @@
-"""Labels and Shapes layers as a mask on the image's own grid, wherever they lie."""
+"""Turns Labels and Shapes layers, wherever they lie, into a mask on the image's pixel grid."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ _KINDS = {"rectangle": "polygon", "polygon": "polygon", "ellipse": "ellipse", "p
 
 
 def read_mask_layer(image: Image, layer: Labels | Shapes, shape: tuple[int, int], label: int = 0) -> NDArray[np.bool_]:
-    """Return what a layer marks as missing, on the grid of the image.
+    """Return the pixels that a layer marks as missing, on the image's pixel grid.
 
     Parameters
     ----------
     image : Image
-        Of a stack, the mask is that of any plane.
+        For a stack, any plane gets the same mask.
     layer : Labels or Shapes
-        Of one plane, anywhere in the same space: its own scale, translation, rotation, shear, affine and units count.
+        Has one plane. Its scale, translation, rotation, shear, affine and units place it over the image.
     shape : (int, int)
         Rows and columns of the image.
     label : int
-        Of a Labels layer the label that means missing, 0 for all labels.
+        Which label of a Labels layer means missing; 0 for all labels.
 
     Raises
     ------
     ValueError
-        In a sentence for the user.
+        With a message for the user.
     """
     if isinstance(layer, Shapes):
         if not len(layer.data):
-            raise ValueError(f'the mask "{layer.name}" has no shapes; draw over what is missing.')
+            raise ValueError(f'the mask "{layer.name}" has no shapes; draw one over the missing pixels.')
         mask = draw_shapes(_read_shapes(layer), map_pixels(image, layer, shape), shape)
         if not mask.any():
             raise ValueError(f'no shape of the mask "{layer.name}" covers a pixel of the image.')
@@ -43,13 +43,13 @@ def read_mask_layer(image: Image, layer: Labels | Shapes, shape: tuple[int, int]
     data = np.asarray(layer.data[0] if layer.multiscale else layer.data)
     if data.ndim != 2:
         raise ValueError(
-            f'the mask "{layer.name}" has {data.ndim} dimensions; choose one of a single plane, or one that lies '
-            "on the pixels of the stack."
+            f'the mask "{layer.name}" has {data.ndim} dimensions; choose a layer with two, or one on the pixel grid of '
+            "the stack."
         )
     marks = data == label if label else data > 0
     if not marks.any():
         which = f"label {label}" if label else "any label"
-        raise ValueError(f'the mask "{layer.name}" has no pixel with {which}; paint over what is missing.')
+        raise ValueError(f'the mask "{layer.name}" has no pixel with {which}; paint over the missing pixels.')
     matrix = map_pixels(image, layer, shape)
     if data.shape == shape and _is_identity(matrix, shape):
         return marks
@@ -58,26 +58,26 @@ def read_mask_layer(image: Image, layer: Labels | Shapes, shape: tuple[int, int]
     except ValueError as error:
         raise ValueError(f'the mask "{layer.name}" cannot be used: {error}') from error
     if not mask.any():
-        raise ValueError(f'nothing that the mask "{layer.name}" marks lies on the image.')
+        raise ValueError(f'no pixel that the mask "{layer.name}" marks lies on the image.')
     return mask
 
 
 class StackMarks:
-    """The marks of a Labels layer that lies on the pixels of a stack, read where it is indexed.
+    """The marks of a Labels layer on the pixel grid of a stack; read only where it is indexed.
 
     Parameters
     ----------
     data : array
     label : int
-        That means missing, 0 for all labels.
+        Which label means missing; 0 for all labels.
     """
 
     def __init__(self, data: Any, label: int) -> None:
         self.shape = tuple(data.shape)
         self._data, self._label = data, label
 
-    def as_now(self) -> StackMarks:
-        """Return the marks as they are now, of a layer that can be painted in while a run goes on."""
+    def freeze(self) -> StackMarks:
+        """Return the present marks: the user may paint in the layer during a run."""
         return StackMarks(self[...].astype(np.uint8), 0) if isinstance(self._data, np.ndarray) else self
 
     def __getitem__(self, index: Any) -> NDArray[np.bool_]:
@@ -86,20 +86,20 @@ class StackMarks:
 
 
 def find_stack_marks(image: Image, shape: tuple[int, ...], layer: Labels | Shapes, label: int = 0) -> StackMarks | None:
-    """Return the marks of a Labels layer for each plane of a stack; None if the layer is of one plane for all.
+    """Return the marks of a Labels layer for each plane of a stack; None if the layer has one plane for all of them.
 
     Parameters
     ----------
     image : Image
     shape : tuple of int
-        Of the stack, without colours.
+        The shape of the stack without colours.
     layer, label
         As ``read_mask_layer`` takes them.
 
     Raises
     ------
     ValueError
-        If it has as many dimensions as the stack, and lies elsewhere.
+        If the layer has as many dimensions as the stack but lies elsewhere.
     """
     if isinstance(layer, Shapes) or layer.ndim == 2:
         return None
@@ -109,14 +109,14 @@ def find_stack_marks(image: Image, shape: tuple[int, ...], layer: Labels | Shape
         np.allclose(layer.world_to_data(image.data_to_world(corner)), corner, atol=0.01) for corner in corners
     ):
         raise ValueError(
-            f'the mask "{layer.name}" does not lie on the pixels of the stack; paint in a new Labels layer, or '
-            "choose one of a single plane."
+            f'the mask "{layer.name}" does not lie on the pixels of the stack; paint in a new Labels layer, or choose '
+            "one with two dimensions."
         )
     return StackMarks(data, label)
 
 
 def map_pixels(image: Image, layer: Labels | Shapes, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the matrix, ``(2, 3)``, that takes a pixel (row, column, 1) of the image to the layer's coordinates.
+    """Return the matrix, ``(2, 3)``, that maps an image pixel (row, column, 1) to the layer's coordinates.
 
     Raises
     ------
@@ -124,33 +124,33 @@ def map_pixels(image: Image, layer: Labels | Shapes, shape: tuple[int, int]) -> 
         If the layers' units cannot be converted.
     """
     try:
-        factors = [_conversion(one, other) for one, other in zip(image.units[-2:], layer.units[-2:], strict=True)]
+        factors = [_unit_factor(one, other) for one, other in zip(image.units[-2:], layer.units[-2:], strict=True)]
     except pint.DimensionalityError as error:
         raise ValueError(
-            f'the mask "{layer.name}" is in {_say_units(layer)}, the image in {_say_units(image)}: one cannot be '
-            "converted to the other; set layer.units of one of them."
+            f'the mask "{layer.name}" is in {_describe_units(layer)} and the image in {_describe_units(image)}, which '
+            "cannot be converted: set layer.units of one of them."
         ) from error
     height, width = (max(2, side) for side in shape)
-    # far corners, so that a large translation costs no accuracy
+    # the corners are far apart, so that a large translation costs no accuracy
     corners = np.array([(0, 0), (height - 1, 0), (0, width - 1)], dtype=float)
-    # of further axes the first place: images, and shapes drawn beside them, may be stacks
-    of_stack, before = np.zeros(image.ndim - 2), np.zeros(layer.ndim - 2)
-    in_world = [np.array(image.data_to_world([*of_stack, *corner]))[-2:] for corner in corners]
-    places = np.array([layer.world_to_data([*before, *(corner * factors)])[-2:] for corner in in_world])
+    # along other axes take the first plane: the image may be a stack, and so may shapes drawn beside it
+    image_position, layer_position = np.zeros(image.ndim - 2), np.zeros(layer.ndim - 2)
+    in_world = [np.array(image.data_to_world([*image_position, *corner]))[-2:] for corner in corners]
+    places = np.array([layer.world_to_data([*layer_position, *(corner * factors)])[-2:] for corner in in_world])
     first = places[0]
     rows, columns = (places[1] - first) / (height - 1), (places[2] - first) / (width - 1)
     return np.column_stack([rows, columns, first])
 
 
-def _conversion(one: pint.Unit, other: pint.Unit) -> float:
-    """Return how many of the other unit one is; a layer without units (in pixels) is taken as napari draws it."""
+def _unit_factor(one: pint.Unit, other: pint.Unit) -> float:
+    """Return how many of the other unit make up one; 1 if either is pixels, as napari draws them."""
     if one == other or "pixel" in (str(one), str(other)):
         return 1.0
     return float((1 * one).to(other).magnitude)
 
 
 def _is_identity(matrix: NDArray[np.float64], shape: tuple[int, int]) -> bool:
-    """Return whether pixels fall on the same pixels everywhere, up to rounding."""
+    """Return whether every pixel maps to itself, up to rounding."""
     corners = np.array([(0, 0, 1), (shape[0], 0, 1), (0, shape[1], 1)], dtype=float)
     return bool(np.abs(corners @ matrix.T - corners[:, :2]).max() < 0.01)
 
@@ -162,5 +162,5 @@ def _read_shapes(layer: Shapes) -> list[Shape]:
     ]
 
 
-def _say_units(layer: Image | Labels | Shapes) -> str:
+def _describe_units(layer: Image | Labels | Shapes) -> str:
     return " and ".join(dict.fromkeys(str(unit) for unit in layer.units[-2:]))

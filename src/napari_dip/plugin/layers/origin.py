@@ -1,4 +1,4 @@
-"""The layer that a run began with, which may meanwhile be renamed, moved, given other pixels, or removed."""
+"""The layer that a run started from; during the run, the user may rename, move, change or remove it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .layer_axes import find_array
 
 
 class Origin:
-    """Remembers a layer and which pixels it had, and keeps neither alive."""
+    """Remembers a layer and its pixels without keeping either alive."""
 
     def __init__(self, image: Image) -> None:
         array = find_array(image)
-        self._layer = weakref.ref(inspect.unwrap(image))  # napari hands wrappers to plugins, which do not last
+        self._layer = weakref.ref(inspect.unwrap(image))  # napari gives plugins wrappers, which do not last
         self._shape = tuple(array.shape)
         self._array: Any
         try:
             self._array = weakref.ref(inspect.unwrap(array))
-        except TypeError:  # an array of a kind that cannot be remembered so
+        except TypeError:  # some arrays have no weak references
             self._array = None
 
     def find(self, viewer: Viewer) -> Image | None:
@@ -30,11 +30,11 @@ class Origin:
         layer = self._layer()
         return layer if layer is not None and layer in viewer.layers else None
 
-    def is_as_large(self, layer: Image) -> bool:
-        """Return whether the layer has as many pixels as before: only then its place is that of what was read."""
+    def has_same_shape(self, layer: Image) -> bool:
+        """Return whether the layer still has the same shape; otherwise its place says nothing about the old pixels."""
         return tuple(find_array(layer).shape) == self._shape
 
-    def has_other_pixels(self, viewer: Viewer) -> bool:
-        """Return whether the layer was given another array meanwhile."""
+    def has_new_pixels(self, viewer: Viewer) -> bool:
+        """Return whether the layer has been given another array."""
         layer = self.find(viewer)
         return layer is not None and self._array is not None and self._array() is not inspect.unwrap(find_array(layer))

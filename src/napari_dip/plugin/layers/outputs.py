@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...measurement.task import find_task
 from ...outputs import OUTPUTS
 from ...pixel_type import as_dtype
-from .made_layers import RECORD_KEY
+from .own_layers import RECORD_KEY
 from .pixel_size import PIXEL_SIZE_KEY, shrink
 from .source import Source
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """One image of a result.
+class OutputImage:
+    """One image of a result, ready to become a layer.
 
     Attributes
     ----------
     suffix : str
-        Of the layer's name.
+        The last part of the layer's name.
     data : ndarray
-        With all axes of its source.
+        Has all axes of the source.
     metadata : dict
-        Of the layer.
+        The layer's metadata.
     own_contrast : bool
-        Whether its intensities are of another kind than the source's.
+        Whether its intensities mean something else than the source's.
     clipped : int
-        Pixels that the pixel type could not hold.
+        How many pixels were clipped to fit the pixel type.
     enlargement : int
         How many times more rows and columns than the source it has.
     """
@@ -47,19 +47,19 @@ class Made:
     enlargement: int = 1
 
 
-def list_outputs(result: Restoration, source: Source, original_type: bool) -> list[Made]:
-    """Return what is to become layers, the one that matters most last.
+def list_outputs(result: Restoration, source: Source, original_type: bool) -> list[OutputImage]:
+    """Return the images that become layers, the most important one last.
 
     Parameters
     ----------
     result : Restoration
-        Of one plane.
+        The result for one plane.
     source : Source
         What was restored.
     original_type : bool
-        Whether images are rounded and clipped to the pixel type of the source.
+        Whether to round and clip images to the source's pixel type.
     """
-    made = []
+    outputs = []
     for name, kind in reversed(OUTPUTS.items()):
         image = getattr(result, name)
         if image is None or (name == "restored" and find_task(result.record.task).main_output != name):
@@ -72,10 +72,12 @@ def list_outputs(result: Restoration, source: Source, original_type: bool) -> li
         enlargement = data.shape[0] // source.axes.size("Y")
         if PIXEL_SIZE_KEY in metadata:
             metadata[PIXEL_SIZE_KEY] = shrink(metadata[PIXEL_SIZE_KEY], enlargement)
-        made.append(Made(kind.label, source.axes.spread(data), metadata, kind.is_signed, clipped, enlargement))
-    return made
+        outputs.append(
+            OutputImage(kind.label, source.axes.spread(data), metadata, kind.is_signed, clipped, enlargement)
+        )
+    return outputs
 
 
-def find_main(made: list[Made]) -> Made | None:
-    """Return the image that a restoration is done for; None where there is none, for it was stopped before."""
-    return made[-1] if made and not made[-1].own_contrast else None
+def find_main_output(outputs: list[OutputImage]) -> OutputImage | None:
+    """Return the main image of a restoration; None if it was stopped before it had one."""
+    return outputs[-1] if outputs and not outputs[-1].own_contrast else None

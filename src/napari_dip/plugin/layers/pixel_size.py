@@ -1,4 +1,4 @@
-"""The size of a pixel where the layer does not have it: napari opens a TIFF as if every pixel were 1 wide."""
+"""The pixel size of a layer that has none of its own: napari opens every TIFF as if a pixel were 1 wide."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from napari.layers import Image
 
 from .layer_axes import find_array, read_axes
 
-PIXEL_SIZE_KEY = "napari-dip pixel size"  # of a layer's metadata
-LENGTHS = ("pm", "nm", "µm", "mm", "cm", "m")  # as OME names them
-TIMES = ("ns", "µs", "ms", "s", "min", "h", "d")  # the same
+PIXEL_SIZE_KEY = "napari-dip pixel size"  # in a layer's metadata
+LENGTHS = ("pm", "nm", "µm", "mm", "cm", "m")  # by their names in OME
+TIMES = ("ns", "µs", "ms", "s", "min", "h", "d")  # by their names in OME
 
 
 def find_pixel_size(image: Image) -> dict[str, Any] | None:
-    """Return the size of a layer's pixels as its file has it; None where the layer has its own, or nobody knows it.
+    """Return the pixel size from a layer's file; None if the layer has its own, or the file has none.
 
-    A scale or units that somebody has set count, and the file no more. Nor does it where the layer shows a part of it.
+    A scale or unit that somebody has set overrides the file. The file is also ignored if the layer shows only a part.
 
     Returns
     -------
     dict or None
-        "height" and "width" in a "unit" of length, and the layer's "scale" of rows and columns for which they hold: if
-        it is changed later, that is the user's word. Of a stack also "distances" of planes (Z) and frames (T), with
-        their units. For a layer's metadata, under ``PIXEL_SIZE_KEY``.
+        "height" and "width" in a "unit" of length, and the layer's "scale" of rows and columns to which they belong: a
+        scale that changes later is the user's own. For a stack also "distances" between z-slices (Z) and frames (T),
+        with their units. Goes into the layer's metadata under ``PIXEL_SIZE_KEY``.
     """
     _, settings, _ = image.as_layer_data_tuple()
     kept = read_kept_size(settings)
@@ -35,21 +35,22 @@ def find_pixel_size(image: Image) -> dict[str, Any] | None:
         return kept
     if has_units(settings) or not np.all(np.asarray(image.scale) == 1):
         return None
-    told = read_axes(image.source.path, tuple(find_array(image).shape))
-    if not {"Y", "X"} <= set(told.pixel_sizes):
+    stack = read_axes(image.source.path, tuple(find_array(image).shape))
+    if not {"Y", "X"} <= set(stack.pixel_sizes):
         return None
     unit, lengths = as_lengths(
-        [told.pixel_sizes["Y"], told.pixel_sizes["X"]], [told.units.get(letter, "") for letter in "YX"]
+        [stack.pixel_sizes["Y"], stack.pixel_sizes["X"]], [stack.units.get(letter, "") for letter in "YX"]
     )
     if lengths is None or not all(0 < each < np.inf for each in lengths):
         return None
     size = {"height": lengths[0], "width": lengths[1], "unit": unit, "scale": (1.0, 1.0)}
-    distances = find_distances({each: (told.pixel_sizes[each], told.units.get(each, "")) for each in told.pixel_sizes})
+    steps = {letter: (step, stack.units.get(letter, "")) for letter, step in stack.pixel_sizes.items()}
+    distances = find_distances(steps)
     return size | ({"distances": distances} if distances else {})
 
 
 def read_kept_size(settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the size of a pixel that a layer's metadata hold, if its scale is still what it was then."""
+    """Return the pixel size in a layer's metadata if the layer still has the scale that belongs to it."""
     kept = settings.get("metadata", {}).get(PIXEL_SIZE_KEY)
     if not isinstance(kept, Mapping) or has_units(settings):
         return None
@@ -57,7 +58,7 @@ def read_kept_size(settings: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def shrink(size: Mapping[str, Any], factor: int) -> dict[str, Any]:
-    """Return the size of the pixels of an image with ``factor`` times the rows and columns."""
+    """Return the pixel size of an image with ``factor`` times the rows and columns."""
     return {
         **size,
         "height": size["height"] / factor,
@@ -67,17 +68,17 @@ def shrink(size: Mapping[str, Any], factor: int) -> dict[str, Any]:
 
 
 def has_units(settings: Mapping[str, Any]) -> bool:
-    """Return whether a layer's units are others than napari's own, pixels."""
+    """Return whether a layer has units other than pixels, napari's default."""
     return not {str(unit) for unit in settings.get("units", ())} <= {"pixel"}
 
 
 def find_distances(steps: Mapping[str, tuple[float, str]]) -> dict[str, tuple[float, str]]:
-    """Return how far planes (Z) and frames (T) lie apart, in units as OME names them; only what is a length or a time.
+    """Return the distances between z-slices (Z) and frames (T) in OME's units; leave out anything else.
 
     Parameters
     ----------
     steps : mapping
-        By the letter of an axis, the step along it and its unit.
+        The step along each axis and its unit, by the axis's letter.
     """
     found = {}
     for letter, names in (("Z", LENGTHS), ("T", TIMES)):
@@ -90,15 +91,15 @@ def find_distances(steps: Mapping[str, tuple[float, str]]) -> dict[str, tuple[fl
 
 
 def as_lengths(values: list[float], units: list[str]) -> tuple[str, tuple[float, ...] | None]:
-    """Return one unit of length, as OME names it, and values in it; None if these are no lengths."""
+    """Return a unit of length by its name in OME, and the values in it; None if they are no lengths."""
     return _in_one_unit(values, units, LENGTHS, otherwise="µm")
 
 
 def _in_one_unit(
     values: list[float], units: list[str], names: Sequence[str], *, otherwise: str
 ) -> tuple[str, tuple[float, ...] | None]:
-    """Return one unit by its name, the first value's or else another, and values in it; None if they have none."""
-    # pint would compute what a file calls a unit: "m**(10**10**10)" has no end
+    """Return a unit by its name, the first value's or else the default, and the values in it; None if that fails."""
+    # pint evaluates what a file calls a unit, and "m**(10**10**10)" never ends
     if not all(re.fullmatch(r"[^\W\d_]+", unit) for unit in units):
         return otherwise, None
     try:

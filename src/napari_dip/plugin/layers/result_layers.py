@@ -1,4 +1,4 @@
-"""The layers that a request is restored into: they fill in plane by plane, and a later run can go on with them."""
+"""The layers that a request fills in plane by plane; a later run can continue with them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from napari.viewer import Viewer
 
 from ...many.axes import Plane
 from ...record import Record
-from .made_layers import RECORD_KEY, add_made
-from .outputs import Made, find_main, list_outputs
+from .outputs import OutputImage, find_main_output, list_outputs
+from .own_layers import RECORD_KEY, add_output
 from .preview_layer import PreviewLayer
 from .source import Place, place_of
 
@@ -22,43 +22,45 @@ if TYPE_CHECKING:
 
 
 class ResultLayers:
-    """The layers of one request; planes that are not done are not a number, which napari leaves transparent.
+    """The layers of one request; unfinished planes are NaN, which napari shows as transparent.
 
-    In a pixel type that has no such value they are 0. Where one plane is wanted, its preview becomes the main layer.
+    In integer types, which have no NaN, they are 0. If the request is for a single plane, its preview becomes the main
+    layer.
     """
 
     def __init__(self, viewer: Viewer, request: LayerRequest, preview: PreviewLayer) -> None:
         self._viewer, self._request, self._preview = viewer, request, preview
         self.source = request.source
         self.records: dict[Place, Record] = {}
-        self._made: dict[str, Made] = {}  # what the layers hold, by the suffix of their names, the main one last
-        self._layers: dict[str, Image] = {}  # the same
+        # both by the suffix of the layers' names, the main one last
+        self._outputs: dict[str, OutputImage] = {}
+        self._layers: dict[str, Image] = {}
 
     @property
     def count(self) -> int:
-        """How many planes are wanted."""
+        """How many planes the request is for."""
         return self.source.part.count
 
     @property
     def names(self) -> list[str]:
-        """Of the layers that the user has left, the main one last."""
+        """The names of the layers that the user has not removed, the main one last."""
         return [layer.name for layer in self._layers.values() if layer in self._viewer.layers]
 
     @property
-    def made(self) -> list[Made]:
-        """What they hold, with the pixels clipped in all planes."""
-        return list(self._made.values())
+    def outputs(self) -> list[OutputImage]:
+        """What the layers hold; clipped pixels are counted over all planes."""
+        return list(self._outputs.values())
 
-    def can_go_on_with(self, request: LayerRequest) -> bool:
-        """Return whether a request asks for the rest of these planes: of the same pixels, in the same way."""
+    def can_continue_with(self, request: LayerRequest) -> bool:
+        """Return whether a request is for the rest of these planes, with the same pixels and settings."""
         new, old = request.source, self.source
         return (
-            request.warm_start is None  # else the next plane would begin otherwise than its record says
+            request.warm_start is None  # else the next plane would not start from the network that its record names
             and 0 < len(self.records) < self.count
             and self.is_shown
             and new.array is old.array
             and (new.axes, new.selection) == (old.axes, old.selection)
-            and _way_of(request) == _way_of(self._request)
+            and _comparable(request) == _comparable(self._request)
         )
 
     @property
@@ -67,32 +69,32 @@ class ResultLayers:
         return bool(self._layers) and list(self._layers.values())[-1] in self._viewer.layers
 
     def select(self) -> None:
-        """Select the main layer, if nothing else is: the preview was, and has gone."""
+        """Select the main layer if nothing is selected, because the selected preview was removed."""
         if self.is_shown and self._viewer.layers.selection.active is None:
             self._viewer.layers.selection.active = list(self._layers.values())[-1]
 
     def fill(self, plane: Plane, result: Restoration) -> None:
-        """Put a plane that is done in its place, with its record; what was selected stays so."""
+        """Put a finished plane in its place, with its record; the selection stays the same."""
         selected = self._viewer.layers.selection.active
         self.records[place_of(plane)] = result.record
-        self.source = self.source.as_now(self._viewer)
+        self.source = self.source.follow_layer(self._viewer)
         outputs = list_outputs(result, self.source, self._request.original_type)
-        main = find_main(outputs)
-        for made in outputs:
-            if made.suffix in self._made:
-                self._fill(made, plane)
+        main = find_main_output(outputs)
+        for output in outputs:
+            if output.suffix in self._outputs:
+                self._fill(output, plane)
             else:
-                self._add(made, plane, is_preview=made is main and self.source.is_single)
-        if selected is not None and selected in self._viewer.layers:  # napari selects each layer that is added
+                self._add(output, plane, is_preview=output is main and self.source.is_single)
+        if selected is not None and selected in self._viewer.layers:  # napari selects every layer that is added
             self._viewer.layers.selection.active = selected
 
     def keep_stopped(self, plane: Plane, result: Restoration) -> str:
-        """Keep the plane at work, as far as it had come, as a layer of its own; return its name, empty if it has none.
+        """Keep the unfinished current plane as a layer of its own; return its name, or "" if there is no layer.
 
-        It lies below these, which will hide it once they have that plane.
+        It lies below these layers, which hide it once they have that plane.
         """
-        source, layers = self.source.as_now(self._viewer), self._viewer.layers
-        main = find_main(list_outputs(result, source, self._request.original_type))
+        source, layers = self.source.follow_layer(self._viewer), self._viewer.layers
+        main = find_main_output(list_outputs(result, source, self._request.original_type))
         name = f"{source.name} ({source.describe(plane)}) stopped early"
         layer = None if main is None else self._preview.keep(source, main, name, plane)
         if layer is None:
@@ -102,55 +104,56 @@ class ResultLayers:
             layers.move(layers.index(layer), min(own))
         return str(layer.name)
 
-    def _fill(self, made: Made, plane: Plane) -> None:
-        before = self._made[made.suffix]
-        before.data[self._index(plane)] = made.data
-        told, new = before.metadata[RECORD_KEY], self._record(made, plane)
-        told["stack"]["planes"] = [*told["stack"]["planes"], *new["stack"]["planes"]]
-        told["seconds"] += new["seconds"]
-        told["output"]["clipped"] += made.clipped
-        self._made[made.suffix] = dataclasses.replace(before, clipped=before.clipped + made.clipped)
-        layer = self._layers[made.suffix]
+    def _fill(self, output: OutputImage, plane: Plane) -> None:
+        before = self._outputs[output.suffix]
+        before.data[self._index(plane)] = output.data
+        old, new = before.metadata[RECORD_KEY], self._record(output, plane)
+        old["stack"]["planes"] = [*old["stack"]["planes"], *new["stack"]["planes"]]
+        old["seconds"] += new["seconds"]
+        old["output"]["clipped"] += output.clipped
+        self._outputs[output.suffix] = dataclasses.replace(before, clipped=before.clipped + output.clipped)
+        layer = self._layers[output.suffix]
         if layer in self._viewer.layers:
             layer.metadata = before.metadata
             layer.refresh()
 
-    def _add(self, made: Made, plane: Plane, *, is_preview: bool) -> None:
-        """Add a layer with the first plane that is done, by which napari finds its contrast."""
+    def _add(self, output: OutputImage, plane: Plane, *, is_preview: bool) -> None:
+        """Add a layer with the first finished plane, from which napari takes its contrast limits."""
         if not self.source.is_single:
             part = self.source.part
             shape = tuple(
                 part.size(letter) if letter in part.stepped else length
-                for letter, length in zip(part.letters, made.data.shape, strict=True)
+                for letter, length in zip(part.letters, output.data.shape, strict=True)
             )
-            whole = np.full(shape, np.nan if made.data.dtype.kind == "f" else 0, made.data.dtype)
-            whole[self._index(plane)] = made.data
-            metadata = {**made.metadata, RECORD_KEY: self._record(made, plane)}
-            made = dataclasses.replace(made, data=whole, metadata=metadata)
-        name = f"{self.source.name} {made.suffix}"
-        kept = self._preview.keep(self.source, made, name, plane) if is_preview else None
-        self._made[made.suffix] = made
-        self._layers[made.suffix] = kept if kept is not None else add_made(self._viewer, self.source, made, name)
+            stack = np.full(shape, np.nan if output.data.dtype.kind == "f" else 0, output.data.dtype)
+            stack[self._index(plane)] = output.data
+            metadata = {**output.metadata, RECORD_KEY: self._record(output, plane)}
+            output = dataclasses.replace(output, data=stack, metadata=metadata)
+        name = f"{self.source.name} {output.suffix}"
+        kept = self._preview.keep(self.source, output, name, plane) if is_preview else None
+        self._outputs[output.suffix] = output
+        self._layers[output.suffix] = kept if kept is not None else add_output(self._viewer, self.source, output, name)
 
     def _index(self, plane: Plane) -> tuple[slice, ...]:
-        """Return where a plane lies in these layers, all axes kept."""
+        """Return the index of a plane in these layers; all axes are kept."""
         axes = self.source.axes
         return tuple(
             slice(at, at + 1) if letter in axes.stepped else slice(None)
             for letter, at in zip(axes.letters, self.source.find_corner(plane), strict=False)
         )
 
-    def _record(self, made: Made, plane: Plane) -> dict[str, Any]:
-        """Return the record of one plane as that of a stack, in plain types."""
+    def _record(self, output: OutputImage, plane: Plane) -> dict[str, Any]:
+        """Return the record of one plane as the record of a stack, in plain types."""
         axes, (part, first) = self.source.axes, self.source.axes.part(self.source.selection)
         within = [(begin, begin + length) for begin, length in zip(first, part.shape, strict=True)]
-        record = Record.from_dict(made.metadata[RECORD_KEY])
+        record = Record.from_dict(output.metadata[RECORD_KEY])
         return record.of_stack(
             axes.letters, axes.shape, [(plane.place, record)], channels=axes.channels,
             warm_start=self._request.warm_start, part=tuple(within) if self.source.selection else None,
         ).as_dict()  # fmt: skip
 
 
-def _way_of(request: LayerRequest) -> tuple[Any, ...]:
-    how, parameters = request.how, {name: np.asarray(each).tolist() for name, each in request.how.parameters.items()}
-    return how.task, how.settings, parameters, request.original_type, request.warm_start
+def _comparable(request: LayerRequest) -> tuple[Any, ...]:
+    options = request.options
+    parameters = {name: np.asarray(each).tolist() for name, each in options.parameters.items()}
+    return options.task, options.settings, parameters, request.original_type, request.warm_start

@@ -1,1 +1,1 @@
-"""A run: the worker, and what is shown while it works and after."""
+"""A run: its worker, and what the window shows during and after it."""

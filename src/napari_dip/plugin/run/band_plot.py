@@ -1,4 +1,4 @@
-"""The dock below the image: the run's curves, why it stopped where it did, and a slider through its moments."""
+"""The dock below the image: the run's curves, why it stopped, and a slider through its moments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from ..form.narrow_form import wrap
 from ..request import LayerRequest
-from ..words import begin
+from ..words import capitalise
 from .curve_plots import CurveView, band_curves, make_band_view, make_loss_view
 from .export_button import ExportButton, RunDrawing
 from .scrubber import Scrubber
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 class BandPlot(QScrollArea):
-    """Frequency bands (Eq. 1), loss and ratio (Eq. 8) over the steps, the stop marked and explained.
+    """Frequency bands (Eq. 1), loss and ratio (Eq. 8) over the steps, with the stop marked and explained.
 
     Parameters
     ----------
     viewer : Viewer
-        Whose theme it follows.
+        The plot follows this viewer's theme.
     """
 
     def __init__(self, viewer: Viewer) -> None:
@@ -49,12 +49,12 @@ class BandPlot(QScrollArea):
         self._why = self._outcome = ""
         self.views = (make_band_view(), make_loss_view())
         self.caption, self.legend = QLabel(), QLabel()
-        for text in (self.caption, self.legend):  # many bands or a narrow window: more lines, not a wider dock
+        for text in (self.caption, self.legend):  # let long texts wrap instead of widening the dock
             wrap(text)
         self.view_choice = QComboBox()
-        self.view_choice.setToolTip("What is drawn over the steps.")
+        self.view_choice.setToolTip("Which curves to show.")
         self._stack = QStackedWidget()
-        self._stack.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # what height is left
+        self._stack.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # the height that is left
         for view in self.views:
             self.view_choice.addItem(view.title)
             self._stack.addWidget(view)
@@ -90,21 +90,21 @@ class BandPlot(QScrollArea):
         return QSize(600, 240)
 
     def minimumSizeHint(self) -> QSize:
-        """Show the curves at least, which a window of 700 pixels has room for; the rest is scrolled to."""
+        """Leave room for the curves even in a window 700 pixels high; the rest can be scrolled."""
         return QSize(200, 150)
 
     @property
     def steps(self) -> list[int]:
-        """The steps that are drawn."""
+        """The steps of the reports that are drawn."""
         return [report.step for report in self.reports]
 
     @property
     def view(self) -> CurveView:
-        """The view that is shown."""
+        """The current view."""
         return self.views[self._stack.currentIndex()]
 
     def start(self, bands: int) -> None:
-        """Forget the run before, and get ready for so many bands."""
+        """Clear the previous run, and prepare this number of bands."""
         self.scrubber.clear()
         self._chosen_step, self._why, self._outcome = None, "", ""
         for plot in self._plots():
@@ -115,7 +115,7 @@ class BandPlot(QScrollArea):
         self._caption()
 
     def add(self, report: Report) -> None:
-        """Add one report of the run; of a network that begins again, the steps before it are those of another."""
+        """Add one report; if the run has started over with a new network, drop the reports of the old one."""
         self.show_reports([*(each for each in self.reports if each.step < report.step), report])
 
     def show_reports(self, reports: list[Report]) -> None:
@@ -128,27 +128,27 @@ class BandPlot(QScrollArea):
         self.export_button.setEnabled(bool(reports))
         self._read()
 
-    def show_result(self, result: Restoration, request: LayerRequest, of: str = "") -> None:
-        """Draw the whole run, say why it stopped where it did, of which plane if of one, and offer its moments."""
+    def show_result(self, result: Restoration, request: LayerRequest, plane: str = "") -> None:
+        """Draw the whole run, explain its stop (naming the plane, if one of several), and offer its moments."""
         self.show_reports(list(result.history))
         chosen = f"step {result.step} was chosen: {result.stop_reason.value}."
-        self._mark_chosen(result.step, f"{of}: {chosen}" if of else begin(chosen))
+        self._mark_chosen(result.step, f"{plane}: {chosen}" if plane else capitalise(chosen))
         self._why = result.stop_reason.value
         self.scrubber.offer(result, request)
 
     def follow_theme(self) -> None:
-        """Take the viewer's colours."""
+        """Use the viewer's colours."""
         theme = get_theme(self._viewer.theme)
         for plot in self._plots():
             plot.set_colours(theme.background.as_hex(), theme.text.as_hex())
 
     def forget_viewer(self) -> None:
-        """Stop following the viewer, before the widget is deleted."""
+        """Disconnect from the viewer, before the widget is deleted."""
         self._viewer.events.theme.disconnect(self.follow_theme)
         self.scrubber.forget_viewer()
 
     def changeEvent(self, event: QEvent) -> None:
-        """Scrub no longer when the dock has been closed: napari then takes the widget out of it."""
+        """Return the slider to the chosen step when the dock closes: napari then takes this widget out of it."""
         super().changeEvent(event)
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.scrubber.return_to_chosen()
@@ -184,12 +184,10 @@ class BandPlot(QScrollArea):
         self._read()
 
     def _mark_used(self, step: int, step_of_run: int) -> None:
-        self._mark_chosen(
-            step, f"Step {step} was picked by hand; the run itself had chosen step {step_of_run}: {self._why}."
-        )
+        self._mark_chosen(step, f"You chose step {step}; the run itself had chosen step {step_of_run}: {self._why}.")
 
     def _point(self, place: float | None) -> None:
-        """Read the report nearest to a place on the axis of steps; None where the mouse is elsewhere."""
+        """Point at the report nearest to a position on the step axis; None if the mouse is elsewhere."""
         step = None
         if place is not None and self.reports:
             step = self.reports[self._nearest(place)].step
@@ -198,16 +196,17 @@ class BandPlot(QScrollArea):
         self._read(step)
 
     def _read(self, step: int | None = None) -> None:
-        """Say what the curves are, and their values where the mouse points, else at the moment that is looked at."""
+        """Show the curves' names, and their values under the mouse, or else at the moment that is shown."""
         step = next((each for each in (step, self._moment_step, self._chosen_step) if each is not None), None)
         report = self.reports[-1 if step is None else self._nearest(step)] if self.reports else None
         entries = []
         for curve in self.view.curves:
             value = None if report is None else curve.value(report)
             if report is not None and value is None:
-                continue  # this run has no such curve
+                continue  # this run does not have this curve
             words = [*curve.name.split(), *([] if value is None else [f"<b>{value:{curve.form}}</b>"])]
-            entries.append("&nbsp;".join([f'<font color="{curve.colour}">━</font>', *words]))  # no line ends within
+            # &nbsp; keeps an entry on one line
+            entries.append("&nbsp;".join([f'<font color="{curve.colour}">━</font>', *words]))
         beginning = "" if report is None else f"step <b>{report.step}</b>: &nbsp;"
         self.legend.setText(beginning + "&nbsp; ".join(entries))
 

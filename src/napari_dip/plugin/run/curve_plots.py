@@ -1,4 +1,4 @@
-"""The views of a run: curves over its steps, with the moments that matter marked, read where the mouse points."""
+"""Views of a run: curves over its steps, with important steps marked and values read under the mouse."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from ...outcome import Report
 
 
-_FEWEST_STEPS = 10  # on the axis: no ticks between steps
-_LOWEST = 90  # pixels, of a plot
-_BELOW = 6  # pixels below the lower label, which pyqtgraph lets hang out of its axis
+_FEWEST_STEPS = 10  # on the axis, so that no tick lies between two steps
+_LOWEST = 90  # pixels: minimum height of a plot
+_BELOW = 6  # pixels below the axis label, because pyqtgraph lets it stick out
 _BANDS = "How much of each frequency band of the image the network has learned, at each step."
-_LOSS = "How far off it is, on the pixels that are fitted and on those held out; and how blurred the network draws."
+_LOSS = "The error on fitted and on held-out pixels, and the ratio of blurriness to sharpness in the network's output."
 
 
 class Curve(NamedTuple):
-    """One curve: what it is called, and how it is read off a report and written."""
+    """A curve's name and colour, the function that reads its value from a report, and the format of that value."""
 
     name: str
     colour: str
@@ -34,7 +34,7 @@ class Curve(NamedTuple):
 
 
 class _LogarithmicAxis(pyqtgraph.AxisItem):
-    """Labels 1, 2 and 5 times the powers of ten, where there are enough of them: all would run into one another."""
+    """Labels only 1, 2 and 5 times powers of ten, so that labels do not overlap; all if that leaves too few."""
 
     def logTickStrings(self, values: Sequence[float], scale: float, spacing: float | None) -> list[str]:
         texts = super().logTickStrings(values, scale, spacing)
@@ -50,9 +50,9 @@ class CurvePlot(pyqtgraph.PlotWidget):
     Parameters
     ----------
     label : str
-        Of the vertical axis.
+        The label of the vertical axis.
     unit_range : bool
-        Whether values lie in [0, 1].
+        Whether the values lie in [0, 1].
     logarithmic : bool
     """
 
@@ -70,10 +70,10 @@ class CurvePlot(pyqtgraph.PlotWidget):
         if unit_range:
             self.setYRange(0, 1)
         self.setLogMode(y=logarithmic)
-        self.setMouseEnabled(x=False, y=False)  # nobody gets lost; the table has every figure
+        self.setMouseEnabled(x=False, y=False)  # zooming could lose the curves; the CSV table has all values
         self.hideButtons()
         self.setLimits(minXRange=_FEWEST_STEPS)
-        self.setMenuEnabled(False)  # its own export fails
+        self.setMenuEnabled(False)  # its export fails
         self.setMinimumHeight(_LOWEST)
         self._lines = {name: pyqtgraph.InfiniteLine(angle=90) for name in ("chosen", "moment", "pointer")}
         for line in self._lines.values():
@@ -82,27 +82,27 @@ class CurvePlot(pyqtgraph.PlotWidget):
         self.scene().sigMouseMoved.connect(self._point)
 
     def set_curves(self, curves: Sequence[Curve]) -> None:
-        """Get ready for these curves, still empty."""
+        """Prepare these curves, without values."""
         for item in self._items:
             self.removeItem(item)
         self.curves = list(curves)
         self._items = [self.plot([], [], pen=pyqtgraph.mkPen(curve.colour, width=2)) for curve in curves]
 
     def show_reports(self, reports: Sequence[Report]) -> None:
-        """Draw the curves through these reports."""
+        """Draw the curves from these reports."""
         steps = [report.step for report in reports]
         for item, curve in zip(self._items, self.curves, strict=True):
             values = (curve.value(report) for report in reports)
             item.setData(steps, [math.nan if value is None else value for value in values], connect="finite")
 
     def mark(self, name: str, step: int | None) -> None:
-        """Put one of the lines "chosen", "moment" and "pointer" at a step, or take it away."""
+        """Move the line "chosen", "moment" or "pointer" to a step, or hide it."""
         self._lines[name].setVisible(step is not None)
         if step is not None:
             self._lines[name].setPos(step)
 
     def set_colours(self, background: str, text: str) -> None:
-        """Take the colours of a theme."""
+        """Set background and text colours."""
         self.setBackground(background)
         for side in ("bottom", "left"):
             self.getAxis(side).setPen(text)
@@ -112,7 +112,7 @@ class CurvePlot(pyqtgraph.PlotWidget):
             line.setPen(pyqtgraph.mkPen(text, style=style))
 
     def leaveEvent(self, event: QEvent) -> None:
-        """Point nowhere when the mouse has gone."""
+        """Point at nothing once the mouse has left."""
         super().leaveEvent(event)
         self.pointed.emit(None)
 
@@ -122,12 +122,12 @@ class CurvePlot(pyqtgraph.PlotWidget):
 
 
 class CurveView(QWidget):
-    """One or more plots side by side that are read together.
+    """One or more plots side by side with a common step axis.
 
     Parameters
     ----------
     title, introduction : str
-        What it shows, in few words and in a sentence.
+        What the view shows: a short name, and a sentence.
     plots : sequence of CurvePlot
     """
 
@@ -146,17 +146,17 @@ class CurveView(QWidget):
 
     @property
     def curves(self) -> list[Curve]:
-        """All curves, in order."""
+        """The curves of all plots, in order."""
         return [curve for plot in self.plots for curve in plot.curves]
 
 
 def make_band_view() -> CurveView:
-    """Return the view of frequency bands, still without curves."""
+    """Return the view of frequency bands, which gets its curves later."""
     return CurveView("Frequency bands", _BANDS, [CurvePlot("learned", unit_range=True)])
 
 
 def make_loss_view() -> CurveView:
-    """Return the view of loss and held-out error beside the ratio of blurriness to sharpness."""
+    """Return the view of loss and held-out error beside the blurriness / sharpness ratio."""
     errors, ratio = CurvePlot("error", logarithmic=True), CurvePlot("ratio", logarithmic=True)
     errors.set_curves([
         Curve(name, colour, operator.attrgetter(field), ".3g") for field, (name, colour) in ERROR_CURVES.items()

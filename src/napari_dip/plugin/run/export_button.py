@@ -1,4 +1,4 @@
-"""The menu that writes a run's curves: as a picture, as a drawing, as a table."""
+"""The menu that saves a run's curves as PNG, SVG or CSV."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from ...whole_files import remove_unfinished, write_whole
-from ..words import begin
+from ..words import capitalise
 from .worker import Job
 
 if TYPE_CHECKING:
     from ...outcome import Report
 
 _KINDS = {
-    ".png": ("Picture of this view (PNG) …", "PNG picture (*.png)"),
-    ".svg": ("Drawing of this view (SVG) …", "SVG drawing (*.svg)"),
-    ".csv": ("Table of the whole run (CSV) …", "Table (*.csv)"),
+    ".png": ("This view as PNG …", "PNG image (*.png)"),
+    ".svg": ("This view as SVG …", "SVG drawing (*.svg)"),
+    ".csv": ("All curves as CSV …", "CSV table (*.csv)"),
 }
 _DOTS_PER_INCH = 150
 
 
 class ExportFailed(Exception):
-    """What could not be written, in a sentence."""
+    """Says what could not be written, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunDrawing:
-    """What is to be written.
+    """What to write.
 
     Attributes
     ----------
     shows_bands : bool
-        Whether the frequency bands are to be drawn, or loss and ratio.
+        Whether to draw the frequency bands; otherwise loss and ratio.
     reports : tuple of Report
     chosen_step : int or None
     caption : str
@@ -49,7 +49,7 @@ class RunDrawing:
     caption: str
 
     def write(self, path: Path) -> Path:
-        """Write a PNG, an SVG or a CSV, as the path ends; it is whole or not there.
+        """Write a PNG, SVG or CSV, depending on the suffix; the file is complete or absent.
 
         Raises
         ------
@@ -59,7 +59,7 @@ class RunDrawing:
         from ...spectrum.run_table import write_table
 
         if path.suffix.lower() not in _KINDS:
-            raise ExportFailed(f'"{path.name}" is not written; end the name in {", ".join(_KINDS)}.')
+            raise ExportFailed(f'"{path.name}" cannot be written: its name must end in {", ".join(_KINDS)}.')
         remove_unfinished([path.parent])
         try:
             if path.suffix.lower() == ".csv":
@@ -83,26 +83,26 @@ class RunDrawing:
 
 
 class ExportButton(QPushButton):
-    """Asks for a file name and writes what is drawn.
+    """Asks for a file name and writes the curves.
 
     Parameters
     ----------
     drawing : callable
-        Returns what is to be written.
+        Returns what to write.
     """
 
     def __init__(self, drawing: Callable[[], RunDrawing]) -> None:
         super().__init__("Export")
         self._drawing = drawing
         self._folder = ""  # of the last export
-        self.setToolTip("Write the curves into a file.")
+        self.setToolTip("Save the curves to a file.")
         menu = QMenu(self)
         for suffix, (label, _) in _KINDS.items():
             menu.addAction(label).triggered.connect(lambda _=False, suffix=suffix: self.ask(suffix))
         self.setMenu(menu)
 
     def ask(self, suffix: str) -> None:
-        """Ask where to write a file of this kind."""
+        """Ask where to write a file with this suffix."""
         drawing = self._drawing()
         name = "frequency_bands" if drawing.shows_bands else "loss_and_ratio"
         dialog = QFileDialog(self, "Export", self._folder, _KINDS[suffix][1])
@@ -111,15 +111,15 @@ class ExportButton(QPushButton):
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.setDefaultSuffix(suffix[1:])
         dialog.fileSelected.connect(lambda path: self._write(drawing, Path(path)))
-        dialog.open()  # the window stays alive meanwhile
+        dialog.open()  # without blocking the window
 
     def _write(self, drawing: RunDrawing, path: Path) -> None:
         self._folder = str(path.parent)
-        # in a worker: matplotlib takes a while
+        # in a worker, because matplotlib is slow
         Job(drawing.write, path, on_result=self._on_written, on_error=self._on_error).start()
 
     def _on_written(self, path: Path) -> None:
-        show_info(f"Written: {path}")
+        show_info(f"Saved to {path}")
 
     def _on_error(self, error: Exception) -> None:
-        show_error(begin(str(error)))
+        show_error(capitalise(str(error)))

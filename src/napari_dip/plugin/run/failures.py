@@ -1,18 +1,18 @@
-"""What the engine could not do, in sentences."""
+"""Failures of the engine, as sentences for the user."""
 
 from __future__ import annotations
 
 
 class RestorationFailed(Exception):
-    """What the engine could not do, in a sentence. No RuntimeError: napari's worker would swallow it."""
+    """Says what the engine could not do. Not a RuntimeError, which napari's worker would swallow."""
 
 
 class OutOfMemory(RestorationFailed):
-    """What was asked for did not fit; the memory has been given back."""
+    """The run needed too much memory, which has been freed since."""
 
 
 def explain_failure(error: Exception) -> RestorationFailed:
-    """Say in a sentence what torch could not do."""
+    """Turn an exception from torch into a sentence."""
     from ...device import NotEnoughMemory, is_out_of_memory
 
     text = str(error)

@@ -1,4 +1,4 @@
-"""The plot's dock, below the image: made behind the scenes, opened by the first report of a run."""
+"""The plot's dock below the image: created in advance, opened by a run's first report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MS_UNTIL_LAID_OUT = 50
 
 
 class PlotDock:
-    """At most one plot; a user who closes its dock gets it back with the next run.
+    """Holds at most one plot; if the user closes its dock, the next run opens it again.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class PlotDock:
     beside : QWidget
         Any widget of the viewer's window.
     say : callable
-        Called with a sentence for the user.
+        Called with a message for the user.
     """
 
     def __init__(self, viewer: Viewer, beside: QWidget, say: Callable[[str], None]) -> None:
@@ -36,31 +36,31 @@ class PlotDock:
         self.plot: BandPlot | None = None
 
     def make(self) -> BandPlot:
-        """Return the plot, which need not be docked."""
+        """Return the plot, and create it if necessary; it may not be docked yet."""
         if self.plot is None:
-            from .band_plot import BandPlot  # pyqtgraph only after the Qt binding is chosen
+            from .band_plot import BandPlot  # only now, because pyqtgraph takes the Qt binding that it finds
 
             self.plot = BandPlot(self._viewer)
             self.plot.start(Settings().bands)
-            self.plot.scrubber.said.connect(self._say)
+            self.plot.scrubber.message.connect(self._say)
             self.plot.destroyed.connect(self._on_destroyed)
         return self.plot
 
     def begin(self) -> None:
-        """Open the dock with the next curves: a run has begun, which may yet come to nothing."""
+        """Let the run's first report open the dock; the run may fail before it."""
         self._wanted = True
 
     def open(self) -> BandPlot:
-        """Return the plot; the first time in a run it is docked, if it is not: later the user has closed it."""
+        """Return the plot; a run's first report docks it, later ones do not, in case the user has closed it."""
         plot = self.make()
         wanted, self._wanted = self._wanted, False
-        if wanted and plot.parent() is None:  # new, or closed by the user: napari then only takes it out of its dock
+        if wanted and plot.parent() is None:  # new, or closed by the user, which only takes it out of its dock
             with _kept_in_view(self._viewer, self._beside):
                 self._viewer.window.add_dock_widget(plot, name="Frequency bands", area="bottom")
         return plot
 
     def close(self) -> None:
-        """Take the plot away, but not amid the closing of another dock, or of the window."""
+        """Remove the plot, but later, because another dock or the window may be closing right now."""
         if self.plot is not None:
             self.plot.forget_viewer()
             QTimer.singleShot(0, self._remove)
@@ -70,7 +70,7 @@ class PlotDock:
 
     def _remove(self) -> None:
         plot, self.plot = self.plot, None
-        with contextlib.suppress(RuntimeError, AttributeError, LookupError):  # a window closes with its docks
+        with contextlib.suppress(RuntimeError, AttributeError, LookupError):  # the window may have closed
             if plot is not None:
                 if plot.parent() is not None:
                     self._viewer.window.remove_dock_widget(plot)
@@ -78,7 +78,7 @@ class PlotDock:
 
 
 def find_window(docked: QWidget) -> QMainWindow | None:
-    """Return the main window of a docked widget, whether its dock floats or not."""
+    """Return the main window of a docked or floating widget."""
     window: QObject | None = docked
     while window is not None and not isinstance(window, QMainWindow):
         window = window.parent()
@@ -87,14 +87,14 @@ def find_window(docked: QWidget) -> QMainWindow | None:
 
 @contextlib.contextmanager
 def _kept_in_view(viewer: Viewer, docked: QWidget) -> Iterator[None]:
-    """Keep in view what is in view while a dock takes height from the canvas of a docked widget's window."""
+    """Zoom out by as much as the canvas shrinks when a dock opens, so that the same region stays in view."""
     window = find_window(docked)
     canvas = None if window is None else window.centralWidget()
     before = 0 if canvas is None else canvas.height()
     yield
 
     def zoom_out() -> None:
-        with contextlib.suppress(RuntimeError):  # closed meanwhile
+        with contextlib.suppress(RuntimeError):  # closed in the meantime
             if canvas is not None and canvas.isVisible() and 0 < canvas.height() < before:
                 getattr(viewer, "scene", viewer).camera.zoom *= canvas.height() / before  # napari 0.9 moved it
 

@@ -1,4 +1,4 @@
-"""What can be done with the record of a result: copy it as Python, load its settings, save it with the image."""
+"""Buttons for the record of a result: copy it as Python, load its settings, save it with the image."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from ...many.stack_files import open_stack
 from ...pixel_text import digest_image
 from ...record import Record, StackRecord
 from ..layers.layer_writer import find_layer_record, has_pixel_size, may_have_record_in_file, save_layer
-from ..layers.made_layers import RECORD_KEY
+from ..layers.own_layers import RECORD_KEY
 
 _FILTERS = "OME-TIFF (*.ome.tif);;TIFF (*.tif)"
 
 
 class RecordTools(Container):
-    """Three buttons about the selected layer, or else the topmost one that has a record.
+    """Three buttons for the selected layer, or else the topmost layer that has a record.
 
     Parameters
     ----------
     viewer : Viewer
     on_load : callable
-        Called with a record and the name of its layer; returns what to say.
+        Called with a record and the name of its layer; returns a message.
     say : callable
-        Called with a sentence for the user.
+        Called with a message for the user.
     """
 
     def __init__(self, viewer: Viewer, *, on_load: Callable[[Record, str], str], say: Callable[[str], None]) -> None:
         super().__init__(name="record_tools", layout="horizontal", labels=False)
         self._viewer, self._on_load, self._say = viewer, on_load, say
         self.copy_button = PushButton(
-            name="copy_button", text="Copy as Python", tooltip="A script that repeats the result; it says how exactly."
+            name="copy_button", text="Copy as Python", tooltip="Copy a script that repeats the result."
         )
         self.load_button = PushButton(
             name="load_button", text="Load settings",
-            tooltip="Fill the form from the selected layer: a result, or one opened from a file that was saved here.",
+            tooltip="Fill the form from the selected layer: a result, or an image saved with its record.",
         )  # fmt: skip
         self.save_button = PushButton(
-            name="save_button", text="Save …", tooltip="Save the result as TIFF or OME-TIFF, with its record in it."
+            name="save_button", text="Save …", tooltip="Save the result, with its record, as TIFF or OME-TIFF."
         )
         self.copy_button.changed.connect(self.copy_as_python)
         self.load_button.changed.connect(self.load_settings)
@@ -61,21 +61,21 @@ class RecordTools(Container):
         self.refresh()
 
     def forget_viewer(self) -> None:
-        """Watch the viewer's layers no more."""
+        """Disconnect from the viewer."""
         for event in self._watched:
             with contextlib.suppress(ValueError, RuntimeError):
                 event.disconnect(self.refresh)
 
     def refresh(self, event: object = None) -> None:
-        """Enable what there is something to do for."""
+        """Enable the buttons if any layer may have a record."""
         some = next(self._candidates(), None) is not None
         with contextlib.suppress(RuntimeError):  # Qt may have deleted the buttons with their window
             for button in (self.copy_button, self.load_button, self.save_button):
                 button.enabled = some
 
     def copy_as_python(self) -> None:
-        """Put a script that repeats the result into the clipboard."""
-        found = self._find("cannot be made a script")
+        """Copy a script that repeats the result to the clipboard."""
+        found = self._find("cannot be turned into a script")
         if found is None:
             return
         layer, record = found
@@ -83,16 +83,16 @@ class RecordTools(Container):
         try:
             script = record.as_python()
         except ValueError as error:
-            self._say(f"“{layer.name}” cannot be made a script: {error}")
+            self._say(f"“{layer.name}” cannot be turned into a script: {error}")
             return
         QApplication.clipboard().setText(script)
         where = ""
         path = None if record.given is None else record.given.path
         if path is None:
-            where = " Its first lines say where to put the image, which was not read from a file or has changed."
+            where = " Its first lines say where to add your image, which was not read from a file or has changed."
         elif _names_server(path):
-            where = f" It reads {path!a}, on another machine, where it was not looked for."
-        self._say(f"A script that repeats “{layer.name}” is in the clipboard.{where}")
+            where = f" It reads {path!a} from another machine, where that file was not checked."
+        self._say(f"Copied a script that repeats “{layer.name}”.{where}")
 
     def load_settings(self) -> None:
         """Fill the form from the record."""
@@ -106,7 +106,7 @@ class RecordTools(Container):
             self._say(f"The settings of “{layer.name}” cannot be loaded: {error}")
 
     def ask_and_save(self) -> None:
-        """Ask for a name and save the result there."""
+        """Ask for a file name and save the result."""
         found = self._find("cannot be saved")
         if found is None:
             return
@@ -129,7 +129,7 @@ class RecordTools(Container):
             self._say(f"“{layer.name}” was not saved: {error}")
 
     def _candidates(self) -> Iterator[Image]:
-        """Yield layers that have, or may have, a record: the selected one, then from the top."""
+        """Yield layers that have, or may have, a record: first the selected one, then from the top."""
         layers = self._viewer.layers
         active = layers.selection.active
         if isinstance(active, Image) and (RECORD_KEY in active.metadata or may_have_record_in_file(active)):
@@ -137,7 +137,7 @@ class RecordTools(Container):
         yield from (each for each in reversed(layers) if isinstance(each, Image) and RECORD_KEY in each.metadata)
 
     def _find(self, problem: str) -> tuple[Image, Record] | None:
-        """Return the first layer that has a record, and the record; or say that there is none."""
+        """Return the first layer that has a record, and the record; if there is none, say so."""
         for layer in self._candidates():
             try:
                 record = find_layer_record(layer)
@@ -146,15 +146,15 @@ class RecordTools(Container):
                 return None
             if record is not None:
                 return layer, record
-        self._say("No record found: select a layer that Restore has made, or one opened from a file saved here.")
+        self._say("No record found: select a result, or an image that was saved with its record.")
         return None
 
 
 def with_checked_path(record: Record) -> Record:
-    """Return the record without its path unless that file still holds the image that was restored.
+    """Return the record without its path unless that file still holds the restored image.
 
-    A path on another machine is left as it is: Windows would greet that machine with the user's name and password's
-    digest, and it is a record, maybe a stranger's, that names it. The script checks the image in any case.
+    A path on another machine stays unchecked: opening it would make Windows send that machine the user's name and
+    password hash, and the record may come from a stranger. The script checks the image anyway.
     """
     given = record.given
     if given is None or given.path is None or _names_server(given.path):
@@ -173,21 +173,21 @@ def with_checked_path(record: Record) -> Record:
 
 
 def _names_server(path: str) -> bool:
-    r"""Return whether a path is one of Windows that may lead to another machine, such as ``\\server\share``."""
+    r"""Return whether a Windows path may lead to another machine, such as ``\\server\share``."""
     return path.replace("/", "\\").startswith("\\\\")
 
 
 def _holds_planes(path: Path, stack: StackRecord) -> bool:
-    """Return whether a file holds a stack of that shape and, in it, the first and the last plane that were restored.
+    """Return whether a file holds a stack of that shape with the first and the last of the restored planes.
 
-    The script itself looks at all of them.
+    The script checks all of them.
     """
     array = open_stack(path).array
     if tuple(array.shape) != stack.shape:
         return False
     axes = find_axes(stack.shape, stack.axes, stack.channels)
-    for told in (stack.planes[0], stack.planes[-1]):
-        (plane,) = axes.planes(told.place)
-        if told.digest is not None and digest_image(axes.read(array, plane)) != told.digest:
+    for plane_record in (stack.planes[0], stack.planes[-1]):
+        (plane,) = axes.planes(plane_record.place)
+        if plane_record.digest is not None and digest_image(axes.read(array, plane)) != plane_record.digest:
             return False
     return True

@@ -1,4 +1,4 @@
-"""One run in napari's worker: started, paused, stopped."""
+"""One run in napari's worker: start, pause, stop."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ _runs: weakref.WeakSet[Run] = weakref.WeakSet()
 
 @atexit.register
 def _end_runs() -> None:
-    """Let no worker outlive Qt.
+    """End all workers before Qt shuts down.
 
-    Napari waits for them only where its event loop ran, and a process that ends without would abort.
+    napari waits for them only if its event loop ran; without that, the process would abort.
     """
     for run in list(_runs):
         run.abandon()
-    gc.collect()  # here, not in a worker: PySide6 crashes at exit if a closed window is collected in another thread
+    gc.collect()  # here, not in a worker: PySide6 crashes at exit if another thread collects a closed window
     QThreadPool.globalInstance().waitForDone(_MS_AT_EXIT)
 
 
 class Run:
-    """A request on its way; the callbacks come in the window's own thread.
+    """A request being worked on; the callbacks run in the window's thread.
 
     Parameters
     ----------
     request : LayerRequest
-    done : mapping
-        The records of planes that an earlier run has done.
+    finished : mapping
+        The records of planes that an earlier run has finished.
     on_report, on_end, on_error, on_finished : callable
-        For each report; for the end, if nothing went wrong; for the exception that ended it; last, whatever it was.
+        Called with each report; when the run ends without an error; with the exception that ended it; and always last.
     """
 
     def __init__(
         self,
         request: LayerRequest,
-        done: Mapping[Place, Record],
+        finished: Mapping[Place, Record],
         *,
         on_report: Callable[[RunReport], None],
         on_end: Callable[[None], None],
@@ -56,11 +56,11 @@ class Run:
         on_finished: Callable[[], None],
     ) -> None:
         self.request = request
-        self._stop, self._may_go_on = threading.Event(), threading.Event()
-        self._may_go_on.set()
+        self._stop, self._unpaused = threading.Event(), threading.Event()
+        self._unpaused.set()
         self._started = time.perf_counter()
         self._job = Job(
-            restore_in_worker, request, self._stop, self._may_go_on, done,
+            restore_in_worker, request, self._stop, self._unpaused, finished,
             on_progress=on_report, on_result=on_end, on_error=on_error, on_finished=on_finished,
         )  # fmt: skip
 
@@ -71,23 +71,23 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return time.perf_counter() - self._started
 
     @property
     def stopping(self) -> bool:
-        """Whether it has been asked to end."""
+        """Whether the run was asked to stop."""
         return self._stop.is_set()
 
     @property
     def paused(self) -> bool:
-        """Whether it has been asked to wait."""
-        return not self._may_go_on.is_set()
+        """Whether the run was asked to pause."""
+        return not self._unpaused.is_set()
 
     def stop(self) -> None:
-        """End with the best so far."""
+        """End and keep the best result so far."""
         self._stop.set()
-        self._may_go_on.set()
+        self._unpaused.set()
 
     def abandon(self) -> None:
         """End without a result."""
@@ -95,9 +95,9 @@ class Run:
         self._job.quit()
 
     def pause(self) -> None:
-        """Wait after the present steps."""
-        self._may_go_on.clear()
+        """Wait after the current steps."""
+        self._unpaused.clear()
 
     def resume(self) -> None:
-        """Go on."""
-        self._may_go_on.set()
+        """Continue after a pause."""
+        self._unpaused.set()

@@ -1,4 +1,4 @@
-"""What starts, pauses and stops a run, and says how far it is."""
+"""Buttons that start, pause and stop a run, and the progress below them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _PAUSE, _RESUME = "Pause", "Resume"
 
 
 class RunControls(Container):
-    """Device, buttons, progress and a sentence.
+    """Device, buttons, progress and a message.
 
-    What changes with every report is written into the bar: a new text in a label lays out the whole dock, which holds
-    the window for some 20 ms.
+    Text that changes with every report goes into the bar: changing a label's text lays out the whole dock, which
+    blocks the window for some 20 ms.
 
     Parameters
     ----------
     start, start_on_region, pause_or_resume, stop : callable
-        What the buttons do.
+        The buttons' actions.
     """
 
     def __init__(
@@ -34,19 +34,19 @@ class RunControls(Container):
     ) -> None:
         super().__init__(name="controls", labels=False)
         self.margins = (0, 0, 0, 0)
-        self.device_line = Label(name="device_line", value="checking the device …")
+        self.device_line = Label(name="device_line", value="Checking the device …")
         self.restore_button = PushButton(name="restore_button", text="Restore", tooltip="Start.")
         self.region_button = PushButton(
             name="region_button",
             text="Preview region",
-            tooltip="Try the settings sooner, on what is in view (its middle of at most 192 x 192 pixels), or on a "
-            "rectangle: draw it in a Shapes layer and leave that layer selected.",
+            tooltip="Try the settings on the region in view (its middle, at most 192 x 192 pixels), or on a "
+            "rectangle: draw it in a Shapes layer and keep that layer selected.",
         )
         self.pause_button = PushButton(
-            name="pause_button", text=_PAUSE, tooltip="Leave the processor to others for a while; nothing is lost."
+            name="pause_button", text=_PAUSE, tooltip="Free the processor for a while; nothing is lost."
         )
         self.stop_button = PushButton(
-            name="stop_button", text="Stop and keep", tooltip="End now, with the best restoration so far."
+            name="stop_button", text="Stop and keep", tooltip="End now and keep the best result so far."
         )
         pressed = (start, start_on_region, pause_or_resume, stop)
         buttons = (self.restore_button, self.region_button, self.pause_button, self.stop_button)
@@ -62,27 +62,27 @@ class RunControls(Container):
         self.show_running(False)
 
     def show_running(self, running: bool) -> None:
-        """Offer what can be done now."""
+        """Enable the buttons that make sense now."""
         self.restore_button.enabled = self.region_button.enabled = not running
         self.stop_button.enabled = self.pause_button.enabled = running
         self.show_paused(False)
         self.progress.visible = running
 
     def show_paused(self, paused: bool) -> None:
-        """Offer to pause, or to go on."""
+        """Show Pause or Resume."""
         self.pause_button.text = _RESUME if paused else _PAUSE
 
     def show_state(self, state: RunState) -> None:
-        """Show how far a run is: in the bar its words, and all for whoever points at it."""
-        self.progress.max, self.progress.value = state.of, state.done
-        self.progress.native.setFormat(state.words)
-        self.progress.tooltip = state.more
+        """Show a run's progress: a short text in the bar, all of it in the tooltip."""
+        self.progress.max, self.progress.value = state.total, state.done
+        self.progress.native.setFormat(state.text)
+        self.progress.tooltip = state.tooltip
 
     def say(self, sentence: str) -> None:
-        """Say something below the bar; the same again costs nothing."""
+        """Show a message below the bar, unless it is there already."""
         if self.status.value != sentence:
             self.status.value = sentence
 
-    def describe_device(self, words: str, more: str) -> None:
-        """Say which device computes, and more for whoever points at it."""
-        self.device_line.value, self.device_line.tooltip = words, more
+    def show_device(self, text: str, tooltip: str) -> None:
+        """Show which device is used, with details in the tooltip."""
+        self.device_line.value, self.device_line.tooltip = text, tooltip

@@ -1,4 +1,4 @@
-"""What the user sees of a run: the preview at its place, layers that fill in, the curves, and words."""
+"""What the user sees of a run: the preview in its place, layers that fill in, curves and messages."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ from ..layers.source import Place, place_of
 from ..request import LayerRequest
 from .restoring import RunReport
 from .run import Run
-from .run_words import RunState, say_done, say_end, say_state
+from .run_words import RunState, describe_end, describe_finished, describe_state
 
 if TYPE_CHECKING:
     from .band_plot import BandPlot
 
 
 class RunView:
-    """Shows one run at a time, and remembers those that are not finished."""
+    """Shows one run at a time, and remembers unfinished ones."""
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer, self.preview = viewer, PreviewLayer(viewer)
         self._unfinished: list[ResultLayers] = []
         self._layers: ResultLayers | None = None
-        self._drawn: object = None  # of what curves are drawn
-        self._concluded: Place | None = None  # the last plane that has ended: later reports of it come too late
-        self._stopped = ""  # the layer of the plane at work, if the run was stopped
-        self.failures: list[str] = []  # what is wrong with planes that were left out
-        self.kept: list[str] = []  # the layers that the last run has become
+        self._drawn: object = None  # which plane and tile the curves belong to
+        self._concluded: Place | None = None  # the last plane that ended; reports of it that arrive later are ignored
+        self._stopped = ""  # the name of the layer with the unfinished plane of a stopped run
+        self.failures: list[str] = []  # why planes were skipped
+        self.kept: list[str] = []  # the names of the last run's layers
 
     def begin(self, request: LayerRequest) -> Mapping[Place, Record]:
-        """Be ready for a run; return the records of planes that an earlier one has done."""
+        """Get ready for a run; return the records of planes that an earlier one has finished."""
         self.preview.begin()
         self._drawn = self._concluded = None
         self._unfinished = [each for each in self._unfinished if each.is_shown]
-        fitting = (each for each in reversed(self._unfinished) if each.can_go_on_with(request))
+        fitting = (each for each in reversed(self._unfinished) if each.can_continue_with(request))
         self._layers = next(fitting, None) or ResultLayers(self._viewer, request, self.preview)
         self._stopped, self.failures = "", []
         return dict(self._layers.records)
 
     def show(self, report: RunReport, run: Run) -> bool:
-        """Show a report in the layers; return whether the curves must follow at once: those of a plane that is done."""
+        """Show a report in the layers; return whether the curves must follow at once, because a plane has ended."""
         layers, request = self._present, run.request
-        if report.why_not:
-            self.failures.append(report.why_not)
-        elif report.progress is None and layers.records and not report.goes_on:
-            # the pixels have changed since: what is done stays as it is
+        if report.failure:
+            self.failures.append(report.failure)
+        elif report.progress is None and layers.records and not report.continues:
+            # the pixels have changed since; the old layers stay as they are
             self._layers = ResultLayers(self._viewer, request, self.preview)
         if report.progress is None:
             return False
-        if not report.is_done:
-            self.preview.show(request.source, report.plane, report.progress, request.how.enlargement)
+        if not report.is_finished:
+            self.preview.show(request.source, report.plane, report.progress, request.options.enlargement)
         if report.result is None:
             return False
-        if report.is_done:
+        if report.is_finished:
             layers.fill(report.plane, report.result)
             if layers not in self._unfinished:
                 self._unfinished.append(layers)
@@ -68,43 +68,43 @@ class RunView:
         return True
 
     def show_curves(self, report: RunReport, run: Run, plot: BandPlot) -> None:
-        """Draw the curves of the plane at work, or why it stopped where it did."""
+        """Draw the curves of the current plane, or explain its stop."""
         progress, place = report.progress, place_of(report.plane)
         if progress is None or place == self._concluded:
             return
         if (place, progress.tile) != self._drawn:
             self._drawn = place, progress.tile
-            plot.start(run.request.how.settings.bands)
+            plot.start(run.request.options.settings.bands)
         if report.result is not None:
             self._concluded = place
-            plot.show_result(report.result, run.request, of=run.request.source.describe(report.plane))
-        elif progress.stage == ("restoring" if find_task(run.request.how.task).removes_noise else "smoothing"):
+            plot.show_result(report.result, run.request, plane=run.request.source.describe(report.plane))
+        elif progress.stage == ("restoring" if find_task(run.request.options.task).removes_noise else "smoothing"):
             plot.add(progress.report)
 
     def describe(self, report: RunReport, run: Run) -> RunState | None:
-        """Say how far it is; None where there is nothing new to say."""
+        """Return how far the run is; None if there is nothing new."""
         if report.progress is None or (report.result is None and place_of(report.plane) == self._concluded):
             return None
-        return say_state(report, report.progress, run, in_view=self.preview.is_in_view)
+        return describe_state(report, report.progress, run, in_view=self.preview.is_in_view)
 
     def conclude(self, run: Run) -> str:
-        """End a run that has not failed; return in words what there is."""
+        """End a run that did not fail; return a message about its result."""
         layers, self._layers = self._present, None
         self.preview.remove()
         layers.select()
         if len(layers.records) == layers.count:
             self._unfinished = [each for each in self._unfinished if each is not layers]
         self.kept = [*filter(None, (*layers.names, self._stopped))]
-        return say_end(layers, self.failures, self._stopped, self._viewer, run.seconds)
+        return describe_end(layers, self.failures, self._stopped, self._viewer, run.seconds)
 
     def fail(self) -> str:
-        """End a run that has failed; return in words what is left."""
+        """End a run that failed; return a message about what is kept."""
         layers, self._layers = self._present, None
         self.preview.remove()
-        return say_done(layers, self.failures)
+        return describe_finished(layers, self.failures)
 
     @property
     def _present(self) -> ResultLayers:
-        """The layers of the present run."""
+        """The layers of the current run."""
         assert self._layers is not None
         return self._layers

@@ -1,4 +1,4 @@
-"""The button that offers a smaller way when the memory was not enough."""
+"""The button that offers a smaller run after one ran out of memory."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from magicgui.widgets import PushButton
 from ...smaller_way import find_smaller_way
 from ..request import LayerRequest
 
-_LEFT = {True: "The layers are as they were.", False: "The planes that are done are kept."}
+_KEPT = {True: "No layer was changed.", False: "Finished planes are kept."}
 
 
 class SmallerWayButton(PushButton):
-    """Hidden until a run did not fit; starts the same run in the next smaller way.
+    """Hidden until a run needs too much memory; then starts the same run with the next smaller settings.
 
     Parameters
     ----------
     start : callable
-        Called with the request to start.
+        Called with the request for the smaller run.
     """
 
     def __init__(self, start: Callable[[LayerRequest], None]) -> None:
@@ -29,24 +29,24 @@ class SmallerWayButton(PushButton):
         self.changed.connect(self._try)
 
     def offer(self, failed: LayerRequest) -> str:
-        """Offer what is smaller than the request that failed, and return what to say of it."""
-        source, how = failed.source, failed.how
+        """Offer a smaller run than the one that failed, and return a message about it."""
+        source, options = failed.source, failed.options
         rows, columns = source.axes.plane_shape[:2]
-        way = find_smaller_way(how.settings, how.task, (rows, columns))
+        way = find_smaller_way(options.settings, options.task, (rows, columns))
         if way is None or (way.region is not None and not source.is_single):
-            return "There is no smaller way: close other programs, or restore a smaller image."
+            return "No smaller run is possible: close other programs, or restore a smaller image."
         self._request = dataclasses.replace(
             failed,
             source=source if way.region is None else source.cut(way.region),
-            how=dataclasses.replace(how, settings=way.settings),
+            options=dataclasses.replace(options, settings=way.settings),
         )
         self.text = f"Try {way.words.partition(',')[0]}"
         self.tooltip = f"The same image and task, with {way.words}."
         self.visible = True
-        return f"{_LEFT[source.is_single]} The next smaller way: {way.words}."
+        return f"{_KEPT[source.is_single]} You can try {way.words}."
 
     def withdraw(self) -> None:
-        """Forget the request; the button goes."""
+        """Forget the request and hide the button."""
         self._request, self.visible = None, False
 
     def _try(self) -> None:

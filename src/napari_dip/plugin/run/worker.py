@@ -1,4 +1,4 @@
-"""Work in napari's worker: errors come back like results, and nothing is kept once it is done."""
+"""Runs work in napari's worker: errors come back like results, and nothing is kept after the end."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """What was raised, as a value.
+    """An exception, returned as a value.
 
-    No ``errored`` is to be sent: napari 0.9.2 answers it with a function that PySide6 calls with an argument too many,
-    and a RuntimeError does not even get so far.
+    The worker must not emit ``errored``: napari 0.9.2 answers it with a function that PySide6 calls with one argument
+    too many, and a RuntimeError does not even get that far.
     """
 
     error: Exception
 
 
-_running: set[Job] = set()  # and what their callbacks belong to, or PySide would call the methods of what is gone
+_running: set[Job] = set()  # also keeps the callbacks' owners alive: PySide would call methods of deleted objects
 
 
 class Job:
-    """One function, or generator function, in napari's worker; the callbacks come in the window's own thread.
+    """One function or generator function in napari's worker; the callbacks run in the window's thread.
 
     Parameters
     ----------
     function : callable
     *arguments
-        Its arguments. They are let go with the work: napari keeps every worker as long as its window.
+        Its arguments. They are released with the work, because napari keeps every worker as long as its window.
     on_result, on_error : callable
-        For what is returned, or raised.
+        Called with the value that the function returns, or with the exception that it raises.
     on_progress : callable
-        For what a generator function yields.
+        Called with each value that a generator function yields.
     on_finished : callable
-        At the end, whatever it was. The callbacks, and what they belong to, are kept so long and no longer.
+        Always called at the end. Until then the callbacks and their owners are kept alive, but no longer.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class Job:
                 return _Failed(error)
 
         chosen = work_in_steps if inspect.isgeneratorfunction(function) else work
-        chosen.__qualname__ = function.__qualname__  # which napari shows when the window is to be closed meanwhile
+        chosen.__qualname__ = function.__qualname__  # napari shows it if the window closes during the run
         self.worker: FunctionWorker | GeneratorWorker = create_worker(chosen, _ignore_errors=True)
-        # methods, which Qt does not keep: functions would stay, with all they know, as long as the worker
+        # methods, because Qt keeps functions, and all that they refer to, alive as long as the worker
         if isinstance(self.worker, GeneratorWorker):
             self.worker.yielded.connect(self._report)
         self.worker.returned.connect(self._answer)
@@ -102,7 +102,7 @@ class Job:
             answer(value)
 
     def _finish(self) -> None:
-        for each in self._steps:  # one that was asked to quit waits in mid-run, with all that it holds
+        for each in self._steps:  # a generator that was asked to quit is paused, and still holds its data
             each.close()
         self._steps.clear()
         if self._on_finished is not None:

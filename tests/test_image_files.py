@@ -22,7 +22,7 @@ from napari_dip.image_files import (
     write_png,
     write_tiff,
 )
-from napari_dip.whole_files import write_whole
+from napari_dip.whole_files import write_atomically
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3), (20, 30, 4)])
@@ -81,7 +81,7 @@ def test_a_failed_write_leaves_nothing_and_harms_nothing(tmp_path) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write_whole(target, fail)
+        write_atomically(target, fail)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 

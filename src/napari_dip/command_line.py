@@ -1,4 +1,4 @@
-"""The command line: napari-dip demo, napari-dip restore, napari-dip device."""
+"""The command line: napari-dip demo, restore and device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 from typer import Argument, Option
 
 from . import Settings
@@ -21,7 +20,7 @@ from .command_progress import restore_many, restore_one, restore_with_progress, 
 from .image_files import PNG_KEY, write_tiff
 from .many.file_job import FileJob, open_job
 from .many.file_plan import PLOT, FileToWrite, check_files, is_plot
-from .many.file_restoration import are_outputs_there
+from .many.file_restoration import are_outputs_finished
 from .many.folder import check_jobs, find_files, is_many, plan_jobs
 from .many.output_lock import remove_leftovers
 from .many.tasks import connect
@@ -30,58 +29,58 @@ from .outputs import list_wanted
 from .request import Request
 from .settings import PRESETS
 from .threads import let_waiting_threads_sleep
-from .whole_files import remove_unfinished, write_whole
+from .whole_files import remove_unfinished, write_atomically
 
 if TYPE_CHECKING:
     from .outcome import Restoration
 
-_HELP = """Restore one image with a controlled deep image prior: no training data, no downloaded weights.
+_HELP = """Restore images with a controlled deep image prior: no training data, no downloaded weights.
 
-An untrained network is fitted to your image; it learns the picture before the noise, and is stopped in between.
+An untrained network is fitted to your image. It learns the image before the noise, and is stopped in between.
 """
 
 app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown")
 
 Preset = StrEnum("Preset", {name: name for name in PRESETS})  # type: ignore[misc]
 _DEFAULT_PRESET = Preset("default")
-
-
 TaskName = StrEnum("TaskName", {name: name for name in TASKS})  # type: ignore[misc]
 _DEFAULT_TASK = TaskName("denoise")
 PixelType = StrEnum("PixelType", {"float32": "float32", "same": "same"})
-_SAMPLE = {"truth": "truth", "noisy": "degraded"}  # files of the demo, and the fields of its sample
+_SAMPLE = {"truth": "truth", "noisy": "degraded"}  # files of the demo, and their fields in the sample
 _FLOAT32 = PixelType("float32")
 ChannelsChoice = StrEnum("ChannelsChoice", {"apart": "apart", "together": "together"})
 _APART = ChannelsChoice("apart")
-_WORDS = {"none": None, "true": True, "false": False}
+_CONSTANTS = {"none": None, "true": True, "false": False}
 
 
-def _say_choices(choices: type[StrEnum]) -> str:
-    """Return the names in words, unbroken: as a type they would be cut in mid-word in a narrow terminal."""
+def _list_choices(choices: type[StrEnum]) -> str:
+    """Return the names as text for the help: as a type, a narrow terminal would break them in mid-word."""
     *others, last = choices
     return f"{', '.join(others)} or {last}"
 
 
-PresetOption = Annotated[Preset, Option("--preset", metavar="NAME", help=f"Named settings: {_say_choices(Preset)}.")]
+PresetOption = Annotated[
+    Preset, Option("--preset", metavar="NAME", help=f"Preset of settings: {_list_choices(Preset)}.")
+]
 DeviceOption = Annotated[
     str,
-    Option("--device", metavar="NAME", help="auto (a GPU that passes its check, or the CPU) or a torch device name."),
+    Option(
+        "--device", metavar="NAME", help="auto (a GPU that passes its check, otherwise the CPU) or a torch device name."
+    ),
 ]
-SeedOption = Annotated[
-    int, Option("--seed", metavar="N", help="Seed of everything random; the same seed repeats the result.")
-]
+SeedOption = Annotated[int, Option("--seed", metavar="N", help="Random seed; the same seed gives the same result.")]
 OverwriteOption = Annotated[bool, Option("--overwrite", help="Replace existing output files.")]
 
 
 @app.command()
 def demo(
-    folder: Annotated[Path, Argument(help="Where to write the layers and pictures.")] = Path("napari-dip-demo"),
+    folder: Annotated[Path, Argument(help="Folder for the images and plots.")] = Path("napari-dip-demo"),
     preset: PresetOption = _DEFAULT_PRESET,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Add noise to a photograph that scikit-image ships, restore it, and say how well that went."""
+    """Add noise to a photograph that comes with scikit-image, restore it, and compare it with the original."""
     from skimage.metrics import peak_signal_noise_ratio
 
     from .samples import noisy_photograph
@@ -123,10 +122,9 @@ def demo(
 
 @app.command(name="device")
 def describe_device(device: DeviceOption = "auto") -> None:
-    """Say which device a run would use, and check it against the CPU.
+    """Show which device a run would use, and check it against the CPU.
 
-    The exit code is 0 if the device that was asked for, or the best that was found, passed; on the CPU there is nothing
-    to check.
+    The exit code is 0 if that device (the one you name, or the best one) passes. The CPU needs no check.
     """
     from .device_check import choose_proven_device
 
@@ -140,25 +138,25 @@ def describe_device(device: DeviceOption = "auto") -> None:
 @app.command()
 def restore(
     image: Annotated[
-        str, Argument(metavar="IN", help='TIFF, OME-Zarr, PNG or JPEG; or a folder or "pattern" of them.')
+        str, Argument(metavar="IN", help='Image (TIFF, OME-Zarr, PNG or JPEG), folder, or quoted "pattern".')
     ],
     out: Annotated[
         Path,
-        Argument(metavar="OUT", help="TIFF or OME-Zarr (float32, keeps everything) or PNG (rounded); or a folder."),
+        Argument(metavar="OUT", help="TIFF, OME-Zarr or PNG (rounded) to write. For several images, a folder."),
     ],
     task: Annotated[
-        TaskName, Option("--task", metavar="TASK", help=f"What is wrong with the image: {_say_choices(TaskName)}.")
+        TaskName, Option("--task", metavar="TASK", help=f"What to do: {_list_choices(TaskName)}.")
     ] = _DEFAULT_TASK,
     factor: Annotated[
         int | None,
-        Option("--factor", metavar="N", help="Super-resolution: how many times larger.", min=2, max=LARGEST_FACTOR),
+        Option("--factor", metavar="N", help="Enlargement, for super_resolve.", min=2, max=LARGEST_FACTOR),
     ] = None,
     mask: Annotated[
         str | None,
         Option(
             "--mask",
             metavar="PATH",
-            help="Image file; not 0 = missing pixel. For several, {stem} stands for each one's name.",
+            help="Image that is not 0 where pixels are missing. For several images, {stem} stands for each name.",
         ),
     ] = None,
     preset: PresetOption = _DEFAULT_PRESET,
@@ -167,49 +165,51 @@ def restore(
     lipschitz_bound: Annotated[
         float | None,
         Option(
-            "--lipschitz-bound", metavar="X", help="The bound λ: smaller is smoother. Default: the preset's.", min=0.01
+            "--lipschitz-bound", metavar="X", help="Lipschitz bound λ; smaller is smoother. Default: preset.", min=0.01
         ),
     ] = None,
     step_limit: Annotated[
-        int | None, Option("--step-limit", metavar="N", help="Never more steps than this.", min=1)
+        int | None, Option("--step-limit", metavar="N", help="Maximum steps. Default: preset.", min=1)
     ] = None,
     keep_known: Annotated[
         bool,
         Option(
             "--keep-known/--no-keep-known",
-            help="Inpainting, super-resolution: agree exactly with what is known, or also remove its noise.",
+            help="For inpaint and super_resolve: match the known pixels exactly, or remove their noise too.",
         ),
     ] = True,
     smoothed: Annotated[bool, Option("--smoothed", help="Also write OUT_smoothed.")] = False,
     detail_enhanced: Annotated[bool, Option("--detail-enhanced", help="Also write OUT_detail_enhanced.")] = False,
-    uncertainty: Annotated[bool, Option("--uncertainty", help="Also write OUT_uncertainty; four runs.")] = False,
-    residual: Annotated[bool, Option("--residual", help="Also write OUT_residual: what was taken away.")] = False,
+    uncertainty: Annotated[
+        bool, Option("--uncertainty", help="Also write OUT_uncertainty: how far four runs differ. Takes longer.")
+    ] = False,
+    residual: Annotated[bool, Option("--residual", help="Also write OUT_residual: what was removed.")] = False,
     detail_amount: Annotated[
-        float | None, Option("--detail-amount", metavar="X", help="How strongly details are enhanced.")
+        float | None, Option("--detail-amount", metavar="X", help="How strongly to enhance details. Default: preset.")
     ] = None,
     change: Annotated[
         list[str] | None,
-        Option("--set", metavar="NAME=VALUE", help="Any other setting, e.g. network=conv_net; repeatable."),
+        Option("--set", metavar="NAME=VALUE", help="Any other setting, such as network=conv_net. Can be repeated."),
     ] = None,
     dtype: Annotated[
         PixelType,
         Option(
             "--dtype",
             metavar="TYPE",
-            help="Of a TIFF: float32, or the same as IN has, rounded and clipped to its range.",
+            help="Pixel type of TIFF and OME-Zarr: float32, or the same as IN (rounded and clipped).",
         ),
     ] = _FLOAT32,
     bands: Annotated[
-        Path | None, Option("--bands", metavar="PATH", help="Also draw the frequency-band plot into this PNG.")
+        Path | None, Option("--bands", metavar="PATH", help="Also save the frequency-band plot, as PNG.")
     ] = None,
     overwrite: OverwriteOption = False,
     axes: Annotated[
-        str | None, Option("--axes", help="Of a stack, such as TCYX; by default what the file says.", metavar="LETTERS")
+        str | None, Option("--axes", metavar="LETTERS", help="Axes of a stack, such as TCYX. Default: from the file.")
     ] = None,
     channels: Annotated[
         ChannelsChoice,
         Option(
-            "--channels", metavar="HOW", help="Channels (C) apart, one by one, or together: one network draws them all."
+            "--channels", metavar="MODE", help="Restore channels (C) apart, one by one, or together with one network."
         ),
     ] = _APART,
     memory: Annotated[
@@ -217,32 +217,34 @@ def restore(
         Option(
             "--memory",
             metavar="GB",
-            help="Larger images are restored in tiles. Default: most of what is free.",
+            help="Memory budget; larger images are restored in tiles. Default: most of the free memory.",
             min=0.01,
         ),
     ] = None,
     warm_start: Annotated[
         str | None,
-        Option("--warm-start", metavar="AXIS", help="T or Z: planes begin where those before them ended; see docs."),
+        Option("--warm-start", metavar="AXIS", help="T or Z: start each plane from the network of the one before."),
     ] = None,
-    resume: Annotated[bool, Option("--resume", help="Go on with what was interrupted: what is done is kept.")] = False,
+    resume: Annotated[
+        bool, Option("--resume", help="Continue an interrupted run; finished files and planes are kept.")
+    ] = False,
     report: Annotated[
         Path | None,
-        Option("--report", metavar="PATH", help="Of several files: .csv or .json. Default: report.csv in OUT."),
+        Option("--report", metavar="PATH", help="For several images: .csv or .json. Default: report.csv in OUT."),
     ] = None,
     suffix: Annotated[
         str | None,
         Option(
             "--suffix",
-            metavar="END",
-            help="Of several outputs, such as .png. Default: .tif, or as IN if .ome.tif or .zarr.",
+            metavar="SUFFIX",
+            help="For several images: end of the output names. Default: .tif, or as IN if .ome.tif or .zarr.",
         ),
     ] = None,
     scheduler: Annotated[
-        str | None, Option("--scheduler", metavar="ADDRESS", help="Of a dask cluster that shares the work.")
+        str | None, Option("--scheduler", metavar="ADDRESS", help="Dask scheduler of a cluster that shares the work.")
     ] = None,
 ) -> None:
-    """Restore one image file, a stack, or all files of a folder.
+    """Restore an image, a stack, or all images in a folder.
 
     **Examples**
 
@@ -260,20 +262,21 @@ def restore(
 
     napari-dip restore "data/*.tif" restored/ --mask "masks/{stem}.png" --resume
 
-    Intensities of a TIFF are those of the input, as float32 unless --dtype same. The record of what was done stands in
-    the TIFF's description, or in the metadata of an .ome.tif.
-    Ctrl-C (or SIGTERM, as a cluster sends it) stops and writes the best so far; twice, it ends without writing. Of a
-    stack, the planes that are done are kept for --resume; of several files, the one at work is not written and the
-    others are not begun.
+    A TIFF or OME-Zarr keeps the intensity units of the input, as float32 unless you add --dtype same. Every output
+    carries a record of the run (in a TIFF, as its description).
 
-    The exit code is 0 only if every file that was asked for was written, 2 if the command cannot be understood, 130 (or
-    143) if Ctrl-C (or SIGTERM) left something out, and 1 otherwise.
+    Ctrl-C (or SIGTERM, which clusters send) stops and writes the best result so far; a second one ends at once. For a
+    stack, finished planes are kept for --resume. For several images, the current one is not written and no more are
+    started.
 
-    No input is ever written to, and nothing that exists is replaced without --overwrite. --resume keeps or redoes only
-    what napari-dip wrote.
+    The exit code is 0 if every file you asked for was written, 2 if the command line is invalid, 130 (or 143) if Ctrl-C
+    (or SIGTERM) left something out, and 1 otherwise.
+
+    No input is ever written to, and nothing is overwritten without --overwrite. --resume keeps and redoes only files
+    that napari-dip wrote.
     """
     with _plain_errors():
-        if not image:  # of a shell variable that is not set; as a path it would mean this folder
+        if not image:  # an unset shell variable; as a path it would mean this folder
             raise ValueError("IN is empty; give a file, a folder or a pattern.")
         named: dict[str, Any] = {
             "seed": seed, "device": device, "keep_known": keep_known, "smoothed": smoothed,
@@ -291,7 +294,7 @@ def restore(
         )  # fmt: skip
         if is_many(image):
             if bands is not None:
-                raise ValueError("--bands draws the plot of one image; leave it out for several.")
+                raise ValueError("--bands works for a single image only; leave it out.")
             jobs = plan_jobs(find_files(image), out, job, suffix=suffix, mask=mask)
             report = report or out / "report.csv"
             check_jobs(jobs, report, overwrite=overwrite)
@@ -301,21 +304,23 @@ def restore(
                     raise typer.Exit(stop.exit_code)
             return
         if not out.name:
-            raise ValueError("OUT is this folder; give the name of a file.")
+            raise ValueError("OUT is the current folder; give a file name.")
         if report is not None or suffix is not None:
-            raise ValueError("--report and --suffix are for several files: give a folder or a pattern.")
+            raise ValueError(
+                "--report and --suffix are for several images; leave them out, or give a folder or pattern."
+            )
         if bands is not None and bands.suffix.lower() != ".png":
-            raise ValueError(f"--bands is {bands.name!r}; end it in .png.")
+            raise ValueError(f"--bands {bands.name} is not a PNG; end the name in .png.")
         files = [*job.files_to_write, *([] if bands is None else [FileToWrite(bands, "the plot", is_plot)])]
         remove_leftovers(file.path for file in files)
         check_files(job.files_to_read, files, overwrite=overwrite, resume=resume)
-        if resume and not overwrite and are_outputs_there(job) and (bands is None or bands.exists()):
-            say(f"{out} is there; nothing is left to do.")
+        if resume and not overwrite and are_outputs_finished(job) and (bands is None or bands.exists()):
+            say(f"{out} is finished; nothing is left to do.")
             return
         opened = open_job(job)
         opened.check_outputs()
         if bands is not None and opened.axes.count > 1:
-            raise ValueError("--bands draws the plot of one plane; this file has several.")
+            raise ValueError("--bands works for a single plane only, and this file has several; leave it out.")
         client = None if scheduler is None else connect(scheduler)
         for folder in {file.path.parent for file in files}:
             folder.mkdir(parents=True, exist_ok=True)
@@ -326,7 +331,7 @@ def restore(
             if bands is not None:
                 if result is None:
                     raise ValueError(
-                        "--bands was not drawn: the plane was done by an earlier run; add --overwrite to do it again."
+                        "the --bands plot cannot be drawn, because an earlier run finished the plane; add --overwrite."
                     )
                 _write_band_figure(bands, result)
             if outcome.left_out:
@@ -341,7 +346,7 @@ def main() -> None:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Turn the sentences of the engine into one line on stderr and exit code 1."""
+    """Turn errors into one line on stderr and exit code 1."""
     try:
         yield
     except typer.Exit:
@@ -351,7 +356,7 @@ def _plain_errors() -> Iterator[None]:
     except (ValueError, TypeError, FloatingPointError) as error:
         _fail(error, error)
     except MemoryError as error:
-        _fail("there is not enough memory; use --preset fast, a smaller --memory or a smaller image.", error)
+        _fail("not enough memory; use --preset fast, a smaller --memory or a smaller image.", error)
     except RuntimeError as error:
         from .device import is_out_of_memory
 
@@ -366,19 +371,19 @@ def _fail(sentence: object, error: Exception) -> NoReturn:
 
 
 def _read_change(text: str) -> tuple[str, Any]:
-    """Return the field of ``Settings`` and the value that NAME=VALUE names."""
+    """Return the field of ``Settings`` and the value in NAME=VALUE."""
     name, equals, value = text.partition("=")
     if not equals or name not in {field.name for field in dataclasses.fields(Settings)}:
         raise ValueError(
-            f"--set {text}: give NAME=VALUE, NAME a field of napari_dip.Settings such as network or width."
+            f"--set {text} is not a setting; give NAME=VALUE, with a field of napari_dip.Settings such as width."
         )
-    if value.lower() in _WORDS:
-        return name, _WORDS[value.lower()]
+    if value.lower() in _CONSTANTS:
+        return name, _CONSTANTS[value.lower()]
     try:
-        with warnings.catch_warnings(action="ignore"):  # of Python, about the syntax
+        with warnings.catch_warnings(action="ignore"):  # Python warns of odd syntax
             return name, ast.literal_eval(value)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return name, value  # a word
+        return name, value  # plain text
 
 
 def _write_band_figure(path: Path, result: Restoration) -> None:
@@ -390,10 +395,10 @@ def _write_band_figure(path: Path, result: Restoration) -> None:
         chosen_step=result.step,
         caption=f"Stopped: {result.stop_reason.value}",
     )
-    write_whole(path, lambda beside: figure.savefig(beside, dpi=150, metadata={PNG_KEY: PLOT}))
+    write_atomically(path, lambda beside: figure.savefig(beside, dpi=150, metadata={PNG_KEY: PLOT}))
 
 
-def _write_before_after(path: Path, before: NDArray, after: NDArray, truth: NDArray) -> None:
+def _write_before_after(path: Path, before: np.ndarray, after: np.ndarray, truth: np.ndarray) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.5, 3.9), layout="constrained")
@@ -403,4 +408,4 @@ def _write_before_after(path: Path, before: NDArray, after: NDArray, truth: NDAr
         axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_title(title)
         axes.axis("off")
-    write_whole(path, lambda beside: figure.savefig(beside, dpi=150))
+    write_atomically(path, lambda beside: figure.savefig(beside, dpi=150))

@@ -1,4 +1,4 @@
-"""Progress in a terminal: of one image, a stack, or many files; Ctrl-C and SIGTERM stop and keep."""
+"""Progress in a terminal, for one image, a stack or many files; Ctrl-C and SIGTERM stop and keep."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from .many.file_job import FileJob, FileOutcome
 from .many.file_plan import spell
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_REPORTS = 0.2
 
 
-def restore_with_progress(image: NDArray, request: Request, stop: Stop) -> Restoration:
-    """Restore an image that lies in no file, with a progress bar on stderr."""
+def restore_with_progress(image: np.ndarray, request: Request, stop: Stop) -> Restoration:
+    """Restore an array, with a progress bar on stderr."""
     from .restoration import restore_steps
 
     with _progress_bar() as bar:
@@ -51,37 +51,37 @@ def restore_with_progress(image: NDArray, request: Request, stop: Stop) -> Resto
 def restore_one(
     job: FileJob, stop: Stop, *, overwrite: bool = False, client: Any = None
 ) -> tuple[FileOutcome, Restoration | None]:
-    """Restore one file with a progress bar on stderr; return what became of it, and the result if it is one plane."""
-    alone: Restoration | None = None
+    """Restore one file with a progress bar on stderr; return its outcome, and the result if it has only one plane."""
+    single: Restoration | None = None
     with _progress_bar() as bar:
         shown = _Steps(bar, stop)
         planes = None
 
         def watch(each: PlaneProgress) -> None:
-            nonlocal alone, planes
+            nonlocal single, planes
             if each.count > 1 and planes is None:
                 planes = bar.add_task("planes", total=each.count, of=f"{each.count} planes", left="")
             shown.show(each.progress)
             if each.result is not None:
-                alone = each.result
+                single = each.result
                 if planes is not None:
                     bar.update(planes, completed=each.number)
-                    shown.begin_anew()
+                    shown.clear()
 
         outcome = restore_file(job, watch=watch, hooks=shown.hooks, overwrite=overwrite, client=client)
     for warning in outcome.warnings:
         say(warning, err=True)
-    alone = alone if outcome.planes == 1 else None
-    if alone is not None:
-        _say_result(alone)
+    single = single if outcome.planes == 1 else None
+    if single is not None:
+        _say_result(single)
     else:
         say(f"{outcome.planes} planes, chosen step {outcome.step} (median), {outcome.seconds:.0f} s.")
     say(f"Written: {', '.join(str(path) for name, path in job.outputs.items() if name not in outcome.left_out)}")
-    return outcome, alone
+    return outcome, single
 
 
 def restore_many(jobs: Sequence[FileJob], report: Path, stop: Stop, *, overwrite: bool, client: Any = None) -> bool:
-    """Restore files with progress bars on stderr; return whether all succeeded."""
+    """Restore files with progress bars on stderr; return whether all of them succeeded."""
     settings = jobs[0].request.settings
     devices, refusals = find_devices(settings.device, settings.precision) if client is None else ((), ())
     for refusal in refusals:
@@ -91,14 +91,14 @@ def restore_many(jobs: Sequence[FileJob], report: Path, stop: Stop, *, overwrite
     counts = dict.fromkeys(("done", "kept", "failed"), 0)
     with _progress_bar() as bar:
         shown = _Steps(bar, stop)
-        # of several at once the steps would jump
+        # with several devices, the steps shown would jump from file to file
         hooks = shown.hooks if len(devices) == 1 else dataclasses.replace(NO_REPORTS, stop_requested=stop.is_set)
 
         def watch(job: FileJob, each: PlaneProgress) -> None:
             if len(devices) == 1:
                 shown.show(each.progress, f"{spell(job.source.name)} {each.plane.describe()}")
                 if each.result is not None:
-                    shown.begin_anew()
+                    shown.clear()
 
         rows = restore_files(
             jobs, report, devices=devices, client=client, overwrite=overwrite, watch=watch, hooks=hooks
@@ -113,14 +113,14 @@ def restore_many(jobs: Sequence[FileJob], report: Path, stop: Stop, *, overwrite
     left = len(jobs) - sum(counts.values())
     say(
         f"{counts['done']} done, {counts['kept']} kept, {counts['failed']} failed"
-        + (f", {left} not begun" if left else "")
+        + (f", {left} not started" if left else "")
         + f"; report: {report}"
     )
     return counts["failed"] == 0 and left == 0
 
 
 class _Steps:
-    """A bar for each stage of the image at work, whose reports come as often as they can be shown."""
+    """A bar for each stage of the current image, updated as often as it can be shown."""
 
     def __init__(self, bar: ProgressBar, stop: Stop) -> None:
         self._bar, self._pace = bar, Pace(_SECONDS_BETWEEN_REPORTS)
@@ -128,7 +128,7 @@ class _Steps:
         self.hooks = Hooks(stop.is_set, self._pace.is_due, quick_estimates=True)
 
     def show(self, progress: Progress, name: str = "") -> None:
-        """Show how far a stage is."""
+        """Show the progress of a stage."""
         self._pace.mark_shown()
         if progress.stage not in self._bars:
             self._bars[progress.stage] = self._bar.add_task("", of="", left="")
@@ -138,8 +138,8 @@ class _Steps:
             left=say_time_left(progress.seconds_left),
         )  # fmt: skip
 
-    def begin_anew(self) -> None:
-        """Take the bars away: the next image has its own."""
+    def clear(self) -> None:
+        """Remove the bars: the next image gets its own."""
         for each in self._bars.values():
             self._bar.remove_task(each)
         self._bars = {}
@@ -150,7 +150,7 @@ def _progress_bar() -> ProgressBar:
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as ProgressBar
 
-    # without markup: "[/b].tif" is a name
+    # without markup, because "[/b].tif" is a valid file name
     texts = ("{task.description}", "{task.completed:.0f} of {task.fields[of]}", "{task.fields[left]}")
     doing, count, left = (TextColumn(text, markup=False) for text in texts)
     columns = (doing, BarColumn(20), count, left)
@@ -158,27 +158,27 @@ def _progress_bar() -> ProgressBar:
 
 
 def say_device(settings: Settings) -> None:
-    """Say on stderr which device a run uses, and why."""
+    """Print to stderr which device a run uses, and why."""
     from .device_check import choose_proven_device
 
     say(choose_proven_device(settings.device, settings.precision).reason, err=True)
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print lines, in which what the terminal cannot show is escaped."""
+    """Print lines; characters that the terminal cannot show are escaped."""
     lines = "\n".join(map(spell, text.split("\n")))
     typer.echo(in_encoding(lines, sys.stderr if err else sys.stdout), err=err)
 
 
 def in_encoding(text: str, stream: Any) -> str:
-    """Return a text as a stream can take it; what it cannot is escaped."""
+    """Return a text with the characters that a stream cannot encode escaped."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _say_result(result: Restoration) -> None:
-    if find_task(result.record.task).takes("quantisation_table"):  # whose table was read, or estimated
-        say(f"What was compared: {result.record.compared}.", err=True)
+    if find_task(result.record.task).takes("quantisation_table"):  # the user should know if the table was estimated
+        say(f"Compared: {result.record.compared}.", err=True)
     if result.note:
         say(result.note, err=True)
     say(
@@ -188,35 +188,35 @@ def _say_result(result: Restoration) -> None:
 
 
 class Stop:
-    """Whether Ctrl-C or SIGTERM asked to stop, and keep what there is."""
+    """Whether Ctrl-C or SIGTERM has requested a stop that keeps the best so far."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self._number = 0
 
     def is_set(self) -> bool:
-        """Return whether to stop."""
+        """Return whether a stop was requested."""
         return self._event.is_set()
 
     def set(self, number: int) -> None:
-        """Stop, by a signal's number."""
+        """Request a stop because of a signal with this number."""
         self._number = number
         self._event.set()
 
     @property
     def exit_code(self) -> int:
-        """Of a run that leaves something out: 130 after Ctrl-C, 143 after SIGTERM, as shells have it; else 1."""
+        """The exit code of an incomplete run: 130 after Ctrl-C, 143 after SIGTERM (as in shells), otherwise 1."""
         return 128 + self._number if self.is_set() else 1
 
 
 @contextmanager
 def stop_on_signal() -> Iterator[Stop]:
-    """Ask to stop at the first Ctrl-C or SIGTERM, which keeps what there is; at the second, end at once.
+    """Request a stop at the first Ctrl-C or SIGTERM; end at once at the second.
 
     Raises
     ------
     typer.Exit
-        With ``Stop.exit_code``, if the work within ended because it was stopped.
+        With ``Stop.exit_code``, if the block ended because it was stopped.
     """
     stop = Stop()
 
@@ -224,13 +224,13 @@ def stop_on_signal() -> Iterator[Stop]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set(number)
-        with suppress(OSError):  # not by print: it may be at work on another line
-            os.write(2, b"\nstopping, and keeping the best so far; once more ends at once ...\n")
+        with suppress(OSError):  # print may be in the middle of another line
+            os.write(2, b"\nstopping and keeping the best so far; a second Ctrl-C ends at once ...\n")
 
     before: dict[signal.Signals, Any] = {}
-    if threading.current_thread() is threading.main_thread():  # only it may handle signals
+    if threading.current_thread() is threading.main_thread():  # only the main thread may handle signals
         for number in (signal.SIGINT, signal.SIGTERM):
-            # None: set by another language, and could not be set back. Ignored: whoever started us wants it so
+            # None: not set by Python, so it could not be restored. SIG_IGN: whoever started us wants it ignored
             if signal.getsignal(number) not in (None, signal.SIG_IGN):
                 before[number] = signal.signal(number, interrupt)
     try:
@@ -243,7 +243,7 @@ def stop_on_signal() -> Iterator[Stop]:
     except KeyboardInterrupt as error:
         if not stop.is_set():
             raise
-        say("napari-dip: ended at once; nothing more was written.", err=True)
+        say("napari-dip: ended at once; nothing else was written.", err=True)
         raise typer.Exit(stop.exit_code) from error
     finally:
         for number, handler in before.items():

@@ -1,4 +1,4 @@
-"""TIFF files as they are found: opened only if they hold what they promise."""
+"""Open TIFF files, and refuse those that hold less than they promise."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two are BigTIFF's
-# How many bytes one byte can stand for: stored, LZW, Deflate (two numbers) and PackBits
+_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF's
+# The most bytes that one byte can expand to, by compression: none, LZW, Deflate (two codes) and PackBits
 _GREATEST_RATIO = {1: 1, 5: 1400, 8: 1032, 32946: 1032, 32773: 64}
 _MOST_PLANES = 10**7
-_CHAINED_OTHERWISE = ("is_lsm", "is_ndpi")  # beyond 4 GB their offsets run over
+_CHAINED_OTHERWISE = ("is_lsm", "is_ndpi")  # their offsets overflow beyond 4 GB
 
 
 def is_tiff(path: Path) -> bool:
-    """Return whether a file begins as a TIFF does, whatever its name."""
+    """Return whether a file starts like a TIFF, whatever its name."""
     with path.open("rb") as file:
         return file.read(4) in _SIGNATURES
 
 
 @contextmanager
 def open_tiff(path: Path) -> Iterator[tuple[Any, Any]]:
-    """Open a TIFF, and yield the ``TiffFile`` and its first series, of which all pixels are there.
+    """Open a TIFF, check that it is complete, and yield the ``TiffFile`` and its first series.
 
     Raises
     ------
     ValueError
-        If the file is cut off, damaged or one of several that are not there, in half a sentence; its readers have
-        errors of their own.
+        If the file is truncated or damaged, or if a file that holds a part of it is missing. The message continues a
+        sentence. The library raises other exceptions too.
     """
     import tifffile
 
@@ -42,12 +42,12 @@ def open_tiff(path: Path) -> Iterator[tuple[Any, Any]]:
     try:
         opened: Any = tifffile.TiffFile(path)
     except (tifffile.TiffFileError, struct.error) as error:
-        raise ValueError(f"it is cut off or damaged: {error}") from error
+        raise ValueError(f"it is truncated or damaged: {error}") from error
     with opened as file:
         try:
             file.pages.first  # noqa: B018
         except IndexError as error:
-            raise ValueError("it is cut off or damaged: no image is found in it") from error
+            raise ValueError("it is truncated or damaged: there is no image in it") from error
         if not any(getattr(file, name) for name in _CHAINED_OTHERWISE):
             _check_chain(file)
         if _is_shaped_by_mistake(file):
@@ -62,7 +62,7 @@ def open_tiff(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def find_parts(path: Path) -> list[Path]:
-    """Return the files that an OME-TIFF names as holding a part of its image, itself among them; of any other, none."""
+    """Return the files that an OME-TIFF names as parts of its image, itself included; an empty list for other files."""
     import tifffile
 
     try:
@@ -70,7 +70,7 @@ def find_parts(path: Path) -> list[Path]:
             return []
         with tifffile.TiffFile(path) as file:
             text = file.ome_metadata or ""
-    except Exception:  # the readers raise many kinds of their own; what cannot be read, others say
+    except Exception:  # the library raises many exceptions of its own; whoever reads the file reports them
         return []
     return [path.parent / name for name in _file_names(text, "FileName|MetadataFile")]
 
@@ -80,7 +80,7 @@ def _file_names(ome: str, attributes: str) -> list[str]:
 
 
 def _is_shaped_by_mistake(file: Any) -> bool:
-    """Return whether tifffile takes a description for its own that is another's, such as a record with a "shape"."""
+    """Return whether tifffile mistakes a description for its own, such as a record with a "shape"."""
     description = file.pages.first.shaped_description
     if description is None or description.startswith("shape="):
         return False
@@ -92,21 +92,21 @@ def _is_shaped_by_mistake(file: Any) -> bool:
 
 
 def _check_chain(file: Any) -> None:
-    """Check that every page leads to the next, and the last to none."""
+    """Check that every page points to the next one, and the last to none."""
     layout, handle = file.tiff, file.filehandle
     offset, seen = file.pages.first.offset, set[int]()
     while offset:
         if offset in seen:
-            raise ValueError("it is damaged: its pages lead back to each other")
+            raise ValueError("it is damaged: its pages form a loop")
         seen.add(offset)
         try:
             offset = _check_tags(handle, layout, offset, handle.size)
         except (struct.error, OSError, OverflowError) as error:
-            raise ValueError(f"it is cut off or damaged after {_count(len(seen) - 1)}") from error
+            raise ValueError(f"it is truncated or damaged after {_count(len(seen) - 1)}") from error
 
 
 def _check_first_page(path: Path) -> None:
-    """Check the tags of the first page, before tifffile makes room for what they promise."""
+    """Check the tags of the first page, before tifffile allocates what they promise."""
     import tifffile
 
     formats = tifffile.TIFF
@@ -116,7 +116,7 @@ def _check_first_page(path: Path) -> None:
     with path.open("rb") as file:
         layout = layouts.get(file.read(4))
         if layout is None:
-            return  # tifffile says what it is
+            return  # tifffile reports it
         try:
             file.seek(layout.offsetsize)
             (offset,) = struct.unpack(layout.offsetformat, file.read(layout.offsetsize))
@@ -126,7 +126,7 @@ def _check_first_page(path: Path) -> None:
 
 
 def _check_tags(file: Any, layout: Any, offset: int, size: int) -> int:
-    """Check that no tag of a page promises more than a file of that size holds; return where the next page begins."""
+    """Check that no tag of a page promises more than a file of that size holds; return the offset of the next page."""
     import tifffile
 
     file.seek(offset)
@@ -144,7 +144,7 @@ def _check_tags(file: Any, layout: Any, offset: int, size: int) -> int:
 
 
 def _check_ome(file: Any, path: Path) -> None:
-    """Check what OME-XML promises before room is made for it, and that the files it names are files."""
+    """Check what OME-XML promises before tifffile allocates it, and that the files it names exist."""
     text = file.ome_metadata
     page = max(1, math.prod(file.pages.first.shape))
     for sizes in _ome_sizes(text):
@@ -155,19 +155,19 @@ def _check_ome(file: Any, path: Path) -> None:
     for name in _file_names(text, "FileName"):
         other = path.parent / name
         try:
-            is_there = stat.S_ISREG(other.stat().st_mode)
+            exists = stat.S_ISREG(other.stat().st_mode)
         except (OSError, ValueError):
-            is_there = False
-        if not is_there and name.lower() != path.name.lower():
-            raise ValueError(f"a part of it is in the file {name}, which is not beside it")
+            exists = False
+        if not exists and name.lower() != path.name.lower():
+            raise ValueError(f"the file {name}, which holds a part of it, is missing; put it in the same folder")
 
 
 def _ome_sizes(text: str) -> list[tuple[int, ...]]:
     """Return the five sizes of each image in OME-XML."""
     found = []
     for tag in re.findall(r"<(?:\w+:)?Pixels\b[^>]*>", text):
-        told = dict(re.findall(r'\bSize([XYZCT])="(\d+)"', tag))
-        found.append(tuple(int(told.get(letter, 1)) for letter in "XYZCT"))
+        sizes = dict(re.findall(r'\bSize([XYZCT])="(\d+)"', tag))
+        found.append(tuple(int(sizes.get(letter, 1)) for letter in "XYZCT"))
     return found
 
 
@@ -182,37 +182,37 @@ def _check_compression(page: Any) -> None:
     except KeyError as error:
         name = getattr(page.compression, "name", page.compression)
         raise ValueError(
-            f"its compression ({name}) needs the package imagecodecs; install that, or save the image uncompressed"
+            f"its compression ({name}) needs the package imagecodecs; install it, or save the image uncompressed"
         ) from error
 
 
 def _check_promise(file: Any, series: Any) -> None:
-    """Check that what was found is no less than what the metadata promise."""
+    """Check that the file holds as many pixels as its metadata promise."""
     if 0 in series.shape or series.dtype is None:
-        raise ValueError("no pixels of a known kind are in it")
+        raise ValueError("it has no pixels of a known type")
     promised = 0
     if file.is_ome and series.kind != "ome" and "BinaryOnly" not in file.ome_metadata:
         promised = max((math.prod(sizes) for sizes in _ome_sizes(file.ome_metadata)), default=0)
     elif file.is_imagej and series.kind not in ("imagej", "ome"):
-        told = file.imagej_metadata or {}
-        planes = math.prod(max(1, int(told.get(name, 1))) for name in ("frames", "slices", "channels"))
+        metadata = file.imagej_metadata or {}
+        planes = math.prod(max(1, int(metadata.get(name, 1))) for name in ("frames", "slices", "channels"))
         promised = planes * math.prod(series.keyframe.shape[:2])
     if promised > math.prod(series.shape):
         page = math.prod(series.keyframe.shape)
         found = math.prod(series.shape) // page
-        raise ValueError(f"it is cut off: it promises {_count(promised // page)}, of which {found} can be found")
+        raise ValueError(f"it is truncated: it promises {_count(promised // page)} and holds {found}")
 
 
 def _check_segments(series: Any) -> None:
-    """Check that all pixels of a series lie within its files."""
+    """Check that a series' files hold all of its pixels."""
     keyframe = series.keyframe
     if math.prod(keyframe.shape) * max(1, len(series)) < math.prod(series.shape) and series.dataoffset is None:
         count = math.prod(series.shape) // math.prod(keyframe.shape)
-        raise ValueError(f"it is cut off: it promises {_count(count)}, of which {len(series)} can be found")
+        raise ValueError(f"it is truncated: it promises {_count(count)} and holds {len(series)}")
     if series.dataoffset is not None:
         missing = series.dataoffset + series.nbytes - keyframe.parent.filehandle.size
         if missing > 0:
-            raise ValueError(f"it is cut off: {missing:,} bytes of its pixels are missing")
+            raise ValueError(f"it is truncated: {missing:,} bytes of its pixels are missing")
         return
     segments = math.prod(keyframe.chunked)
     least = _least_bytes(keyframe)
@@ -223,19 +223,19 @@ def _check_segments(series: Any) -> None:
                 raise ValueError(f"plane {number} of {len(series)} is missing")
             offsets, counts = page.dataoffsets, page.databytecounts
             ends = [offset + count for offset, count in zip(offsets, counts, strict=False)]
-            is_whole = len(offsets) == len(counts) == segments and 0 not in counts
-            if not is_whole or max(ends) > page.parent.filehandle.size:
+            is_complete = len(offsets) == len(counts) == segments and 0 not in counts
+            if not is_complete or max(ends) > page.parent.filehandle.size:
                 raise ValueError(f"parts of plane {number} of {len(series)} are missing")
             if max(counts) < least:
                 raise ValueError(f"plane {number} promises more pixels than its bytes can hold")
     except IndexError as error:
         raise ValueError(f"plane {number + 1} of {len(series)} is missing") from error
     except ValueError as error:
-        raise ValueError(f"it is cut off or damaged: {error}") from error
+        raise ValueError(f"it is truncated or damaged: {error}") from error
 
 
 def _least_bytes(page: Any) -> int:
-    """Return how many bytes the largest of a page's segments, which is whole, has at least."""
+    """Return the least number of bytes that the largest segment of a complete page can have."""
     bits = page.bitspersample if isinstance(page.bitspersample, int) else 1
     return int(math.prod(page.chunks)) * bits // 8 // _GREATEST_RATIO.get(int(page.compression), 1 << 62)
 

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole: beside their place, then renamed; and what a killed run has left."""
+"""Write files and folders atomically (under a hidden name, then renamed); clear away what killed runs left."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-_LEFT = re.compile(r"\.napari-dip-unfinished-(?P<host>.+)-(?P<process>\d+)-[0-9a-f]{12}(\.\w+)?")
-_FULL = (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # numpy gives no number where not all could be written
+_UNFINISHED = re.compile(r"\.napari-dip-unfinished-(?P<host>.+)-(?P<process>\d+)-[0-9a-f]{12}(\.\w+)?")
+_FULL = (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # numpy gives no number for an incomplete write
 _DAY = 86_400.0
 _LONGEST_NAME = 255  # bytes, on most file systems
 
-# in the hidden folder beside a folder that is written: the new one, the one that it replaces, and their name
-_WHOLE, _REPLACED, _NAME = "whole", "replaced", "name"
+# within the hidden folder: the new folder, the one it replaces, and a file with their final name
+_NEW, _REPLACED, _NAME = "whole", "replaced", "name"
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with a hidden path beside ``path``, then rename: the file is whole or not there.
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call ``write`` with a hidden path beside ``path``, then rename it, so the file is either complete or absent.
 
     Raises
     ------
     OSError
-        In a sentence, if it cannot be written; what was there is untouched.
+        If it cannot be written; an existing file is untouched. The message is a sentence.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = hide_unfinished(path)
-        # made here, so that the system applies the umask
+        # created here, so that the system applies the umask
         os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
             write(beside)
@@ -44,17 +44,17 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         raise _in_a_sentence(path, error) from error
 
 
-def write_folder_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with the path of a folder to be made, then rename it; a folder that is there is replaced.
+def write_folder_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call ``write`` with the path of a folder to create, then rename it; an existing folder is replaced.
 
-    No system call of Python's swaps two folders: the old one is renamed away, then the new one is renamed in. Whoever
-    looks in between finds neither; if the run is killed there, ``remove_unfinished`` puts the new one, which is whole,
-    into place.
+    Python cannot swap two folders in one call: the old one is renamed away, then the new one is renamed in. In between,
+    neither is there. If the run is killed just then, ``remove_unfinished`` moves the new one, which is complete, into
+    place.
 
     Raises
     ------
     OSError
-        In a sentence, if it cannot be written; what was there is untouched.
+        If it cannot be written; an existing folder is untouched. The message is a sentence.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,12 +62,12 @@ def write_folder_whole(path: Path, write: Callable[[Path], object]) -> None:
         beside.mkdir()
         try:
             (beside / _NAME).write_bytes(os.fsencode(path.name))
-            write(beside / _WHOLE)
+            write(beside / _NEW)
             try:
                 if os.path.lexists(path):
                     path.rename(beside / _REPLACED)
-                (beside / _WHOLE).rename(path)
-            except BaseException:  # a Ctrl-C, too
+                (beside / _NEW).rename(path)
+            except BaseException:  # Ctrl-C too
                 if os.path.lexists(beside / _REPLACED) and not os.path.lexists(path):
                     (beside / _REPLACED).rename(path)
                 raise
@@ -78,46 +78,46 @@ def write_folder_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def remove_unfinished(folders: Iterable[Path]) -> None:
-    """Remove from folders what killed runs have left there, and put in what they had all but put in.
+    """Remove what killed runs left in these folders; put a complete new folder in its place.
 
-    What a process on this machine is still writing is left alone. Of other machines that share the folder nothing can
-    be told: what they wrote is left alone for a day after it was last touched.
+    Files that a process on this machine is still writing are left alone. Processes on other machines that share the
+    folder cannot be seen, so their files are left alone for a day after the last change.
     """
     for folder in set(folders):
-        with suppress(OSError), os.scandir(folder) as entries:  # what cannot be listed is told when it is written to
-            left = [Path(each.path) for each in entries if _is_left(each)]
-            for each in left:
+        with suppress(OSError), os.scandir(folder) as entries:  # errors are reported when it is written to
+            leftovers = [Path(each.path) for each in entries if _is_leftover(each)]
+            for each in leftovers:
                 _remove(each)
 
 
-def _remove(left: Path) -> None:
-    if left.is_symlink() or not left.is_dir():
-        left.unlink(missing_ok=True)
+def _remove(leftover: Path) -> None:
+    if leftover.is_symlink() or not leftover.is_dir():
+        leftover.unlink(missing_ok=True)
         return
     with suppress(OSError, ValueError):
-        target = left.parent / os.path.basename(os.fsdecode((left / _NAME).read_bytes()))
-        if os.path.lexists(left / _REPLACED) and (left / _WHOLE).exists() and not os.path.lexists(target):
-            (left / _WHOLE).rename(target)
-    shutil.rmtree(left, ignore_errors=True)
+        target = leftover.parent / os.path.basename(os.fsdecode((leftover / _NAME).read_bytes()))
+        if os.path.lexists(leftover / _REPLACED) and (leftover / _NEW).exists() and not os.path.lexists(target):
+            (leftover / _NEW).rename(target)
+    shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _is_left(entry: os.DirEntry[str]) -> bool:
-    """Return whether a name is one of ours, and nobody is at work on it."""
-    found = _LEFT.fullmatch(entry.name)
+def _is_leftover(entry: os.DirEntry[str]) -> bool:
+    """Return whether a name is one of ours and no process is writing it."""
+    found = _UNFINISHED.fullmatch(entry.name)
     if found is None:
         return False
     try:
-        touched = entry.stat(follow_symlinks=False).st_mtime
+        changed = entry.stat(follow_symlinks=False).st_mtime
     except OSError:
-        return False  # it is gone
+        return False  # already removed
     if found["host"] != _host():
-        return time.time() - touched > _DAY
+        return time.time() - changed > _DAY
     import psutil
 
     try:
         process = psutil.Process(int(found["process"]))
-        # a number is given again: then the process is younger than what it is said to write
-        return bool(process.status() == psutil.STATUS_ZOMBIE or process.create_time() > touched + 1)
+        # process numbers are reused: a process that is younger than the file did not write it
+        return bool(process.status() == psutil.STATUS_ZOMBIE or process.create_time() > changed + 1)
     except psutil.NoSuchProcess:
         return True
     except psutil.Error:
@@ -125,7 +125,7 @@ def _is_left(entry: os.DirEntry[str]) -> bool:
 
 
 def hide(path: Path, kind: str) -> Path:
-    """Return the hidden path beside a file for what belongs to it, such as ".NAME.lock"; of a long name, its digest."""
+    """Return a hidden path beside a file, such as ".NAME.lock"; the digest replaces a name that is too long."""
     name = f".{path.name}.{kind}"
     if len(os.fsencode(name)) > _LONGEST_NAME:
         name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}.{kind}"
@@ -133,8 +133,8 @@ def hide(path: Path, kind: str) -> Path:
 
 
 def hide_unfinished(path: Path) -> Path:
-    """Return a new hidden path beside a file; what lies there is removed once this process has ended."""
-    # short, however long the name is: with a longer one there would be names that can be written, but not this way
+    """Return a new hidden path beside a file; ``remove_unfinished`` clears it away once this process has ended."""
+    # short, so that every name that the file system allows can be written this way
     suffix = path.suffix if re.fullmatch(r"\.\w{1,9}", path.suffix, re.ASCII) else ""
     return path.with_name(f".napari-dip-unfinished-{_host()}-{os.getpid()}-{secrets.token_hex(6)}{suffix}")
 

@@ -21,10 +21,10 @@ import napari_dip
 from napari_dip.many.file_job import FileJob
 from napari_dip.many.folder import plan_jobs, read_report, restore_files
 from napari_dip.many.image_stack import Stack
-from napari_dip.many.kept_planes import folder_of_planes
+from napari_dip.many.kept_planes import find_planes_folder
 from napari_dip.many.stack_files import open_stack, write_stack
 from napari_dip.request import Hooks, Request
-from napari_dip.whole_files import remove_unfinished, write_whole
+from napari_dip.whole_files import remove_unfinished, write_atomically
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes, and processes that are forked")
 
@@ -130,7 +130,7 @@ def test_killed_and_resumed_nothing_is_lost(tmp_path, camera) -> None:
     arguments = ["restore", str(tmp_path / "film.ome.tif"), str(out), *QUICK]
     process = subprocess.Popen([sys.executable, "-c", "from napari_dip.command_line import main; main()", *arguments],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    planes = folder_of_planes(out)
+    planes = find_planes_folder(out)
     end = time.monotonic() + 120
     while len(list(planes.rglob("record_*.json"))) < 2 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.005)
@@ -251,14 +251,14 @@ def test_what_a_killed_run_left_is_removed_by_the_next(folder, tmp_path) -> None
 
     out = tmp_path / "out"
     out.mkdir()
-    alive = fork(lambda: write_whole(out / "alive.tif", write_for_ever))
+    alive = fork(lambda: write_atomically(out / "alive.tif", write_for_ever))
     try:
         while not (tmp_path / "begun").exists():
             time.sleep(0.005)
         (kept,) = out.iterdir()
         for command in ([folder / "a.png", out / "a.tif"], [f"{folder}/b.t*", out / "sub", "--report", out / "r.csv"]):
             for name in ("a.tif", "r.csv", "plot.png"):
-                assert kill_at("os.rename", 1, lambda name=name: write_whole(out / name, lambda beside: None))
+                assert kill_at("os.rename", 1, lambda name=name: write_atomically(out / name, lambda beside: None))
             assert len(list(out.glob(".*"))) == 4
             assert restore(*command).exit_code == 0
             assert list(out.glob(".*")) == [kept]

@@ -18,7 +18,7 @@ from yaozarrs.write.v05 import write_image
 
 import napari_dip
 from napari_dip.image_files import write_tiff
-from napari_dip.many.file_job import FileJob, folder_of_planes
+from napari_dip.many.file_job import FileJob, find_planes_folder
 from napari_dip.many.file_restoration import restore_file
 from napari_dip.many.folder import plan_jobs, read_report, restore_files
 from napari_dip.request import Hooks, Request
@@ -132,7 +132,7 @@ def test_planes_of_other_settings_are_not_mixed_in_and_wait(job, tmp_path) -> No
 @pytest.mark.parametrize("damage", ["short pixels", "no pixels", "empty record", "half a record", "one other pixel"])
 def test_damaged_planes_are_done_again(job, tmp_path, damage) -> None:
     interrupt(job, 3)
-    pixels, record = (sorted(folder_of_planes(job.out).rglob(f"{name}_*"))[1] for name in ("restored", "record"))
+    pixels, record = (sorted(find_planes_folder(job.out).rglob(f"{name}_*"))[1] for name in ("restored", "record"))
     if damage == "short pixels":
         pixels.write_bytes(pixels.read_bytes()[:-7])
     elif damage == "no pixels":
@@ -183,7 +183,7 @@ def test_what_began_where_another_ended_is_done_again_with_it(still, tmp_path, w
         changed[1] = changed[1, ::-1]
         write_film(still.source, changed)
     else:
-        for network in folder_of_planes(still.out).rglob("network*"):
+        for network in find_planes_folder(still.out).rglob("network*"):
             network.write_bytes(network.read_bytes()[:-10])
     done, said, pixels = go_on(still)
     assert done == [0, 1, 2, 3]  # of the first, the network is no longer there
@@ -352,7 +352,7 @@ def test_an_interrupt_leaves_nothing_half_done(job, tmp_path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         restore_file(job, watch=interrupt_second)
-    assert [path.name for path in job.out.parent.iterdir()] == [folder_of_planes(job.out).name]
+    assert [path.name for path in job.out.parent.iterdir()] == [find_planes_folder(job.out).name]
     done, _, pixels = go_on(job)
     assert done == [2, 3]
     np.testing.assert_array_equal(pixels, afresh(job, tmp_path))

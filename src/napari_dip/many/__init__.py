@@ -1,1 +1,1 @@
-"""Many images: the planes of a stack, the tiles of a large image, the files of a folder."""
+"""The planes of a stack, the tiles of a large image, the files of a folder."""

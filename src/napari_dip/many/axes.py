@@ -1,4 +1,4 @@
-"""What the axes of a stack are, and the planes that it is restored by."""
+"""The axes of a stack, and its planes."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ Channels = Literal["apart", "together"]
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """One plane of a stack: what is restored at once.
+    """One plane of a stack, the unit of a restoration.
 
     Attributes
     ----------
     index : tuple
-        Where it lies in the array: a whole number for every axis that is stepped through, a slice for every other.
+        Its index in the array: an integer for every axis that is stepped through, a slice for every other.
     place : dict
-        The same in words: the letter of each axis that is stepped through, and the number along it.
+        The same by letter: the integer along each axis that is stepped through.
     """
 
     index: tuple[int | slice, ...]
     place: Mapping[str, int]
 
     def describe(self) -> str:
-        """Return the place as text, such as "T 3, C 0"; empty where there is only one plane."""
+        """Return the place as text, such as "T 3, C 0"; empty if the image has only one plane."""
         return ", ".join(f"{letter} {number}" for letter, number in self.place.items())
 
     def seen_from(self, start: Sequence[int]) -> Plane:
-        """Return the plane as it lies in a part of the stack that begins at these numbers."""
+        """Return the plane with its index in a part of the stack that begins at these numbers."""
         index = tuple(at if isinstance(at, slice) else at - first for at, first in zip(self.index, start, strict=True))
         return replace(self, index=index)
 
@@ -46,11 +46,12 @@ class Axes:
     Attributes
     ----------
     letters : str
-        One for each axis: Y and X are rows and columns, S colours (3, or 4 with alpha), C channels; T, Z and any other
+        One per axis: Y and X are rows and columns, S is colour (3, or 4 with alpha), C is channels; T, Z and any other
         letter are stepped through.
     shape : tuple of int
     channels : {"apart", "together"}
-        Whether the channels (C) are restored one by one or as the channels of one network, sharing their structure.
+        Whether the channels (C) are restored one by one, or together with one network that learns their shared
+        structure.
     """
 
     letters: str
@@ -58,19 +59,19 @@ class Axes:
     channels: Channels = "apart"
 
     @property
-    def whole(self) -> str:
-        """The letters of the axes that a plane has, rows and columns first."""
+    def plane_letters(self) -> str:
+        """The letters of a plane's axes, rows and columns first."""
         last = "S" if "S" in self.letters else "C" if self.takes_channels_together else ""
         return "YX" + last
 
     @property
     def stepped(self) -> str:
         """The letters of the axes that are stepped through, in order."""
-        return "".join(letter for letter in self.letters if letter not in self.whole)
+        return "".join(letter for letter in self.letters if letter not in self.plane_letters)
 
     @property
     def takes_channels_together(self) -> bool:
-        """Whether a plane has all channels."""
+        """Whether each plane has all the channels."""
         return self.channels == "together" and "C" in self.letters and "S" not in self.letters
 
     def size(self, letter: str) -> int:
@@ -80,7 +81,7 @@ class Axes:
     @property
     def plane_shape(self) -> tuple[int, ...]:
         """The shape of a plane, ``(h, w)`` or ``(h, w, c)``."""
-        return tuple(self.size(letter) for letter in self.whole)
+        return tuple(self.size(letter) for letter in self.plane_letters)
 
     @property
     def count(self) -> int:
@@ -88,23 +89,23 @@ class Axes:
         return math.prod(self.size(letter) for letter in self.stepped)
 
     def planes(self, selection: Mapping[str, Any] | None = None) -> Iterator[Plane]:
-        """Return the planes in order, the last of the axes that are stepped through fastest.
+        """Return the planes in order; the last stepped axis varies fastest.
 
         Parameters
         ----------
         selection : mapping, optional
-            A slice, a whole number or a sequence of them for the letters of some axes; all of the others.
+            A slice, an integer or a sequence of integers by letter; every plane along the axes left out.
 
         Raises
         ------
         ValueError
-            If there is no such axis or nothing is selected.
+            If there is no such axis, or no plane is selected.
         """
         unknown = sorted(set(selection or {}) - set(self.stepped))
         if unknown:
             raise ValueError(
-                f"planes cannot be chosen along {', '.join(unknown)}: those that are stepped through are "
-                f"{self.stepped or 'none'} of {self.letters}."
+                f"planes cannot be chosen along {', '.join(unknown)}; of {self.letters}, they can be chosen along "
+                f"{', '.join(self.stepped) or 'none'}."
             )
         numbers = [_numbers((selection or {}).get(letter), self.size(letter), letter) for letter in self.stepped]
         return (self._plane(dict(zip(self.stepped, each, strict=True))) for each in itertools.product(*numbers))
@@ -112,68 +113,69 @@ class Axes:
     def _plane(self, place: dict[str, int]) -> Plane:
         return Plane(tuple(place.get(letter, slice(None)) for letter in self.letters), place)
 
-    def read(self, array: Any, plane: Plane, rows: slice = slice(None), columns: slice = slice(None)) -> NDArray:
-        """Read one plane of an array, ``(h, w)`` or ``(h, w, c)``, or a part of it, and nothing else.
+    def read(self, array: Any, plane: Plane, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
+        """Read only one plane of an array, ``(h, w)`` or ``(h, w, c)``, or a part of it.
 
-        Of a masked array it is one, too.
+        The plane of a masked array is a masked array.
         """
         within = {"Y": rows, "X": columns}
         index = tuple(within.get(letter, at) for letter, at in zip(self.letters, plane.index, strict=True))
         part = array[index]
-        part = np.asanyarray(part.compute() if hasattr(part, "compute") else part)  # by itself dask forgets masks
-        if not np.ma.isMaskedArray(part):  # whose mask goes with it, unlike what other kinds of array have
-            part = np.asarray(part)
-        kept = [letter for letter in self.letters if letter in self.whole]
-        return part.transpose([kept.index(letter) for letter in self.whole])
+        pixels: np.ndarray = np.asanyarray(part.compute() if hasattr(part, "compute") else part)  # dask loses masks
+        if not np.ma.isMaskedArray(pixels):  # of the subclasses of ndarray, only the masked array matters
+            pixels = np.asarray(pixels)
+        in_order = [letter for letter in self.letters if letter in self.plane_letters]
+        return pixels.transpose([in_order.index(letter) for letter in self.plane_letters])
 
-    def write(self, array: Any, plane: Plane, image: NDArray) -> None:
-        """Write one plane, ``(h, w)`` or ``(h, w, c)``, into an array with these axes (whose sizes may differ)."""
-        kept = [letter for letter in self.letters if letter in self.whole]
-        array[plane.index] = image.transpose([self.whole.index(letter) for letter in kept])
+    def write(self, array: Any, plane: Plane, image: np.ndarray) -> None:
+        """Write one plane, ``(h, w)`` or ``(h, w, c)``, into an array with these axes (sizes may differ)."""
+        in_order = [letter for letter in self.letters if letter in self.plane_letters]
+        array[plane.index] = image.transpose([self.plane_letters.index(letter) for letter in in_order])
 
     def part(self, selection: Mapping[str, slice] | None = None) -> tuple[Axes, tuple[int, ...]]:
-        """Return the axes of a part of the stack, and the number along each at which it begins.
+        """Return the axes of a part of the stack, and where it begins along each.
 
         Parameters
         ----------
         selection : mapping, optional
-            A slice of whole numbers, without gaps, for the letters of some axes; all of the others.
+            A slice without a step, by letter; everything along the axes left out.
         """
         ranges = [
             range(*(selection or {}).get(letter, slice(None)).indices(self.size(letter))) for letter in self.letters
         ]
         return replace(self, shape=tuple(map(len, ranges))), tuple(each.start for each in ranges)
 
-    def spread(self, image: NDArray) -> NDArray:
-        """Return one plane, ``(h, w)`` or ``(h, w, c)``, with all axes; those stepped through have length 1."""
-        kept = [letter for letter in self.letters if letter in self.whole]
-        image = image.transpose([self.whole.index(letter) for letter in kept])
+    def spread(self, image: np.ndarray) -> np.ndarray:
+        """Return one plane, ``(h, w)`` or ``(h, w, c)``, with all axes; the stepped ones have length 1."""
+        in_order = [letter for letter in self.letters if letter in self.plane_letters]
+        image = image.transpose([self.plane_letters.index(letter) for letter in in_order])
         return np.expand_dims(image, tuple(n for n, letter in enumerate(self.letters) if letter in self.stepped))
 
     def read_mask(
         self, mask: Any, plane: Plane, rows: slice = slice(None), columns: slice = slice(None)
     ) -> NDArray[np.bool_]:
-        """Read the mask of one plane, ``(h, w)``, or a part of it, of one that ``check_mask`` has passed.
+        """Read the mask of one plane, ``(h, w)``, or a part of it, from a mask that ``check_mask`` accepts.
 
-        A mask for each channel of planes that take them together marks a pixel if it does so in any channel.
+        If channels are restored together, a pixel is missing if it is missing in any channel.
         """
         letters = self.check_mask(mask.shape)
         within: dict[str, int | slice] = {"Y": rows, "X": columns, **plane.place}
         part = mask[tuple(within.get(letter, slice(None)) for letter in letters)]
-        part = np.asarray(np.ma.filled(np.asanyarray(part), True)) != 0  # not known whether it is missing: not known
-        kept = [letter for letter in letters if letter in self.whole]
-        if "C" in kept:
-            part = part.any(axis=kept.index("C"))
-            kept.remove("C")
-        return part.transpose([kept.index("Y"), kept.index("X")])
+        # where the mask itself is masked, the pixel counts as missing
+        missing: NDArray[np.bool_] = np.asarray(np.ma.filled(np.asanyarray(part), True)) != 0
+        in_order = [letter for letter in letters if letter in self.plane_letters]
+        if "C" in in_order:
+            missing = np.asarray(missing.any(axis=in_order.index("C")))
+            in_order.remove("C")
+        return missing.transpose([in_order.index("Y"), in_order.index("X")])
 
     def check_mask(self, shape: tuple[int, ...]) -> str:
-        """Return the letters of a mask's axes: those of one plane, or of the stack with or without its channels.
+        """Return the letters of a mask's axes: those of one plane, or of the stack, with or without its channels.
 
         Raises
         ------
         ValueError
-            If it goes with none of them.
+            If the shape matches none of them.
         """
         of_stack = self.letters.replace("S", "")
         for letters in dict.fromkeys((of_stack, of_stack.replace("C", ""), "YX")):
@@ -182,24 +184,24 @@ class Axes:
         height, width = self.size("Y"), self.size("X")
         stack = tuple(self.size(letter) for letter in of_stack)
         raise ValueError(
-            f"mask shape {shape} does not match the planes ({height}, {width}) nor the stack {stack} ({of_stack})."
+            f"mask shape {shape} does not match the planes ({height}, {width}) or the stack {stack} ({of_stack})."
         )
 
 
 def find_axes(shape: Sequence[int], letters: str | None = None, channels: str = "apart") -> Axes:
-    """Return the axes of an array, checked.
+    """Return the axes of an array, after checking them.
 
     Parameters
     ----------
     shape : sequence of int
     letters : str, optional
-        One for each axis. By default a plane, grey or with 3 or 4 colours last; more axes must be named.
+        One per axis. Default: a plane, grey or with 3 or 4 colours last; further axes must be named.
     channels : {"apart", "together"}
 
     Raises
     ------
     ValueError
-        If the letters do not go with the shape; the message says what to do.
+        If the letters do not match the shape; the message says what to do.
     """
     shape = tuple(int(length) for length in shape)
     if channels not in ("apart", "together"):
@@ -207,21 +209,21 @@ def find_axes(shape: Sequence[int], letters: str | None = None, channels: str = 
     if letters is None:
         letters = "YX" if len(shape) == 2 else "YXS" if len(shape) == 3 and shape[2] in (3, 4) else ""
         if not letters:
-            raise ValueError(f'the image has shape {shape}: say what its axes are, such as axes="{_example(shape)}".')
+            raise ValueError(f'the image has shape {shape}; say what its axes are, such as axes="{_example(shape)}".')
     letters = letters.upper()
     if len(letters) != len(shape):
         raise ValueError(f"axes {letters} names {len(letters)} axes; the image has {len(shape)}, of shape {shape}.")
     if len(set(letters)) != len(letters) or not {"Y", "X"} <= set(letters) or not letters.isalpha():
-        raise ValueError(f"axes is {letters}; give each axis a letter of its own, among them Y (rows) and X (columns).")
+        raise ValueError(f"axes is {letters}; give each axis a letter of its own, including Y (rows) and X (columns).")
     if "S" in letters and shape[letters.index("S")] not in (1, 3, 4):
         raise ValueError(
-            f"axis S of {letters} has {shape[letters.index('S')]} colours; there are 3, or 4 with alpha. Name other "
-            "channels C."
+            f"axis S of {letters} has {shape[letters.index('S')]} colours, but should have 3, or 4 with alpha; if they "
+            "are channels, name the axis C."
         )
     if channels == "together" and "S" in letters and "C" in letters:
-        raise ValueError("channels that have colours (C and S) cannot be taken together; take them apart.")
+        raise ValueError('channels that have colours (C and S) cannot be restored together; choose channels="apart".')
     if 0 in shape:
-        raise ValueError(f"the image has shape {shape}: there is nothing in it.")
+        raise ValueError(f"the image has shape {shape}; there is nothing in it.")
     return Axes(letters, shape, channels)  # type: ignore[arg-type]
 
 
@@ -240,7 +242,7 @@ def _numbers(chosen: Any, length: int, letter: str) -> list[int]:
             list(everything[chosen]) if isinstance(chosen, slice) else [everything[n] for n in np.atleast_1d(chosen)]
         )
     except IndexError as error:
-        raise ValueError(f"{letter} runs from 0 to {length - 1}; {chosen} is beyond.") from error
+        raise ValueError(f"{letter} runs from 0 to {length - 1}; {chosen} is out of range.") from error
     if not numbers:
         raise ValueError(f"no plane is chosen along {letter}, which runs from 0 to {length - 1}.")
     return numbers

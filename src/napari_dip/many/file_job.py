@@ -1,4 +1,4 @@
-"""One image file in, one or more out: what is to be done with it, and what became of it."""
+"""One image file to restore: its job, its outputs and its outcome."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..image_files import is_png, read_image, read_quantisation_table
 from ..measurement.task import find_task
@@ -27,24 +26,22 @@ from .stack_files import check_stack_name, is_zarr, open_stack
 
 @dataclass(frozen=True, slots=True)
 class FileJob:
-    """What is to be done with one file.
+    """What to do with one file.
 
     Attributes
     ----------
     source, out : Path
         ``out`` ends in .tif, .png, .ome.tif or .zarr.
     mask : Path or None
-        Not 0 = missing: of one plane, or of the stack.
+        A file that is not 0 where pixels are missing, for one plane or for the stack.
     request : Request
-        How each plane is to be restored.
-    axes, channels
-        As ``restore_stack`` takes them.
-    memory, warm_start
-        As ``restore_stack`` takes them.
+        How to restore each plane.
+    axes, channels, memory, warm_start
+        As in ``restore_stack``.
     same_type : bool
-        Whether the outputs have the pixel type of the source; else float32.
+        Whether the outputs get the pixel type of the source; otherwise float32.
     resume : bool
-        Whether to go on with the planes that an interrupted run has left.
+        Whether to continue with the planes that an interrupted run finished.
     """
 
     source: Path
@@ -60,7 +57,7 @@ class FileJob:
 
     @property
     def outputs(self) -> dict[str, Path]:
-        """The results that are wanted, by the fields of ``Restoration``, and their files."""
+        """The file of each output that was requested, by its field in ``Restoration``."""
         main, *further = list_wanted(find_task(self.request.task), self.request.settings)
         return {main.name: self.out} | {kind.name: self._beside(kind) for kind in further}
 
@@ -85,22 +82,22 @@ class FileJob:
 
 @dataclass(frozen=True, slots=True)
 class FileOutcome:
-    """What became of one file.
+    """The outcome of one file.
 
     Attributes
     ----------
     planes : int
     step : int
-        That was chosen, of one plane; of several, their median.
+        The chosen step; for several planes, their median.
     stop_reason : str
-        The most frequent.
+        The most frequent one.
     noise : float or None
-        Estimated deviation in the image's intensities, of several planes the median; None where none could be told.
+        Estimated standard deviation in the image's units; for several planes, the median. None if it is unknown.
     seconds : float
     device : str
     warnings : tuple of str
     left_out : tuple of str
-        Outputs that were asked for and not made, because the run was stopped before them.
+        Outputs that were requested but not computed, because the run was stopped first.
     """
 
     planes: int
@@ -114,25 +111,25 @@ class FileOutcome:
 
 
 def split_name(path: Path) -> tuple[str, str]:
-    """Return a file's name without its suffix, and the suffix, such as ".ome.tif"."""
+    """Split a file's name into its stem and its suffix, such as ".ome.tif"."""
     endings = (each for each in (".ome.tiff", ".ome.tif") if path.name.lower().endswith(each))
     begin = len(path.name) - len(next(endings, path.suffix))
     return path.name[:begin], path.name[begin:]
 
 
-def folder_of_planes(out: Path) -> Path:
-    """Return where the planes of an unfinished output are."""
+def find_planes_folder(out: Path) -> Path:
+    """Return the hidden folder for the finished planes of an unfinished output."""
     return hide(out, "planes")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenedJob:
-    """A job whose source is opened, so that it is known what its outputs will be.
+    """A job with its source opened, which determines the shapes and types of its outputs.
 
     Attributes
     ----------
     job : FileJob
-        Its request says whether planes have colours, and has the steps of a JPEG.
+        Its request now says whether planes have colours, and has a JPEG's quantisation table.
     stack : Stack
     axes : Axes
     """
@@ -143,11 +140,11 @@ class OpenedJob:
 
     @property
     def letters(self) -> str:
-        """One for each axis of the outputs: planes lie one after the other, in the order of ``Axes.planes``."""
+        """One letter per axis of the outputs, whose planes are in the order of ``Axes.planes``."""
         if self.axes.takes_channels_together:
             return f"{self.axes.stepped}CYX"
         is_grey = "S" in self.axes.letters and self.axes.size("S") == 1
-        return self.axes.stepped + self.axes.whole[: 2 if is_grey else None]
+        return self.axes.stepped + self.axes.plane_letters[: 2 if is_grey else None]
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of an output."""
@@ -155,42 +152,43 @@ class OpenedJob:
         return tuple(self.axes.size(letter) * (scale if letter in "YX" else 1) for letter in self.letters)
 
     def pixel_type(self, name: str) -> np.dtype:
-        """Return the pixel type in which an output is written."""
+        """Return the pixel type of an output's file."""
         is_rounded = (self.job.same_type or is_png(self.job.outputs[name])) and not OUTPUTS[name].is_signed
         return np.dtype(self.stack.array.dtype if is_rounded else np.float32)
 
     def describe(self, name: str) -> Stack:
-        """Return what the source says, as it is true of an output: after super-resolution, its pixels are smaller."""
+        """Return the source's metadata, adapted to an output: super-resolution makes its pixels smaller."""
         sizes = {
             letter: size / (self._scale(name) if letter in "YX" else 1)
             for letter, size in self.stack.pixel_sizes.items()
         }
         return dataclasses.replace(self.stack, pixel_sizes=sizes)
 
-    def pages(self, image: NDArray) -> Iterator[NDArray]:
-        """Return a plane of an output, ``(h, w)`` or ``(h, w, c)``, as the planes of a file."""
+    def pages(self, image: np.ndarray) -> Iterator[np.ndarray]:
+        """Split a plane of an output, ``(h, w)`` or ``(h, w, c)``, into the planes of a file."""
         if self.axes.takes_channels_together:
             return iter(np.moveaxis(image, 2, 0))
         return iter([image.reshape(image.shape[:2] + image.shape[2:] * ("S" in self.letters))])
 
     def check_outputs(self) -> None:
-        """Check that files of these names can hold the outputs, and that the disk has room for those of a stack.
+        """Check that files of these types can hold the outputs, and that the disk has room for those of a stack.
 
         Raises
         ------
         ValueError
-            If not.
+            If they cannot, or if it has not.
         """
         size = 0
         for name, path in self.job.outputs.items():
             dtype = self.pixel_type(name)
-            check_stack_name(path, self.letters, dtype, is_alone=self.stack.is_alone)
+            check_stack_name(path, self.letters, dtype, is_single=self.stack.is_single)
             size += math.prod(self.shape(name)) * dtype.itemsize
-        there = next(folder for folder in self.job.out.absolute().parents if folder.exists())
-        free = shutil.disk_usage(there).free
-        if size > free and not self.stack.is_alone:
+        folder = next(folder for folder in self.job.out.absolute().parents if folder.exists())
+        free = shutil.disk_usage(folder).free
+        if size > free and not self.stack.is_single:
             raise ValueError(
-                f"the outputs take {size / 1e9:,.0f} GB; {free / 1e9:,.1f} GB are free where {self.job.out} is to be."
+                f"the outputs take {size / 1e9:,.0f} GB, and only {free / 1e9:,.1f} GB are free for {self.job.out}; "
+                "make room or choose another folder."
             )
 
     def _scale(self, name: str) -> int:
@@ -203,13 +201,13 @@ def open_job(job: FileJob) -> OpenedJob:
     Raises
     ------
     ValueError
-        If it cannot be read, or its axes are not known.
+        If it cannot be read, or its axes are unknown.
     """
     stack, warm_start = open_stack(job.source), job.warm_start and job.warm_start.upper()
     of_zarr = any(is_zarr(path) for path in (job.source, job.out)) or holds_zarr(job.source)
     if not of_zarr and job.axes is None and _is_plane(stack):
         image = read_image(job.source)
-        stack = dataclasses.replace(stack, array=image, axes="YX" if image.ndim == 2 else "YXS", is_alone=True)
+        stack = dataclasses.replace(stack, array=image, axes="YX" if image.ndim == 2 else "YXS", is_single=True)
         warm_start = None  # there is no plane before it
     axes = find_axes(stack.array.shape, job.axes or stack.axes, job.channels)
     parameters = job.request.parameters
@@ -221,7 +219,7 @@ def open_job(job: FileJob) -> OpenedJob:
 
 
 def _is_plane(stack: Stack) -> bool:
-    """Return whether a file holds a plane, grey or in colours, be they stored plane by plane."""
+    """Return whether a file holds a single plane, grey or colour, even if its colours are stored plane by plane."""
     shape, letters = stack.array.shape, stack.axes or ""
     longer = sum(length > 1 for length in shape)
     return longer <= 2 or (longer == 3 and letters.endswith("S")) or (len(shape) == 3 and "S" in letters)

@@ -1,4 +1,4 @@
-"""Restoring one file: held meanwhile, its planes one by one, written whole or not at all."""
+"""Restore one file: lock its outputs, restore its planes one by one, write each output completely or not at all."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..image_files import is_png
 from ..pixel_type import as_dtype
 from ..record import Record
 from ..request import NO_REPORTS, Hooks
-from .file_job import FileJob, FileOutcome, OpenedJob, folder_of_planes, open_job
+from .file_job import FileJob, FileOutcome, OpenedJob, find_planes_folder, open_job
 from .file_plan import check_files
 from .image_stack import MaskedStack
 from .kept_planes import HeldPlane, KeptPlanes, has_kept_planes
@@ -22,11 +21,11 @@ from .stack_files import open_mask, write_stack
 from .tiling import plan_tiles
 from .warm_start import Neighbours
 
-_SECONDS_FOR_CLEARING = 0.5  # a run that begins holds what killed ones have left, for a moment, to clear it away
+_SECONDS_FOR_CLEARING = 0.5  # another run that starts may lock the outputs for a moment to clear away leftovers
 
 
-class OutputsThere(Exception):
-    """The outputs are there, and are kept."""
+class OutputsExist(Exception):
+    """The outputs exist and are kept."""
 
 
 def restore_file(
@@ -40,47 +39,47 @@ def restore_file(
     seconds_to_wait: float = _SECONDS_FOR_CLEARING,
     client: Any = None,
 ) -> FileOutcome:
-    """Restore one file and write its outputs, whole or not at all.
+    """Restore one file and write its outputs, completely or not at all.
 
     Parameters
     ----------
     job : FileJob
     watch : callable
-        Is given every ``PlaneProgress``.
+        Called with every ``PlaneProgress``.
     hooks : Hooks
-        Of a single image, a stop writes the best so far; of a stack, it keeps the planes that are done for a job that
+        A stop writes the best so far of a single image, and keeps the finished planes of a stack for a job that
         resumes.
     keep_stopped : bool
-        Whether a single image that was stopped is written; if not, a run that resumes will do it again.
+        Whether to write a single image that was stopped. If not, a run that resumes will restore it again.
     keep_existing : bool
-        Whether outputs that are there are kept.
+        Whether to keep existing outputs.
     overwrite : bool
-        Whether outputs that are there may be replaced; of a job that resumes, those that napari-dip wrote always are.
+        Whether existing outputs may be replaced. A job that resumes may always replace those that napari-dip wrote.
     seconds_to_wait : float
-        For another process that is at work on the outputs.
+        How long to wait for another process that works on the outputs.
     client : distributed.Client, optional
-        Whose workers share the planes of a stack.
+        Its workers share the planes of a stack.
 
     Raises
     ------
     ValueError, TypeError, OSError
-        In a sentence that says what is wrong.
+        If the file cannot be restored; the message is a sentence.
     InterruptedError
-        If it was stopped, and what there was is not written; planes of a stack are kept for a job that resumes.
+        If the run was stopped and nothing was written; finished planes of a stack are kept for a job that resumes.
     BlockingIOError
-        If another process is at work on the outputs.
-    OutputsThere
-        If they are kept.
+        If another process is working on the outputs.
+    OutputsExist
+        If existing outputs are kept.
     """
     with hold_outputs(job.outputs.values(), seconds_to_wait):
-        # again: since the run was checked, another may have written here
+        # checked again, because another run may have written here meanwhile
         check_files(job.files_to_read, job.files_to_write, overwrite=overwrite, resume=job.resume)
-        if keep_existing and are_outputs_there(job):
-            raise OutputsThere
+        if keep_existing and are_outputs_finished(job):
+            raise OutputsExist
         start = time.perf_counter()
         opened = open_job(job)
         opened.check_outputs()
-        kept = _restore(opened, watch, hooks, keep_stopped, None if opened.stack.is_alone else client)
+        kept = _restore(opened, watch, hooks, keep_stopped, None if opened.stack.is_single else client)
         records = [kept.record(plane) for plane in opened.axes.planes()]
         warnings = [*kept.notes, *_write_outputs(opened, kept, records)]
         kept.drop()
@@ -98,31 +97,31 @@ def restore_file(
     )
 
 
-def are_outputs_there(job: FileJob) -> bool:
-    """Return whether all outputs are there, and no interrupted run of the same job was about to replace them."""
+def are_outputs_finished(job: FileJob) -> bool:
+    """Return whether all outputs exist, and no interrupted run of the same job was about to replace them."""
     if not all(path.exists() for path in job.outputs.values()):
         return False
-    if not folder_of_planes(job.out).is_dir():
+    if not find_planes_folder(job.out).is_dir():
         return True
     try:
         opened = open_job(job)
     except ValueError:
         return True
-    return opened.stack.is_alone or not has_kept_planes(opened.job, opened.axes)
+    return opened.stack.is_single or not has_kept_planes(opened.job, opened.axes)
 
 
 def _restore(
     opened: OpenedJob, watch: Callable[[Any], None], hooks: Hooks, keep_stopped: bool, client: Any
 ) -> KeptPlanes | HeldPlane:
-    """Restore the planes that are not yet done; return them all."""
+    """Restore the planes that are not finished yet; return all planes."""
     from .stack import restore_planes
 
-    job, axes, is_alone = opened.job, opened.axes, opened.stack.is_alone
+    job, axes, is_single = opened.job, opened.axes, opened.stack.is_single
     stack = MaskedStack(opened.stack.array, axes, None if job.mask is None else open_mask(job.mask))
     neighbours = None if job.warm_start is None else Neighbours(axes, job.warm_start)
     planned = None if client is not None else plan_tiles(axes.plane_shape, job.request, job.memory)
     is_free = client is None and job.memory is None and neighbours is None
-    if is_alone:
+    if is_single:
         kept: KeptPlanes | HeldPlane = HeldPlane(job, planned)
     else:
         kept = KeptPlanes(job, stack, planned, is_free=is_free)
@@ -134,26 +133,26 @@ def _restore(
         neighbours=neighbours, client=client,
     ):  # fmt: skip
         if each.result is not None:
-            # a stop ends the plane that is at work here, not those that a cluster has finished
+            # a stop cuts short the current plane here; planes that come from a cluster are finished
             was_stopped = client is None and hooks.stop_requested()
-            is_whole = not was_stopped and all(getattr(each.result, name) is not None for name in job.outputs)
-            if is_whole or (is_alone and keep_stopped):
+            is_finished = not was_stopped and all(getattr(each.result, name) is not None for name in job.outputs)
+            if is_finished or (is_single and keep_stopped):
                 kept.keep(each.plane, each.result)
         watch(each)
     done = sum(map(kept.has, planes))
     if done == len(planes):
         return kept
-    if is_alone:
-        raise InterruptedError("it was stopped before its end, and not written.")
-    how_far = f"{job.source.name} was stopped after {done} of {len(planes)} planes"
-    raise InterruptedError(" ".join([f"{how_far}, which are kept: go on with --resume.", *kept.notes]))
+    if is_single:
+        raise InterruptedError("the run was stopped before the image was finished, and it was not written.")
+    progress = f"{job.source.name} was stopped after {done} of {len(planes)} planes"
+    raise InterruptedError(" ".join([f"{progress}, which are kept; add --resume to continue.", *kept.notes]))
 
 
 def _write_outputs(opened: OpenedJob, kept: KeptPlanes | HeldPlane, records: Sequence[Record]) -> Iterator[str]:
-    """Write each output as one file; yield what is to be said of it."""
+    """Write each output to its file; yield warnings."""
     job, axes = opened.job, opened.axes
     record = records[0]
-    if not opened.stack.is_alone:
+    if not opened.stack.is_single:
         places = (plane.place for plane in axes.planes())
         record = record.of_stack(
             axes.letters, axes.shape, list(zip(places, records, strict=True)), channels=axes.channels,
@@ -161,10 +160,10 @@ def _write_outputs(opened: OpenedJob, kept: KeptPlanes | HeldPlane, records: Seq
         )  # fmt: skip
     for name, path in job.outputs.items():
         if name in kept.left_out:
-            yield f"{name} was not made, because the run was stopped before it."
+            yield f"{name} was not computed, because the run was stopped first."
             continue
         dtype = opened.pixel_type(name)
-        # counted before they are written: the record comes first in the file
+        # counted before writing, because the record comes first in the file
         clipped = sum(some for _, some in _read_output(opened, kept, name))
         of_this = record.of_output(
             name, np.empty(0, dtype), clipped, path=str(job.source.resolve()), layer=job.source.name
@@ -172,9 +171,9 @@ def _write_outputs(opened: OpenedJob, kept: KeptPlanes | HeldPlane, records: Seq
         pages = (page for image, _ in _read_output(opened, kept, name) for page in opened.pages(image))
         write_stack(path, pages, opened.shape(name), dtype, opened.describe(name), opened.letters, of_this.as_dict())
         if clipped and not is_png(path):
-            yield f"{name}: {clipped} pixels were clipped to the range of {dtype}."
+            yield f"{name}: {clipped} pixel{'' if clipped == 1 else 's'} clipped to the range of {dtype}."
 
 
-def _read_output(opened: OpenedJob, kept: KeptPlanes | HeldPlane, name: str) -> Iterator[tuple[NDArray, int]]:
-    """Read an output plane by plane, in the pixel type in which it is written, and how many pixels were clipped."""
+def _read_output(opened: OpenedJob, kept: KeptPlanes | HeldPlane, name: str) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield an output's planes in the pixel type of its file, each with the number of clipped pixels."""
     return (as_dtype(kept.image(name, plane), opened.pixel_type(name)) for plane in opened.axes.planes())

@@ -1,4 +1,4 @@
-"""Many files: found by a pattern, restored one by one, with a report that outlives the run."""
+"""Restore many files, found by a pattern, and write a report that survives a killed run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..image_files import TIFF_SUFFIXES
 from ..request import NO_REPORTS, Hooks
 from .file_job import FileJob, FileOutcome, split_name
 from .file_plan import FileToRead, FileToWrite, check_apart, check_files, spell
-from .file_restoration import OutputsThere, are_outputs_there, restore_file
+from .file_restoration import OutputsExist, are_outputs_finished, restore_file
 from .folder_report import Row, append_row, is_report, read_report, write_report
 from .ome_zarr import ZARR_SUFFIX, holds_zarr
 from .output_lock import hold_outputs, remove_leftovers
@@ -25,12 +25,12 @@ from .tasks import SECONDS_WITHOUT_WORKERS, Outcome, run_tasks
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ZARR_SUFFIX)
 _KEPT_SUFFIXES = (".ome.tiff", ".ome.tif", ZARR_SUFFIX)
 _OUT_SUFFIXES = (*_KEPT_SUFFIXES, *TIFF_SUFFIXES, ".png")
-_SECONDS_FOR_REPORT = 10.0  # until another process that writes into the same report is done with that
-_SECONDS_FOR_LOST_WORKER = 10.0  # until the one that had the file before has ended altogether
+_SECONDS_FOR_REPORT = 10.0  # how long to wait for another process that writes the same report
+_SECONDS_FOR_LOST_WORKER = 10.0  # how long to wait for a lost worker that had the file before to end
 
 
 def is_many(source: str) -> bool:
-    """Return whether IN means several files: a pattern, or a folder that is no OME-Zarr."""
+    """Return whether IN means several files: a pattern, or a folder that is not an OME-Zarr."""
     path = Path(source)
     if path.exists():
         return path.is_dir() and not source.rstrip("/").lower().endswith(ZARR_SUFFIX) and not holds_zarr(path)
@@ -38,18 +38,18 @@ def is_many(source: str) -> bool:
 
 
 def find_files(source: str) -> list[Path]:
-    """Return the image files that a pattern or a folder means, sorted.
+    """Return the image files in a folder or that match a pattern, sorted.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If there are none.
     """
     path = Path(source)
     found = path.iterdir() if path.is_dir() else map(Path, glob.glob(source, recursive=True))
     files = sorted(each for each in found if each.suffix.lower() in SUFFIXES and not each.name.startswith("."))
     if not files:
-        raise ValueError(f"there is no image {source}: TIFF, PNG, JPEG and OME-Zarr are read.")
+        raise ValueError(f"{source} has no images; give a folder or pattern of TIFF, PNG, JPEG or OME-Zarr.")
     return files
 
 
@@ -64,19 +64,19 @@ def plan_jobs(
     folder : Path
         For the outputs.
     model : FileJob
-        Task, settings and whatever else all have in common.
+        The task, the settings and everything else that all jobs share.
     suffix : str, optional
-        Of the outputs, such as ".png". By default .zarr and .ome.tif stay what they are, all others become .tif.
+        Of the outputs, such as ".png". By default, .zarr and .ome.tif are kept and all others become .tif.
     mask : str, optional
-        A file for all, or a name in which {stem} and {name} stand for the image's name without and with its suffix.
+        One file for all, or a name in which {stem} and {name} stand for the image's name without and with its suffix.
 
     Raises
     ------
     ValueError
-        If two files would have the same output, or one would be its own, or nothing is written under that suffix.
+        If two files would have the same output, an output would overwrite an input, or the suffix is unknown.
     """
     if suffix is not None and suffix.lower() not in _OUT_SUFFIXES:
-        raise ValueError(f"--suffix is {suffix!r}; give one of {', '.join(_OUT_SUFFIXES)}.")
+        raise ValueError(f"--suffix is {suffix!r}; choose one of {', '.join(_OUT_SUFFIXES)}.")
     jobs = []
     for source in files:
         stem, kept = split_name(source)
@@ -92,15 +92,15 @@ def _files_of(jobs: Sequence[FileJob]) -> tuple[list[FileToRead], list[FileToWri
 
 
 def check_jobs(jobs: Sequence[FileJob], report: Path, *, overwrite: bool = False) -> None:
-    """Check the files of jobs and their report, as ``check_files`` does, after what killed runs left is cleared away.
+    """Clear away what killed runs left, then check the files of the jobs and their report, as ``check_files`` does.
 
     Raises
     ------
     ValueError
-        If one of them would be lost, or cannot be written.
+        If one of them would be lost or cannot be written.
     """
     if report.suffix.lower() not in (".csv", ".json"):
-        raise ValueError(f"the report is {report.name!r}; end it in .csv or .json.")
+        raise ValueError(f"the report {report.name} is neither CSV nor JSON; end the name in .csv or .json.")
     read, written = _files_of(jobs)
     written.append(FileToWrite(report, "the report", is_report))
     remove_leftovers(each.path for each in written)
@@ -118,46 +118,46 @@ def restore_files(
     hooks: Hooks = NO_REPORTS,
     seconds_without_workers: float = SECONDS_WITHOUT_WORKERS,
 ) -> Iterator[Row]:
-    """Restore files, each on its own: what goes wrong with one is told in its row and stops no other.
+    """Restore files independently: an error is reported in the file's row and does not stop the others.
 
     Parameters
     ----------
     jobs : sequence of FileJob
-        Those that resume keep the outputs that are there.
+        Jobs that resume keep existing outputs.
     report : Path
-        A .csv or .json; a row is appended after every file. Jobs that resume continue it: the rows of other files stay.
+        A .csv or .json; a row is appended after every file. Jobs that resume keep the rows of other files.
     devices, client, seconds_without_workers
-        As ``run_tasks`` takes them.
+        As in ``run_tasks``.
     overwrite : bool
-        Whether to replace outputs that are there.
+        Whether to replace existing outputs.
     watch : callable
-        Is given every ``PlaneProgress`` with its job; not on a cluster.
+        Called with a job and each of its ``PlaneProgress``; not on a cluster.
     hooks : Hooks
-        As ``restore_file`` takes them. After a stop no more files are begun.
+        As in ``restore_file``. After a stop, no more files are started.
 
     Yields
     ------
     Row
-        Of every file, as it is done.
+        For every file, as it is finished.
 
     Raises
     ------
     ValueError
-        At the call, if an output is there that is neither kept nor to be replaced, if two files get into each other's
-        way, or if nothing can be written.
+        At the call, if an existing output may be neither kept nor replaced, if two files conflict, or if a folder
+        cannot be written to.
     ConnectionError
-        If the cluster has no worker or the scheduler is gone.
+        If the cluster has no workers or the scheduler is lost.
     """
     check_jobs(jobs, report, overwrite=overwrite)
     for folder in {path.parent for job in jobs for path in job.outputs.values()}:
         folder.mkdir(parents=True, exist_ok=True)
-    kept = {job.out for job in jobs if job.resume and not overwrite and are_outputs_there(job)}
+    kept = {job.out for job in jobs if job.resume and not overwrite and are_outputs_finished(job)}
     to_do = [job for job in jobs if job.out not in kept]
     abandoned = threading.Event()
 
     def restore_here(job: FileJob, keep: bool, overwrite: bool, device: str) -> FileOutcome:
         if hooks.stop_requested():
-            raise InterruptedError("it was not begun: the run was stopped.")
+            raise InterruptedError("not started, because the run was stopped.")
         return restore_file(
             _on_device(job, device), watch=lambda progress: watch(job, progress),
             hooks=dataclasses.replace(hooks, stop_requested=lambda: hooks.stop_requested() or abandoned.is_set()),
@@ -166,7 +166,7 @@ def restore_files(
 
     arguments = ((job, job.resume and not overwrite, overwrite) for job in to_do)
     outcomes = run_tasks(
-        restore_here if client is None else _restore_there, arguments, client=client, devices=devices,
+        restore_here if client is None else _restore_on_worker, arguments, client=client, devices=devices,
         stop_requested=hooks.stop_requested, abandoned=abandoned, seconds_without_workers=seconds_without_workers,
     )  # fmt: skip
     return _report(jobs, to_do, outcomes, report)
@@ -175,12 +175,12 @@ def restore_files(
 def _report(
     jobs: Sequence[FileJob], to_do: Sequence[FileJob], outcomes: Iterator[Outcome], report: Path
 ) -> Iterator[Row]:
-    """Write the report as the outcomes of what is to do come; yield a row for every job."""
+    """Write the report as outcomes arrive; yield a row for every job."""
     outputs = [report, *(path for job in jobs for path in job.outputs.values())]
     before = read_report(report) if any(job.resume for job in jobs) else {}
     names = {spell(job.out) for job in to_do}
     before = {name: row for name, row in before.items() if name not in names}
-    # by the name of the output, as the report spells it
+    # by the name of the output, spelled as in the report
     rows = {name: _row_of_kept(job, before) for job in jobs if (name := spell(job.out)) not in names}
     with suppress(OSError), hold_outputs([report], _SECONDS_FOR_REPORT):
         write_report(report, _merge(jobs, rows, before))
@@ -188,10 +188,10 @@ def _report(
         yield from list(rows.values())
         for number, outcome in outcomes:
             job = to_do[number]
-            there_by_now = isinstance(outcome, OutputsThere)  # another process has made them
-            row = _row_of_kept(job, read_report(report)) if there_by_now else _row(job, outcome)
+            exists = isinstance(outcome, OutputsExist)  # another process has written them meanwhile
+            row = _row_of_kept(job, read_report(report)) if exists else _row(job, outcome)
             rows[row.out] = row
-            # a full disk: the next file may find room again, and the end says so if not
+            # if the disk is full, there may be room for the next row; if not, writing the final report fails
             with suppress(OSError), hold_outputs([report], _SECONDS_FOR_REPORT):
                 append_row(report, row)
             yield row
@@ -202,16 +202,16 @@ def _report(
             write_report(report, _merge(jobs, rows, read_report(report)))
 
 
-def _merge(jobs: Sequence[FileJob], rows: dict[str, Row], there: dict[str, Row]) -> list[Row]:
-    """Return the rows of other files, then those of a run in order.
+def _merge(jobs: Sequence[FileJob], rows: dict[str, Row], reported: dict[str, Row]) -> list[Row]:
+    """Return the rows of other files, then those of this run in order.
 
-    Of a file that it failed at and another process has done meanwhile, the row is the other's.
+    If a file failed in this run and another process has restored it meanwhile, the other's row counts.
     """
     names = [spell(job.out) for job in jobs]
     known = set(names)
-    merged = [row for name, row in there.items() if name not in known]
+    merged = [row for name, row in reported.items() if name not in known]
     for name in names:
-        own, other = rows.get(name), there.get(name)
+        own, other = rows.get(name), reported.get(name)
         if own is None or (own.status == "failed" and other is not None and other.status != "failed"):
             own = other
         if own is not None:
@@ -224,8 +224,8 @@ def _row_of_kept(job: FileJob, before: dict[str, Row]) -> Row:
     return dataclasses.replace(row, status="kept", error="")
 
 
-def _restore_there(job: FileJob, keep: bool, overwrite: bool, device: str) -> FileOutcome:
-    """Restore a file on a worker; where a worker before it was lost, go on with the planes that it has left."""
+def _restore_on_worker(job: FileJob, keep: bool, overwrite: bool, device: str) -> FileOutcome:
+    """Restore a file on a worker; if an earlier worker was lost, continue with the planes that it finished."""
     return restore_file(
         dataclasses.replace(_on_device(job, device), resume=True), keep_existing=keep, overwrite=overwrite,
         seconds_to_wait=_SECONDS_FOR_LOST_WORKER,
@@ -245,16 +245,16 @@ def _row(job: FileJob, outcome: FileOutcome | Exception) -> Row:
     source, out = spell(job.source), spell(job.out)
     if isinstance(outcome, Exception):
         return Row(source, out, "failed", _in_a_sentence(outcome), settings=settings)
-    told = asdict(outcome)
-    warnings = told.pop("warnings")
-    del told["left_out"]  # of a run that keeps nothing stopped: there is none
-    return Row(source, out, "done", spell(" ".join(warnings)), **told, settings=settings)
+    fields = asdict(outcome)
+    warnings = fields.pop("warnings")
+    del fields["left_out"]  # always empty, because files that were stopped are not written
+    return Row(source, out, "done", spell(" ".join(warnings)), **fields, settings=settings)
 
 
 def _in_a_sentence(error: Exception) -> str:
     text = spell(" ".join(str(error).split()))
     if isinstance(error, MemoryError):
-        return "there is not enough memory; use a narrower network, less memory for tiles or a smaller image."
+        return "not enough memory; use a narrower network, less memory for tiles or a smaller image."
     if "out of memory" in text.lower():
         return "the device ran out of memory; use a narrower network, another device or a smaller image."
     return text or type(error).__name__

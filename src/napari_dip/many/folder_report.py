@@ -1,4 +1,4 @@
-"""The report of many files: a row for each, appended as it is done; it outlives the run."""
+"""The report on many files: one row per file, appended as it is finished, so a killed run leaves its rows."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..whole_files import write_whole
+from ..whole_files import write_atomically
 
-_BEGIN_OF_JSON, _END_OF_JSON = b"[\n", b"\n]\n"
+_JSON_START, _JSON_END = b"[\n", b"\n]\n"
 _EMPTY_JSON = ("[\n]\n", "[\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the report says of one file.
+    """The report's row for one file.
 
     Attributes
     ----------
     source, out : str
-        Names, in which what cannot be printed or is not UTF-8 is escaped, as Python does it.
+        File names; characters that cannot be printed or are not UTF-8 are escaped as in Python.
     status : {"done", "kept", "failed"}
-        "kept": it was there before, and a run that resumes left it.
+        "kept": the output existed, and a run that resumed kept it.
     error : str
     planes, step, stop_reason, noise, seconds, device
-        As ``FileOutcome``; empty where nothing is known.
+        As in ``FileOutcome``; empty if unknown.
     settings : str
         JSON.
     """
@@ -50,21 +50,21 @@ class Row:
 
 
 def write_report(path: Path, rows: Sequence[Row]) -> None:
-    """Write the report as CSV or JSON, by the name; whole or not at all."""
+    """Write the report as CSV or JSON, according to its name; completely or not at all."""
     if path.suffix.lower() == ".json":
         text = "[\n" + ",\n".join(map(_as_json, rows)) + ("\n]\n" if rows else "]\n")
     else:
         text = _as_csv([field.name for field in fields(Row)]) + "".join(_as_csv(asdict(row).values()) for row in rows)
-    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def append_row(path: Path, row: Row) -> None:
-    """Write one more row into a report, and nothing anew of what is there; where that fails, it is as before."""
+    """Append a row to a report without rewriting the others; if that fails, restore the report as it was."""
     with path.open("r+b", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
         if path.suffix.lower() == ".json":
-            is_first = size == len(_BEGIN_OF_JSON + _END_OF_JSON) - 1
-            place = len(_BEGIN_OF_JSON) if is_first else size - len(_END_OF_JSON)
+            is_first = size == len(_JSON_START + _JSON_END) - 1
+            place = len(_JSON_START) if is_first else size - len(_JSON_END)
             added = ("" if is_first else ",\n") + _as_json(row) + "\n]\n"
         else:
             place, added = size, _as_csv(asdict(row).values())
@@ -82,17 +82,17 @@ def append_row(path: Path, row: Row) -> None:
 
 
 def read_report(path: Path) -> dict[str, Row]:
-    """Return the rows of a report by their output, of several the last; none of what is no report."""
+    """Return the rows of a report by output (the last one counts); an empty dict if it is not a report."""
     return {row.out: row for row in _read_rows(path) or []}
 
 
 def is_report(path: Path) -> bool:
-    """Return whether a file is a report that was written here, even if its last row was broken off."""
+    """Return whether a file is a napari-dip report, even if its last row is incomplete."""
     return _read_rows(path) is not None
 
 
 def _read_rows(path: Path) -> list[Row] | None:
-    """Return the rows that are whole; None of what is no report."""
+    """Return the complete rows; None if it is not a report."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             text = file.read()
@@ -123,7 +123,7 @@ def _as_csv(values: Iterable[Any]) -> str:
 
 
 def _read_json(text: str) -> list[Any]:
-    """Return the rows of a report in JSON; of one that was broken off, those that are whole."""
+    """Return the rows of a JSON report; if its end is missing, the complete ones."""
     try:
         values = json.loads(text)
         return values if isinstance(values, list) else []
@@ -141,12 +141,12 @@ def _read_row(values: Any) -> Row:
         value = values[field.name]
         if field.name == "settings":
             value = json.dumps(value) if isinstance(value, dict) else value
-            json.loads(value or "{}")  # of a row that was broken off, it is not whole
+            json.loads(value or "{}")  # fails if the row is incomplete
         elif field.name in ("planes", "step"):
             value = None if value in ("", None) else int(value)
         elif field.name in ("noise", "seconds"):
             value = None if value in ("", None) else float(value)
         elif not isinstance(value, str):
-            raise TypeError(f"{field.name} is no text: the row was broken off.")
+            raise TypeError(f"{field.name} is not text: the row is incomplete.")
         read[field.name] = value
     return Row(**read)

@@ -1,4 +1,4 @@
-"""A stack: its pixels, read when they are asked for, what its file says of them, and which are missing."""
+"""A stack: its pixels, which are read on demand, its metadata, and its mask."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ LONG_UNITS = {short: long for long, short in reversed(SHORT_UNITS.items())}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stack:
-    """An image of any number of axes, and what its file says of it.
+    """An image with any number of axes, and the metadata of its file.
 
     Attributes
     ----------
     array : array
-        Indexed, it reads the parts that it is asked for.
+        Indexing reads the requested part.
     axes : str or None
-        One letter for each axis; None where the file does not say.
+        One letter per axis; None if the file does not name them.
     channel_names : tuple of str
         May be empty.
     pixel_sizes : dict
-        By letter: the distance of two pixels, planes or frames.
+        By letter: the distance between pixels, z-slices or frames.
     units : dict
-        Of these, by letter, as OME-TIFF has them ("µm", "s").
-    is_alone : bool
-        Whether it is a single image, and is written as one: no ImageJ stack, but PNG, too.
+        By letter: the unit of the pixel size as in OME-TIFF ("µm", "s").
+    is_single : bool
+        Whether it is a single image and is written as one: not as an ImageJ stack, and possibly as PNG.
     """
 
     array: Any
@@ -47,11 +47,11 @@ class Stack:
     channel_names: tuple[str, ...] = ()
     pixel_sizes: Mapping[str, float] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
-    is_alone: bool = False
+    is_single: bool = False
 
     @property
     def distances(self) -> dict[str, tuple[float, str]]:
-        """The distance of two pixels, planes or frames and its unit, by letter."""
+        """By letter: the distance between pixels, z-slices or frames, and its unit."""
         return {
             letter: (size, self.units.get(letter, "s" if letter == "T" else "µm"))
             for letter, size in self.pixel_sizes.items()
@@ -59,25 +59,25 @@ class Stack:
 
 
 class UnreadablePixels(ValueError):
-    """Pixels of a file, of which others may be whole, cannot be read."""
+    """Some pixels of a file cannot be read; others may be intact."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskedStack:
-    """A stack whose planes are restored, and which of its pixels are missing.
+    """A stack to restore, with the mask of its missing pixels.
 
     Attributes
     ----------
     array : array
-        Indexed, it reads the parts that it is asked for.
+        Indexing reads the requested part.
     axes : Axes
     mask : array or None
-        Not 0 = missing: of one plane, or of the stack, with or without its channels.
+        Not 0 where pixels are missing; for one plane, or for the stack with or without its channels.
 
     Raises
     ------
     ValueError
-        If the mask does not go with the axes.
+        If the mask does not match the axes.
     """
 
     array: Any
@@ -88,12 +88,12 @@ class MaskedStack:
         if self.mask is not None:
             self.axes.check_mask(tuple(self.mask.shape))
 
-    def read(self, plane: Plane, rows: slice = slice(None), columns: slice = slice(None)) -> NDArray:
-        """Read a plane, or a part of it, as ``Axes.read`` does; where that fails, say which plane it is."""
+    def read(self, plane: Plane, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
+        """Read a plane, or a part of it, as ``Axes.read`` does; an error names the plane."""
         try:
             return self.axes.read(self.array, plane, rows, columns)
         except UnreadablePixels as error:
-            raise of_plane(error, plane) from error
+            raise name_plane(error, plane) from error
 
     def read_mask(
         self, plane: Plane, rows: slice = slice(None), columns: slice = slice(None)
@@ -102,19 +102,19 @@ class MaskedStack:
         return None if self.mask is None else self.axes.read_mask(self.mask, plane, rows, columns)
 
 
-def of_plane(error: Exception, plane: Plane) -> Exception:
-    """Return the same error, with a sentence that says which plane it is about."""
+def name_plane(error: Exception, plane: Plane) -> Exception:
+    """Return the same error with the plane named in its message."""
     place = plane.describe()
     return type(error)(f"plane {place}: {error}" if place else str(error))
 
 
 class FilePixels:
-    """The pixels of a file, read when they are asked for; where they cannot be, ``UnreadablePixels`` says so.
+    """The pixels of a file, read on demand; if that fails, ``UnreadablePixels`` is raised.
 
     Parameters
     ----------
     array : array
-        Of one of the libraries that read files.
+        As a file-reading library returns it.
     path : Path
     """
 
@@ -125,21 +125,21 @@ class FilePixels:
 
     @property
     def ndim(self) -> int:
-        """How many axes there are."""
+        """The number of axes."""
         return len(self.shape)
 
-    def __getitem__(self, index: Any) -> NDArray:
+    def __getitem__(self, index: Any) -> np.ndarray:
         try:
             return np.asarray(self._array[index])
-        except Exception as error:  # the readers raise many kinds of their own
-            raise UnreadablePixels(f"these pixels of {self._path} cannot be read: {say_why(error)}") from error
+        except Exception as error:  # the libraries raise many exceptions of their own
+            raise UnreadablePixels(f"some pixels of {self._path} cannot be read: {say_why(error)}") from error
 
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[...], dtype=dtype)
 
 
-def as_size(value: Any) -> float | None:
-    """Return what a file gives as the size of a pixel; None of what cannot be one."""
+def read_size(value: Any) -> float | None:
+    """Return a file's value for the pixel size as a number; None if it cannot be a size."""
     try:
         size = float(value)
     except (TypeError, ValueError):
@@ -148,12 +148,12 @@ def as_size(value: Any) -> float | None:
 
 
 def check_pixels(array: Any, axes: str | None) -> None:
-    """Check that an array holds real numbers, and that a plane of it fits into the memory.
+    """Check that an array holds real numbers and that one plane fits into memory.
 
     Raises
     ------
     ValueError
-        If not, in half a sentence.
+        If not; the message continues a sentence.
     """
     if np.dtype(array.dtype).kind not in "buif":
         raise ValueError(f"its pixels are {array.dtype}, not real numbers")

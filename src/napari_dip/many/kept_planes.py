@@ -1,4 +1,4 @@
-"""The planes of an unfinished output that are done: kept in a hidden folder, believed only if they are the same."""
+"""Keep the finished planes of an unfinished output, and reuse them only if nothing has changed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from ..outcome import Restoration, WarmStart
 from ..pixel_text import digest_image
 from ..record import Record, read_versions
-from ..whole_files import hide_unfinished, write_whole
+from ..whole_files import hide_unfinished, write_atomically
 from .axes import Axes, Plane
-from .file_job import FileJob, folder_of_planes
+from .file_job import FileJob, find_planes_folder
 from .image_stack import MaskedStack
 from .tiling import Tiling
 
@@ -30,68 +30,68 @@ if TYPE_CHECKING:
 
 
 class KeptPlanes:
-    """A hidden folder beside the output that holds the planes that are done, until all are.
+    """The finished planes of an output, in a hidden folder beside it until all are finished.
 
-    A plane is kept with a digest of its pixels and of its mask, and lies in a folder of its own for all else that makes
-    it what it is: task, settings, versions. Those of other settings stay where they are until the output is written.
-    Where planes begin as those before them ended, the digest counts these in, and the last network is kept, too.
+    Each plane has a digest of its pixels and its mask. Each combination of task, settings and versions has a folder of
+    its own; those of other combinations stay until the output is written. With a warm start, a plane's digest includes
+    the plane before it, and the last network is kept too.
 
     Parameters
     ----------
     job : FileJob
-        If it resumes, what is kept is used.
+        If it resumes, kept planes are used.
     stack : MaskedStack
-        Read where planes are kept that may be these.
+        Its planes are read to check whether kept ones match.
     tiling : Tiling, optional
-        Of the planes that are still to do.
+        Of the planes that are not finished yet.
     is_free : bool
-        Whether the tiling of the planes that are kept may take its place, if its tiles are no larger.
+        Whether the tiling of kept planes may replace this one, if its tiles are not larger.
 
     Attributes
     ----------
     tiling : Tiling or None
-        The one to go on with.
+        To continue with.
     notes : list of str
-        Why planes that an interrupted run has left are not used, in sentences.
+        Sentences that say why planes of an interrupted run are not used.
     """
 
-    left_out: Sequence[str] = ()  # a plane that lacks an output is not kept
+    left_out: Sequence[str] = ()  # a plane without all its outputs is not kept
 
     def __init__(self, job: FileJob, stack: MaskedStack, tiling: Tiling | None, *, is_free: bool = False) -> None:
         self._stack, self._axes = stack, stack.axes
         self._names, self._along = tuple(job.outputs), job.warm_start
-        self._out, self._all = job.out, folder_of_planes(job.out)
+        self._out, self._all = job.out, find_planes_folder(job.out)
         self.notes: list[str] = []
-        told = _describe(job, stack.axes)
-        self.tiling = self._tiling_of_kept(told, tiling) if job.resume and is_free else tiling
-        told["tiling"] = _plain(None if self.tiling is None else dataclasses.asdict(self.tiling))
-        text = json.dumps(told, sort_keys=True)
+        description = _describe(job, stack.axes)
+        self.tiling = self._choose_tiling(description, tiling) if job.resume and is_free else tiling
+        description["tiling"] = _plain(None if self.tiling is None else dataclasses.asdict(self.tiling))
+        text = json.dumps(description, sort_keys=True)
         self.folder = self._all / _digest(text.encode())[:16]
-        self._keys: dict[str, str] = {}  # of those that are done
+        self._keys: dict[str, str] = {}  # of finished planes
         if job.resume:
-            self._note_others(told)
+            self._note_others(description)
         else:
             if count := sum(count for _, count in _read_jobs(self._all)):
                 self.notes.append(
-                    f"An interrupted run had left {_planes(count)}, not used: add --resume to go on with them."
+                    f"{_planes(count)} from an interrupted run {_were(count)} not used; add --resume to use them."
                 )
             shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self.folder / "job.json", lambda beside: beside.write_text(text, encoding="utf-8"))
+        write_atomically(self.folder / "job.json", lambda beside: beside.write_text(text, encoding="utf-8"))
         self._find()
 
     def has(self, plane: Plane) -> bool:
-        """Return whether a plane is done."""
+        """Return whether a plane is finished."""
         return _name(plane) in self._keys
 
     def keep(self, plane: Plane, result: Restoration) -> None:
-        """Keep a plane that is done."""
+        """Keep a finished plane."""
         paths = {name: self._path(name, plane) for name in self._names}
         for name, path in paths.items():
-            write_whole(path, partial(_save, getattr(result, name)))
+            write_atomically(path, partial(_save, getattr(result, name)))
         if self._along is not None and result.warm_start is not None:
             paths["network"] = self._path("network", plane)
-            write_whole(paths["network"], partial(_save_network, result.warm_start))
+            write_atomically(paths["network"], partial(_save_network, result.warm_start))
         key = self._key(plane, *self._digests_of(plane, result.record))
         kept = {
             "key": key,
@@ -99,39 +99,40 @@ class KeptPlanes:
             "record": result.record.as_dict(),
         }
         text = json.dumps({"digest": _digest(json.dumps(kept).encode()), "kept": kept})
-        # last: what is not told of in a record is not believed
-        write_whole(self._path("record", plane), lambda beside: beside.write_text(text, encoding="utf-8"))
+        # written last: a plane without a record counts as unfinished
+        write_atomically(self._path("record", plane), lambda beside: beside.write_text(text, encoding="utf-8"))
         self._keys[_name(plane)] = key
         if (before := self._before(plane)) is not None:
             self._path("network", before).unlink(missing_ok=True)
 
     def image(self, name: str, plane: Plane) -> NDArray[np.float32]:
         """Return an output of a plane."""
-        return np.load(self._path(name, plane))
+        image: NDArray[np.float32] = np.load(self._path(name, plane))
+        return image
 
     def record(self, plane: Plane) -> Record:
         """Return the record of a plane."""
         return Record.from_dict(json.loads(self._path("record", plane).read_text(encoding="utf-8"))["kept"]["record"])
 
     def recall(self, neighbours: Neighbours) -> None:
-        """Tell the planes that are still to do where those before them ended."""
+        """Restore the networks that the unfinished planes start from."""
         for plane in self._axes.planes():
             before = self._before(plane)
             if self.has(plane) or before is None or not self.has(before):
                 continue
             path, noise = self._path("network", before), self.record(before).noise
             if path.exists() and noise is not None:
-                neighbours.recall(before, self._stack.read(before), noise, _load_network(path))
+                neighbours.add(before, self._stack.read(before), noise, _load_network(path))
 
     def drop(self) -> None:
-        """Remove them all; what a kill leaves of them is no longer taken for planes, but for what is half written."""
-        going = hide_unfinished(self._out)
-        self._all.rename(going)
-        shutil.rmtree(going, ignore_errors=True)
+        """Remove all planes; if the run is killed meanwhile, the rest counts as unfinished files, not as planes."""
+        hidden = hide_unfinished(self._out)
+        self._all.rename(hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
 
     def _find(self) -> None:
-        """Find the planes that are done, in order, and note what became of the others."""
-        damaged = changed = following = 0
+        """Find the finished planes, in order, and note why others are not used."""
+        damaged = changed = dependent = 0
         for plane in self._axes.planes():
             if not self._path("record", plane).exists():
                 continue
@@ -139,7 +140,7 @@ class KeptPlanes:
             if kept is None:
                 damaged += 1
             elif before is not None and not self.has(before):
-                following += 1
+                dependent += 1
             else:
                 image = self._stack.read(plane)
                 key = self._key(plane, digest_image(image), self._digest_mask(plane))
@@ -147,52 +148,52 @@ class KeptPlanes:
                     self._keys[_name(plane)] = key
                 else:
                     changed += 1
-        following += self._give_up_without_network()
+        dependent += self._discard_without_network()
         for count, why in (
             (damaged, "damaged"),
             (changed, "the pixels or the mask have changed"),
-            (following, "each depends on the plane before it"),
+            (dependent, "each depends on the plane before it"),
         ):
             if count:
-                self.notes.append(f"{_planes(count)} of the interrupted run done again: {why}.")
+                self.notes.append(f"{_planes(count)} from the interrupted run {_were(count)} restored again: {why}.")
 
-    def _give_up_without_network(self) -> int:
-        """Give up rows of planes that cannot go on, since the last network is not there; return how many planes."""
-        given_up = 0
+    def _discard_without_network(self) -> int:
+        """Discard rows of planes that cannot be continued because their last network is lost; return how many."""
+        discarded = 0
         for plane in self._axes.planes():
             before = self._before(plane)
             if before is None or self.has(plane) or not self.has(before):
                 continue
             kept = self._read(before)
-            if kept is not None and "network" in kept["files"] and not self._is_whole(before, kept, "network"):
+            if kept is not None and "network" in kept["files"] and not self._is_intact(before, kept, "network"):
                 row: Plane | None = before
                 while row is not None:
                     del self._keys[_name(row)]
-                    given_up += 1
+                    discarded += 1
                     row = self._before(row)
-        return given_up
+        return discarded
 
     def _read(self, plane: Plane) -> dict[str, Any] | None:
-        """Return what is kept of a plane; None if it is damaged."""
+        """Return the entry of a kept plane; None if it is damaged."""
         try:
-            told = json.loads(self._path("record", plane).read_text(encoding="utf-8"))
-            kept = told["kept"]
-            whole = told["digest"] == _digest(json.dumps(kept).encode())
+            stored = json.loads(self._path("record", plane).read_text(encoding="utf-8"))
+            kept: dict[str, Any] = stored["kept"]
+            is_intact = stored["digest"] == _digest(json.dumps(kept).encode())
             Record.from_dict(kept["record"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return kept if whole and all(self._is_whole(plane, kept, name) for name in self._names) else None
+        return kept if is_intact and all(self._is_intact(plane, kept, name) for name in self._names) else None
 
-    def _is_whole(self, plane: Plane, kept: dict[str, Any], name: str) -> bool:
+    def _is_intact(self, plane: Plane, kept: dict[str, Any], name: str) -> bool:
         try:
-            return kept["files"][name] == _digest(self._path(name, plane).read_bytes())
+            return bool(kept["files"][name] == _digest(self._path(name, plane).read_bytes()))
         except (OSError, KeyError):
             return False
 
     def _digests_of(self, plane: Plane, record: Record) -> tuple[str, str | None]:
-        """Return the digests of what a plane was made of."""
+        """Return the digests of a plane's pixels and mask."""
         given = record.given
-        if given is None:  # in tiles: nobody has seen it whole
+        if given is None:  # it was restored in tiles, so its record has no digest
             return digest_image(self._stack.read(plane)), self._digest_mask(plane)
         mask = given.read_mask()
         return given.digest, None if mask is None else digest_image(mask)
@@ -206,7 +207,7 @@ class KeptPlanes:
         return _digest(json.dumps([image, mask, None if before is None else self._keys.get(_name(before))]).encode())
 
     def _before(self, plane: Plane) -> Plane | None:
-        """Return the plane before it along the axis along which planes help each other; None if they do not."""
+        """Return the plane that this one may start from; None if there is none."""
         if self._along is None or plane.place.get(self._along, 0) == 0:
             return None
         return next(self._axes.planes({**plane.place, self._along: plane.place[self._along] - 1}))
@@ -215,12 +216,12 @@ class KeptPlanes:
         suffix = {"record": "json", "network": "pt"}.get(name, "npy")
         return self.folder / f"{name}_{_name(plane)}.{suffix}"
 
-    def _tiling_of_kept(self, told: dict[str, Any], planned: Tiling | None) -> Tiling | None:
-        """Return the tiling of the planes that are kept for the same job, if it fits; else the one that is planned."""
+    def _choose_tiling(self, description: dict[str, Any], planned: Tiling | None) -> Tiling | None:
+        """Return the tiling of the planes kept for the same job if it fits, otherwise the planned one."""
         fitting = []
         for other, count in _read_jobs(self._all):
             tiling = other.pop("tiling", None)
-            if other == told and count:
+            if other == description and count:
                 kept = None if tiling is None else Tiling(**{name: _tuple(each) for name, each in tiling.items()})
                 if kept == planned:
                     return planned
@@ -228,23 +229,24 @@ class KeptPlanes:
                     fitting.append(kept)
         return fitting[0] if fitting else planned
 
-    def _note_others(self, told: dict[str, Any]) -> None:
+    def _note_others(self, description: dict[str, Any]) -> None:
         for other, count in _read_jobs(self._all):
-            differing = sorted(_differing(told, other))
+            differing = sorted(_differing(description, other))
             if count and differing:
+                names = ", ".join(differing)
                 self.notes.append(
-                    f"An interrupted run had left {_planes(count)}, not used: made with another {', '.join(differing)}."
+                    f"{_planes(count)} from an interrupted run {_were(count)} not used: different {names}."
                 )
 
 
 class HeldPlane:
-    """The plane of an image alone, held in memory until it is written; the methods are those of ``KeptPlanes``.
+    """The plane of a single image, held in memory until it is written; it has the methods of ``KeptPlanes``.
 
     Attributes
     ----------
     tiling : Tiling or None
     left_out : tuple of str
-        Outputs that were asked for and not made, since it was stopped before them.
+        Outputs that were requested but not computed, because the run was stopped first.
     """
 
     notes: Sequence[str] = ()
@@ -262,7 +264,8 @@ class HeldPlane:
         self.left_out = tuple(name for name in self.left_out if getattr(result, name) is None)
 
     def image(self, name: str, plane: Plane) -> NDArray[np.float32]:
-        return getattr(self._results[0], name)
+        image: NDArray[np.float32] = getattr(self._results[0], name)
+        return image
 
     def record(self, plane: Plane) -> Record:
         return self._results[0].record
@@ -272,26 +275,28 @@ class HeldPlane:
 
 
 def has_kept_planes(job: FileJob, axes: Axes) -> bool:
-    """Return whether an interrupted run of the same job has left planes, whatever their tiles and pixels."""
-    told = _describe(job, axes)
-    return any(not set(_differing(told, other)) - {"tiling"} for other, _ in _read_jobs(folder_of_planes(job.out)))
+    """Return whether an interrupted run of the same job left planes, whatever their tiles and pixels."""
+    description = _describe(job, axes)
+    return any(
+        not set(_differing(description, other)) - {"tiling"} for other, _ in _read_jobs(find_planes_folder(job.out))
+    )
 
 
 def _read_jobs(folder: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """Return what each folder that is there is of, and how many planes it has."""
+    """Yield the description of each kept job, and how many planes it has."""
     for path in sorted(folder.glob("*/job.json")):
         with suppress(OSError, ValueError):
-            told = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(told, dict):
-                yield told, len(list(path.parent.glob("record_*.json")))
+            description = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(description, dict):
+                yield description, len(list(path.parent.glob("record_*.json")))
 
 
 def _describe(job: FileJob, axes: Axes) -> dict[str, Any]:
-    """Return all but its pixels and its mask that makes a plane what it is."""
+    """Return everything that determines a plane's result, except its pixels and its mask."""
     settings = dataclasses.asdict(job.request.settings)
-    settings["device"] = settings["device"].partition(":")[0]  # the second of two GPUs does what the first does
+    settings["device"] = settings["device"].partition(":")[0]  # any GPU of the machine will do
     versions = read_versions()
-    told = {
+    description: dict[str, Any] = {
         "axes": axes.letters,
         "channels": axes.channels,
         "task": job.request.task,
@@ -301,13 +306,14 @@ def _describe(job: FileJob, axes: Axes) -> dict[str, Any]:
         "settings": settings,
         "versions": {name: versions[name] for name in ("napari-dip", "torch")},
     }
-    return _plain(told)
+    plain: dict[str, Any] = _plain(description)
+    return plain
 
 
-def _differing(told: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
-    """Return the names of what differs, of settings and versions each its own."""
-    for name in told.keys() | other.keys():
-        value, another = told.get(name), other.get(name)
+def _differing(description: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
+    """Yield the names of what differs; settings and versions are named individually."""
+    for name in description.keys() | other.keys():
+        value, another = description.get(name), other.get(name)
         if value == another:
             continue
         if isinstance(value, dict) and isinstance(another, dict):
@@ -317,7 +323,7 @@ def _differing(told: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
                 if value.get(each) != another.get(each)
             )
         else:
-            yield "size of the tiles" if name == "tiling" else name.replace("_", " ")
+            yield "tile size" if name == "tiling" else name.replace("_", " ")
 
 
 def _name(plane: Plane) -> str:
@@ -328,8 +334,12 @@ def _planes(count: int) -> str:
     return "1 plane" if count == 1 else f"{count} planes"
 
 
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
 def _plain(value: Any) -> Any:
-    """Return what JSON makes of a value."""
+    """Return a value as it would be after a round trip through JSON."""
     return json.loads(json.dumps(value, default=lambda each: each.tolist() if hasattr(each, "tolist") else repr(each)))
 
 
@@ -341,8 +351,8 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _save(image: NDArray, path: Path) -> None:
-    with path.open("wb") as file:  # by name, numpy would add a suffix of its own
+def _save(image: np.ndarray, path: Path) -> None:
+    with path.open("wb") as file:  # given a path, numpy would append its own suffix
         np.save(file, image)
 
 

@@ -1,4 +1,4 @@
-"""Outputs are held while a process works on them: no other writes, keeps or removes anything of theirs meanwhile."""
+"""Lock outputs while a process works on them, so that no other process touches them."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ _KNOWS_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 @contextmanager
 def hold_outputs(paths: Iterable[Path], seconds: float = 0.0) -> Iterator[None]:
-    """Hold outputs; the operating system ends the hold with the process, however that ends.
+    """Hold a lock on each output; the operating system releases it when the process ends, however it ends.
 
-    What holds them is a lock on a hidden file beside each, which is gone afterwards. Where the file system knows no
-    locks (some network mounts), nothing is held.
+    The lock is on a hidden file beside the output, which is removed afterwards. If the file system does not support
+    locks (some network mounts), nothing is locked.
 
     Parameters
     ----------
     paths : iterable of Path
     seconds : float
-        How long to wait for another process that holds one.
+        How long to wait for another process that holds a lock.
 
     Raises
     ------
     BlockingIOError
-        If another process, or another run of this one, is at work on one of them.
+        If another process, or another run in this one, is working on one of them.
     """
     with ExitStack() as held:
-        for path in sorted(set(paths)):  # in one order, so that no two wait for each other
+        for path in sorted(set(paths)):  # always in the same order, so that two processes never wait for each other
             held.enter_context(_hold(path, seconds))
         yield
 
 
-def lock_of(path: Path) -> Path:
-    """Return the hidden file that is locked while a process works on an output."""
+def find_lock_file(path: Path) -> Path:
+    """Return the hidden lock file of an output."""
     return hide(path, "lock")
 
 
 def remove_leftovers(outputs: Iterable[Path]) -> None:
-    """Remove what killed runs have left of outputs and beside them; of those that are held now, nothing.
+    """Remove what killed runs left beside these outputs, except where an output is locked now.
 
-    Each folder is listed twice, however many outputs it has.
+    Each folder is listed only twice, however many outputs it has.
     """
     by_folder: dict[Path, set[str]] = {}
     for path in outputs:
         by_folder.setdefault(path.parent, set()).add(path.name)
     remove_unfinished(by_folder)
     for folder, names in by_folder.items():
-        there: set[str] = set()
-        with suppress(OSError):  # what cannot be listed, others speak of
-            there.update(os.listdir(folder))
+        existing: set[str] = set()
+        with suppress(OSError):  # errors are reported when the folder is written to
+            existing.update(os.listdir(folder))
         for path in (folder / name for name in sorted(names)):
-            if lock_of(path).name in there:
+            if find_lock_file(path).name in existing:
                 with suppress(BlockingIOError), hold_outputs([path]):
-                    pass  # and with that it is gone
+                    pass  # releasing the lock removes its file
 
 
 @contextmanager
@@ -74,18 +74,18 @@ def _hold(path: Path, seconds: float) -> Iterator[None]:
         time.sleep(_SECONDS_BETWEEN_TRIES)
         lock = _lock(path)
     if lock is None:
-        raise BlockingIOError(f"another process is at work on {path}; wait until it is done, or end it.")
+        raise BlockingIOError(f"another process is working on {path}; wait until it is finished, or end it.")
     try:
         yield
     finally:
-        if os.name != "nt":  # where a file that is open cannot be removed, filelock does it
-            lock_of(path).unlink(missing_ok=True)  # while it is held: else it may be another's by now
+        if os.name != "nt":  # Windows cannot remove an open file; there filelock removes it
+            find_lock_file(path).unlink(missing_ok=True)  # before the release; after it, the file may be another's
         lock.release()
 
 
 def _lock(path: Path) -> FileLock | None:
-    """Return the lock of an output, held; None if another has it."""
-    name = lock_of(path)
+    """Acquire the lock of an output and return it; None if another process has it."""
+    name = find_lock_file(path)
     while True:
         opened = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -100,7 +100,7 @@ def _lock(path: Path) -> FileLock | None:
                 if error.errno in _KNOWS_NO_LOCKS:
                     return lock
                 raise
-            # whoever held it before may have removed the file between the two openings: then this locks nothing
+            # the previous holder may have removed the file between the two opens; then this lock is worthless
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(opened), os.stat(name)):
                     return lock

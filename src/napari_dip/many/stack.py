@@ -1,4 +1,4 @@
-"""restore_stack(): the planes of a stack, one by one."""
+"""restore_stack(): restore a stack plane by plane."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..measurement.task import find_task
 from ..outcome import Progress, Restoration
@@ -19,7 +19,7 @@ from ..request import Hooks, Request
 from ..restoration import restore_steps
 from ..settings import Settings
 from .axes import Axes, Plane, find_axes
-from .image_stack import MaskedStack, UnreadablePixels, of_plane
+from .image_stack import MaskedStack, UnreadablePixels, name_plane
 from .stack_files import open_stack
 from .tasks import run_tasks
 from .tiles import restore_tiles
@@ -29,16 +29,16 @@ from .warm_start import Neighbours, shorten
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaneProgress:
-    """How far a stack is.
+    """The progress of a stack.
 
     Attributes
     ----------
     plane : Plane
-        The one that this is about: ``plane.index`` is its place in the stack.
+        The current plane; ``plane.index`` is its index in the stack.
     number, count : int
-        It is the number-th, from 1, of so many.
+        Its number, from 1, and how many planes there are.
     progress : Progress
-        ``progress.result`` is None until the plane is done.
+        ``progress.result`` is None until the plane is finished.
     """
 
     plane: Plane
@@ -48,7 +48,7 @@ class PlaneProgress:
 
     @property
     def result(self) -> Restoration | None:
-        """The plane's, once it is done."""
+        """The result of the plane; None until it is finished."""
         return self.progress.result
 
 
@@ -72,62 +72,63 @@ def restore_stack(
     report_wanted: Callable[[], bool] = lambda: False,
     quick_estimates: bool = False,
 ) -> Iterator[PlaneProgress]:
-    """Restore a stack plane by plane; everything that can be is checked at the call.
+    """Restore a stack plane by plane; check as much as possible at the call.
 
-    Each plane is what ``restore`` makes of it alone, unless ``warm_start`` lets neighbours help. Only the plane at work
-    is read, and kept by nobody but the caller: ``out`` may lie on a disk. Iteration can end at any plane; those done
-    are done.
+    Each plane comes out as if ``restore`` had restored it alone, unless ``warm_start`` is used. Only the current plane
+    is read, and no result is kept here, so the stack and ``out`` may be larger than memory. You can stop iterating at
+    any plane; ``out`` keeps the finished ones.
 
     Parameters
     ----------
     stack : array or path
-        Any number of axes; a numpy, dask or zarr array, or anything that has a shape and can be indexed. What is masked
-        in a masked array is missing. Or the path of a TIFF, OME-TIFF, OME-Zarr (its finest level) or PNG.
+        With any number of axes: a numpy, dask or zarr array, or anything that has a shape and can be indexed. In a
+        masked array, masked pixels are missing. Or the path of a TIFF, OME-TIFF, OME-Zarr (its finest level) or PNG.
     axes : str, optional
-        What the axes are, one letter each, such as "TCYX": Y and X are rows and columns, S colours, C channels, all
-        others (T, Z ...) are stepped through. By default what the file says; of an array, a plane, grey or RGB.
+        One letter per axis, such as "TCYX": Y and X are rows and columns, S is colour, C is channels; all others (T, Z
+        ...) are stepped through. Default: as the file says; for an array, a plane, grey or RGB.
     mask : array, optional
-        True = missing: ``(h, w)`` for all planes, or of the stack's shape, with or without channels.
+        True = missing: ``(h, w)`` for all planes, or the stack's shape, with or without channels.
     task, factor, settings
-        As ``restore`` takes them.
+        As in ``restore``.
     channels : {"apart", "together"}
-        Together, all channels are drawn by one network and share their structure; each has its own intensity range.
+        Together: one network draws all channels and learns their shared structure; each has its own intensity range.
     planes : mapping, optional
-        Which of them: a slice, number or sequence of numbers for the letters of some axes, such as
-        ``{"T": slice(0, 10)}``.
+        The planes to restore: a slice, an integer or a sequence of integers by letter, such as ``{"T": slice(0, 10)}``.
     warm_start : str, optional
-        The letter of an axis, such as "T" or "Z", along which a plane begins with the network of the one before it,
-        where the two differ by little more than their noise; else it begins afresh. Off by default: a plane then
-        depends on nothing but itself (docs/many_images.md has figures). Not for tiles, nor on a cluster.
+        The letter of an axis, such as "T" or "Z", along which a plane starts from the network of the plane before it,
+        if the two differ by little more than their noise; otherwise it starts afresh. Off by default, because a plane
+        then depends on those before it (docs/many_images.md has figures). Not for tiles or clusters.
     out : array, optional
-        Filled with ``restored`` (of the task "enhance": ``detail_enhanced``) as planes are done. The stack's axes and
-        sizes, times the factor. If it is not of float32, values are rounded and clipped as ``as_dtype`` does; where it
-        has whole numbers, pixels that were not restored (of a tiled plane that was stopped) stay as they were.
+        Filled with ``restored`` (for the task "enhance", ``detail_enhanced``) as planes are finished. It has the
+        stack's axes and sizes, times the factor. If it is not float32, values are rounded and clipped as in
+        ``as_dtype``; in an integer array, pixels that were not restored (in a tiled plane that was stopped) stay as
+        they were.
     skip : callable
-        Asked at the call of every plane: whether it is left out, for instance because it is done.
+        Called with every plane before the first one is restored; planes for which it returns True are left out, for
+        example because they are finished.
     client : distributed.Client, optional
-        Whose workers share the planes, which then come as they are done; there are no reports before their results,
-        nor moments of them. A stop yields no more planes. It may be without a worker, or its scheduler without an
-        answer, for 30 seconds.
+        Its workers share the planes. Results then come in the order in which they are finished, without reports or
+        moments. A stop yields no more planes. If there is no worker, or no answer from the scheduler, for 30 seconds,
+        the run ends.
     memory : float, optional
-        Bytes that a plane may take; one that would take more is restored in overlapping tiles, of which its reports
-        are. By default most of what the device has free. (On a cluster planes are not tiled.)
+        The most bytes that a plane may take; a larger one is restored in overlapping tiles, and reports are about the
+        current tile. Default: most of the device's free memory. (On a cluster, planes are not tiled.)
     quantisation_table : array, optional
-        As ``restore`` takes it, of every plane.
+        As in ``restore``, for every plane.
     stop_requested, report_wanted, quick_estimates
-        As ``restore_steps`` takes them, for the plane at work. A stop keeps the best of this plane, and ends.
+        As in ``restore_steps``, for the current plane. A stop keeps the best result of this plane and ends.
 
     Yields
     ------
     PlaneProgress
-        Of every plane its result, and the reports that were wanted before it.
+        For every plane, the requested reports and then the result.
 
     Raises
     ------
     ValueError, TypeError
-        As ``restore``, at the call or, for what only a plane's pixels tell, when it comes to that plane.
+        As in ``restore``: at the call, or at a plane if the fault is in its pixels.
     ConnectionError
-        If the cluster has no worker or the scheduler is gone.
+        If the cluster has no workers or the scheduler is lost.
     """
     if isinstance(stack, str | PathLike):
         opened = open_stack(Path(stack))
@@ -147,11 +148,11 @@ def restore_stack(
             for letter, length in zip(found.letters, found.shape, strict=True)
         )
         if tuple(out.shape) != wanted:
-            raise ValueError(f"out has shape {tuple(out.shape)}; what is restored has {wanted}.")
+            raise ValueError(f"out has shape {tuple(out.shape)}, but the result has {wanted}.")
         if np.dtype(out.dtype).kind not in "buif":
             raise TypeError(f"out has dtype {out.dtype}; give an array of real numbers, such as float32.")
         if isinstance(out, np.ndarray) and not out.flags.writeable:
-            raise ValueError("out cannot be written; give an array that can.")
+            raise ValueError("out is read-only; give a writable array.")
     tiling = None if client is not None else plan_tiles(found.plane_shape, request, memory)
     neighbours = None if warm_start is None else Neighbours(found, warm_start)
     hooks = Hooks(stop_requested, report_wanted, quick_estimates)
@@ -177,21 +178,21 @@ def restore_planes(
     stack : MaskedStack
     planes : list of Plane
     request : Request
-        How each is to be restored.
+        How to restore each plane.
     hooks : Hooks
     tiling : Tiling, optional
-        Of every plane.
+        For every plane.
     neighbours : Neighbours, optional
-        Who remembers where planes ended, if those after them begin there.
+        Remembers the networks for a warm start.
     client : distributed.Client, optional
 
     Raises
     ------
     ValueError, TypeError
-        As ``restore_stack``.
+        As in ``restore_stack``.
     """
     if neighbours is not None and (client is not None or tiling is not None):
-        raise ValueError("planes that begin where others ended cannot be shared out or tiled; leave warm_start None.")
+        raise ValueError("a warm start does not work with tiles or on a cluster; leave out warm_start.")
 
     def begin(plane: Plane) -> Iterator[Progress]:
         if tiling is not None:
@@ -200,8 +201,8 @@ def restore_planes(
         if neighbours is None:
             return restore_steps(image, mask, **request.arguments, **hooks.arguments)
         start = neighbours.start(plane, image)
-        how = request if start is None else replace(request, settings=shorten(request.settings))
-        steps = restore_steps(image, mask, **how.arguments, start=start, keep_network=True, **hooks.arguments)
+        adapted = request if start is None else replace(request, settings=shorten(request.settings))
+        steps = restore_steps(image, mask, **adapted.arguments, start=start, keep_network=True, **hooks.arguments)
         return _remember(neighbours, plane, image, steps)
 
     if not planes:
@@ -224,14 +225,14 @@ def _run(
         try:
             for progress in first if number == 1 else begin(plane):
                 yield PlaneProgress(plane, number, len(planes), progress)
-        except UnreadablePixels:  # which say themselves where they are
+        except UnreadablePixels:  # already names the plane
             raise
         except (ValueError, FloatingPointError) as error:
-            raise of_plane(error, plane) from error
+            raise name_plane(error, plane) from error
 
 
-def _remember(neighbours: Neighbours, plane: Plane, image: NDArray, steps: Iterator[Progress]) -> Iterator[Progress]:
-    """Remember where a plane ends."""
+def _remember(neighbours: Neighbours, plane: Plane, image: np.ndarray, steps: Iterator[Progress]) -> Iterator[Progress]:
+    """Pass on the progress of a plane, and remember its network at the end."""
     for progress in steps:
         if progress.result is not None:
             neighbours.remember(plane, image, progress.result)
@@ -244,21 +245,21 @@ def _run_on_cluster(
     outcomes = run_tasks(_restore_plane, arguments, client=client, devices=(), stop_requested=stop_requested)
     for done, (number, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, ValueError | FloatingPointError):
-            raise of_plane(outcome, planes[number]) from outcome
+            raise name_plane(outcome, planes[number]) from outcome
         if isinstance(outcome, Exception):
             raise outcome
         yield PlaneProgress(planes[number], done, len(planes), outcome)
 
 
-def _restore_plane(image: NDArray, mask: NDArray | None, request: Request, device: str) -> Progress:
-    """Restore one plane on a worker: its device is the worker's own choice unless the settings name one."""
+def _restore_plane(image: np.ndarray, mask: np.ndarray | None, request: Request, device: str) -> Progress:
+    """Restore one plane on a worker, which chooses its own device unless the settings name one."""
     (last,) = deque(restore_steps(image, mask, **request.arguments, report_wanted=lambda: False), maxlen=1)
     assert last.result is not None
     return replace(last, result=replace(last.result, moments=()))
 
 
 def _filling(out: Any, axes: Axes, output: str, steps: Iterator[PlaneProgress]) -> Iterator[PlaneProgress]:
-    """Write planes into an array as they are done; pixels that are NaN leave whole numbers as they were."""
+    """Write planes into an array as they are finished; NaN pixels leave an integer array unchanged."""
     for each in steps:
         image = None if each.result is None else getattr(each.result, output)
         if image is not None:
@@ -266,7 +267,7 @@ def _filling(out: Any, axes: Axes, output: str, steps: Iterator[PlaneProgress]) 
             if dtype.kind == "f" or known.all():
                 axes.write(out, each.plane, as_dtype(image, dtype)[0])
             else:
-                as_they_were = axes.read(out, each.plane).astype(dtype)
-                whole = as_dtype(np.where(known, image, 0), dtype)[0]
-                axes.write(out, each.plane, np.where(known, whole, as_they_were))
+                before = axes.read(out, each.plane).astype(dtype)
+                rounded = as_dtype(np.where(known, image, 0), dtype)[0]
+                axes.write(out, each.plane, np.where(known, rounded, before))
         yield each

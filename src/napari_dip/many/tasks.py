@@ -1,4 +1,4 @@
-"""Planes and files as tasks: one after another, one for each device here, or on a cluster."""
+"""Run planes or files as tasks: one after another, one per device, or on a cluster."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..device import Precision
 
-SECONDS_WITHOUT_WORKERS = 30.0  # that a cluster is given to find one, or the scheduler to answer
-_SECONDS_BETWEEN_LOOKS = 0.05  # at what a cluster has done
-_WAITING_PER_THREAD = 2  # tasks that a cluster is given ahead: no worker waits, and no more than these are in memory
+SECONDS_WITHOUT_WORKERS = 30.0  # the longest that a cluster may have no worker, or its scheduler not answer
+_SECONDS_BETWEEN_POLLS = 0.05  # of a cluster's results
+_QUEUED_PER_THREAD = 2  # tasks on a cluster: enough that no worker waits, few enough to fit into memory
 
 Outcome = tuple[int, Any]
 
@@ -28,37 +28,37 @@ def run_tasks(
     abandoned: threading.Event | None = None,
     seconds_without_workers: float = SECONDS_WITHOUT_WORKERS,
 ) -> Iterator[Outcome]:
-    """Call a function for each of some arguments; yield each outcome once, as it comes.
+    """Call a function for each of some arguments; yield each outcome once, as it arrives.
 
     Parameters
     ----------
     function : callable
-        ``function(*arguments, device)``. On a cluster it may be called again for the same arguments, if a worker is
-        lost: what it writes must then be written as if it had been called once.
+        ``function(*arguments, device)``. If a cluster loses a worker, it may call the function again with the same
+        arguments; files must then end up as after one call.
     arguments : iterable of tuple
-        Taken one by one, as they are needed.
+        Taken one by one, as needed.
     client : distributed.Client, optional
-        Of a cluster; a task then has the device ``"auto"`` of its worker.
+        Of a cluster; a task then gets the device ``"auto"`` of its worker.
     devices : tuple of str
-        Of this machine. Each has one task at a time, given out in order: with several in a thread for each, with one in
-        the caller's own.
+        Of this machine. Each runs one task at a time, in order. With several devices, each has a thread; with one, its
+        tasks run in the caller's thread.
     stop_requested : callable
-        Asked while a cluster is waited for: when it returns True, iteration ends.
+        Called while waiting for a cluster; iteration ends when it returns True.
     abandoned : Event, optional
-        Set when iteration ends before all is done, if tasks of several devices are still at work: they are waited for,
-        so they should look at it and end.
+        Set when iteration ends early while tasks are running on several devices. The caller waits for them, so they
+        should watch it and end.
     seconds_without_workers : float
-        So long a cluster may have no worker, or its scheduler may not answer.
+        The longest that a cluster may have no worker, or its scheduler not answer.
 
     Yields
     ------
     (int, result or Exception)
-        The number of the arguments, and what became of them.
+        The number of the arguments, and the function's result or exception.
 
     Raises
     ------
     ConnectionError
-        If a cluster has no worker or the scheduler is gone.
+        If the cluster has no workers or the scheduler is lost.
     """
     if client is not None:
         return _run_on_cluster(function, arguments, client, stop_requested, seconds_without_workers)
@@ -68,19 +68,20 @@ def run_tasks(
 
 
 def find_devices(device: str, precision: Precision = "auto") -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the devices that ``Settings.device`` stands for: of ``"auto"`` all CUDA GPUs, where there are several.
+    """Return the devices that ``Settings.device`` stands for: all CUDA GPUs for ``"auto"``, if there are several.
 
     Parameters
     ----------
     device, precision
-        As ``Settings`` has them.
+        As in ``Settings``.
 
     Returns
     -------
     devices : tuple of str
-        Those that compute what the CPU does; if none of several does, ``"auto"``, which is then the CPU.
+        Those that compute what the CPU computes. If several GPUs exist and none does, ``"auto"``, which then means the
+        CPU.
     refusals : tuple of str
-        Why others are left out, a sentence each.
+        A sentence for each device that is left out.
     """
     import torch
 
@@ -98,21 +99,21 @@ def find_devices(device: str, precision: Precision = "auto") -> tuple[tuple[str,
 
 
 def connect(address: str) -> Any:
-    """Return a client of the dask scheduler at an address.
+    """Connect to the dask scheduler at an address; return a client.
 
     Raises
     ------
     ValueError
-        If distributed is not installed or nobody answers.
+        If distributed is not installed or no scheduler answers.
     """
     try:
         from distributed import Client
     except ImportError as error:
-        raise ValueError('a scheduler needs dask.distributed: pip install "napari-dip[cluster]".') from error
+        raise ValueError('a cluster needs dask.distributed; pip install "napari-dip[cluster]".') from error
     try:
         return Client(address, timeout=20)
     except (OSError, ValueError, TimeoutError) as error:
-        raise ValueError(f"no dask scheduler answers at {address}: {error}") from error
+        raise ValueError(f"no dask scheduler answers at {address} ({error}); check the address.") from error
 
 
 def _run_in_turn(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], device: str) -> Iterator[Outcome]:
@@ -131,7 +132,7 @@ def _run_in_threads(
     abandoned: threading.Event,
 ) -> Iterator[Outcome]:
     waiting, lock = iter(enumerate(arguments)), threading.Lock()
-    done: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+    outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
 
     def work(device: str) -> None:
         try:
@@ -141,20 +142,20 @@ def _run_in_threads(
                 if number is None:
                     return
                 try:
-                    done.put((number, function(*each, device)))
+                    outcomes.put((number, function(*each, device)))
                 except Exception as error:  # one bad file never stops the rest
-                    done.put((number, error))
+                    outcomes.put((number, error))
         finally:
-            done.put(None)
+            outcomes.put(None)
 
     threads = [threading.Thread(target=work, args=(device,), name=f"napari-dip on {device}") for device in devices]
     for thread in threads:
         thread.start()
     try:
-        left = len(threads)
-        while left:
-            outcome = done.get()
-            left -= outcome is None
+        running = len(threads)
+        while running:
+            outcome = outcomes.get()
+            running -= outcome is None
             if outcome is not None:
                 yield outcome
     finally:
@@ -173,17 +174,17 @@ def _run_on_cluster(
     from distributed import as_completed
 
     waiting = iter(enumerate(arguments))
-    numbers: dict[Any, int] = {}  # of those that the cluster has
+    numbers: dict[Any, int] = {}  # of the tasks that are on the cluster
     finished = as_completed(loop=client.loop, with_results=True, raise_errors=False)
     workers = _Workers(client, seconds_without_workers)
-    all_given = False
+    all_submitted = False
     try:
         while not stop_requested():
-            workers.look()
-            while not all_given and len(numbers) < _WAITING_PER_THREAD * max(1, workers.threads):
+            workers.check()
+            while not all_submitted and len(numbers) < _QUEUED_PER_THREAD * max(1, workers.threads):
                 number, each = next(waiting, (-1, ()))
                 if number < 0:
-                    all_given = True
+                    all_submitted = True
                     break
                 future = _submit(client, function, each)
                 numbers[future] = number
@@ -192,26 +193,26 @@ def _run_on_cluster(
                 return
             batch = finished.next_batch(block=False)
             if not batch:
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
+                time.sleep(_SECONDS_BETWEEN_POLLS)
             for future, outcome in batch:
                 if future.status == "cancelled":
                     raise ConnectionError(_SCHEDULER_LOST)
                 if future.status == "error":
-                    _, outcome, _ = outcome  # its type, itself and where
+                    _, outcome, _ = outcome  # type, exception and traceback
                     outcome = _explain(outcome)
                 number = numbers.pop(future)
                 future.release()
                 yield number, outcome
     finally:
         for future in numbers:
-            future.release()  # what is not begun is taken back
+            future.release()  # tasks that have not started are withdrawn
 
 
-_SCHEDULER_LOST = "the dask scheduler was lost; start it again, then go on: what is done is kept."
+_SCHEDULER_LOST = "the dask scheduler was lost; start it again, then continue: everything finished is kept."
 
 
 class _Workers:
-    """Looks, now and then, whether a cluster still has workers.
+    """Checks from time to time whether a cluster still has workers.
 
     Parameters
     ----------
@@ -222,31 +223,31 @@ class _Workers:
     Attributes
     ----------
     threads : int
-        That the workers have.
+        The number of threads that all workers have.
     """
 
     def __init__(self, client: Any, patience: float) -> None:
         self._client, self._patience = client, patience
         self._pause = patience / 10
-        self._without = 0.0  # seconds, of those between looks: whoever takes the outcomes may pause
+        self._without = 0.0  # seconds without workers; a long pause between checks counts only in part
         self._last: float | None = None
         self.threads = 0
 
-    def look(self) -> None:
-        """Count the workers, if it is time to.
+    def check(self) -> None:
+        """Count the workers' threads, if it is time to.
 
         Raises
         ------
         ConnectionError
-            If there has been none for too long.
+            If there has been no worker for too long.
         """
         if self._last is not None and time.monotonic() < self._last + self._pause:
             return
         since, answered = self._last, True
         try:
-            told = self._client.sync(self._client.scheduler.ncores, callback_timeout=self._pause)
-            self.threads = sum(told.values())
-        except Exception:  # a connection that is lost shows itself in many ways
+            threads = self._client.sync(self._client.scheduler.ncores, callback_timeout=self._pause)
+            self.threads = sum(threads.values())
+        except Exception:  # a lost connection raises many kinds of exception
             answered = False
         self._last = time.monotonic()
         if answered and self.threads:
@@ -255,10 +256,10 @@ class _Workers:
         if self._client.status in ("closing", "closed"):
             raise ConnectionError(_SCHEDULER_LOST)
         self._without += 0.0 if since is None else min(self._last - since, 2 * self._pause)
-        if self._without + self._pause > self._patience:  # rather a little early than late
-            lack = "had no worker; start some" if answered else "not answered; start it again"
+        if self._without + self._pause > self._patience:  # better a little early than late
+            lack = "had no workers; start some" if answered else "not answered; start it again"
             raise ConnectionError(
-                f"for {self._patience:.0f} s the dask scheduler has {lack}, then go on: what is done is kept."
+                f"for {self._patience:.0f} s the dask scheduler has {lack}, then continue: everything finished is kept."
             )
 
 
@@ -272,13 +273,13 @@ def _submit(client: Any, function: Callable[..., Any], each: tuple[Any, ...]) ->
 
 
 def _explain(error: Exception) -> Exception:
-    """Return an error of a worker; where it is the cluster's rather than the task's, in a sentence."""
+    """Return a worker's error; if it is the cluster's fault and not the task's, explain it in a sentence."""
     from distributed import KilledWorker
 
     if isinstance(error, KilledWorker):
         return ConnectionError(
-            "every worker that was given it died; it may need more memory than a worker has, see the workers' logs."
+            "every worker that tried it died; it may need more memory than a worker has. See the workers' logs."
         )
     if isinstance(error, ImportError):
-        return ConnectionError(f"the workers lack a package ({error}): install the same napari-dip on all of them.")
+        return ConnectionError(f"the workers lack a package ({error}); install the same napari-dip on all of them.")
     return error

@@ -1,4 +1,4 @@
-"""An image beyond a memory budget, restored in overlapping tiles that share all that was told of the whole."""
+"""Restore an image that exceeds a memory budget in overlapping tiles, which share what was measured on all of it."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from .axes import Plane
 from .image_stack import MaskedStack
 from .tiling import Tiling
 
-_SAMPLES = 3  # tiles that tell the step
-_BLOCK, _MOST_PIXELS = 128, 1 << 22  # of what is looked at to tell range and noise of the whole
-_ALONE: dict[str, Any] = dict.fromkeys(FURTHER_OUTPUTS, False)
+_SAMPLES = 3  # tiles that choose the step
+_BLOCK, _MOST_PIXELS = 128, 1 << 22  # side of a block, and how many pixels are measured for intensity range and noise
+_NO_EXTRAS: dict[str, Any] = dict.fromkeys(FURTHER_OUTPUTS, False)
 
 Place = tuple[slice, slice]
 
 
 def measure_whole(stack: MaskedStack, plane: Plane, request: Request) -> WholeImage:
-    """Tell intensity range and noise of a whole plane; of a large one by blocks spread evenly over it.
+    """Measure the intensity range and the noise of a whole plane; if it is large, from blocks spread evenly over it.
 
     Raises
     ------
     ValueError
-        If there is nothing to restore.
+        If no pixel is known.
     """
     (height, width), colours = stack.axes.plane_shape[:2], request.colours
     side = math.isqrt(_MOST_PIXELS // _BLOCK**2)
@@ -56,7 +56,7 @@ def measure_whole(stack: MaskedStack, plane: Plane, request: Request) -> WholeIm
         line, mask_line = [], []
         for column in columns:
             part, mask = _read_part(stack, plane, (row, column), colours)
-            if len(rows) * len(columns) > 1:  # across the edges of blocks nothing may be told of the noise
+            if len(rows) * len(columns) > 1:  # differences across the edges of blocks are not noise
                 mask[[0, -1], :] = mask[:, [0, -1]] = True
             line.append(part)
             mask_line.append(mask)
@@ -79,17 +79,17 @@ def measure_whole(stack: MaskedStack, plane: Plane, request: Request) -> WholeIm
 def restore_tiles(
     stack: MaskedStack, plane: Plane, tiling: Tiling, request: Request, hooks: Hooks
 ) -> Iterator[Progress]:
-    """Restore a plane tile by tile: one intensity range, noise, schedule of λ and step for all of them.
+    """Restore a plane tile by tile, with the same intensity range, noise, schedule of λ and step for all tiles.
 
-    The step is the median of those that sample tiles choose by themselves (where the settings leave it to them); then
-    every tile ends at it. What a tile draws fades into its neighbours. A stop returns what is done; NaN where nothing
-    is.
+    The step is the median of those that sample tiles choose for themselves (unless the settings fix it); every tile
+    ends at that step. Tiles are blended into their neighbours. After a stop, the result has the finished tiles, and NaN
+    elsewhere.
 
     Yields
     ------
     Progress
-        Of the tiles; its estimate is the tile's, its time left that of all tiles. The last one has the result, of the
-        whole plane: its history is that of the last tile.
+        Of a tile; the estimate is the tile's, the time left is for all tiles. The last one has the result for the whole
+        plane; its history is that of the last tile.
     """
     return keep_modes(_restore_tiles(stack, plane, tiling, request, hooks))
 
@@ -104,33 +104,33 @@ def _restore_tiles(
     surveys = [_survey(stack, plane, place, request.colours) for place in tiling.places()]
     known = [each for each in surveys if each.known >= SMALLEST_SIDE]
     if not known:
-        raise ValueError("no tile has enough known pixels to learn from; allow more memory, or crop the image.")
-    untouched = [each for each in known if _is_done(each, task, settings)]
-    fitted = [each for each in known if not _is_done(each, task, settings)]
+        raise ValueError("no tile has enough known pixels to learn from; allow more memory or crop the image.")
+    unchanged = [each for each in known if _stays_unchanged(each, task, settings)]
+    fitted = [each for each in known if not _stays_unchanged(each, task, settings)]
     if not fitted:
         raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
 
     def steps(place: Place, settings: Settings) -> Iterator[Progress]:
         image, mask = stack.read(plane, *place), stack.read_mask(plane, *place)
-        how = dataclasses.replace(request, settings=settings)
-        return restore_steps(image, mask, **how.arguments, whole=whole, **hooks.arguments)
+        adapted = dataclasses.replace(request, settings=settings)
+        return restore_steps(image, mask, **adapted.arguments, whole=whole, **hooks.arguments)
 
     if settings.chosen_step is None and settings.stopping != "fixed" and task.removes_noise:
         chosen = []
-        samples = _samples_of(fitted)
+        samples = _choose_samples(fitted)
         for number, place in enumerate(samples, start=1):
             tile = Tile(number, len(samples), *place, sample=True)
-            for progress in steps(place, dataclasses.replace(settings, **_ALONE)):
+            for progress in steps(place, dataclasses.replace(settings, **_NO_EXTRAS)):
                 if progress.result is None:
                     yield dataclasses.replace(progress, seconds_left=None, tile=tile)
                 else:
                     chosen.append(progress.result.step)
         settings = dataclasses.replace(settings, chosen_step=int(np.median(chosen)))
     sums = _Sums(tiling, shape, request.enlargement)
-    # where all tiles have the image's own values: fading into one another rounds them
+    # where all tiles have the image's own values, which blending would round
     kept = np.ones(shape, bool) if _keeps_values(request, shape) else None
-    done = [survey.place for survey in untouched]
-    for survey in untouched:
+    finished = [survey.place for survey in unchanged]
+    for survey in unchanged:
         image = _in_float32(stack.read(plane, *survey.place))
         sums.add(survey.place, {"restored": image, "residual": np.zeros_like(image) if settings.residual else None})
     missing = sum(survey.missing for survey in surveys if survey.known < SMALLEST_SIDE)
@@ -144,14 +144,14 @@ def _restore_tiles(
                 left = seconds_left_of_planes(progress.seconds_left, elapsed, seconds, len(fitted) - number)
                 before = time.perf_counter()
                 yield dataclasses.replace(progress, seconds_left=left, tile=Tile(number, len(fitted), *survey.place))
-                began += time.perf_counter() - before  # whoever looks at it may pause the run
+                began += time.perf_counter() - before  # the caller's time does not count
             final = progress
         seconds.append(time.perf_counter() - began)
         assert final is not None
         assert final.result is not None
         missing += final.result.record.missing
         sums.add(survey.place, {name: getattr(final.result, name) for name in ("restored", *FURTHER_OUTPUTS)})
-        done.append(survey.place)
+        finished.append(survey.place)
         if kept is not None:
             kept[survey.place] &= final.result.restored == _in_float32(stack.read(plane, *survey.place))
         if hooks.stop_requested():
@@ -161,18 +161,18 @@ def _restore_tiles(
     empty = len(surveys) - len(known)
     outputs = sums.finish()
     if kept is not None:
-        for place in done:
+        for place in finished:
             np.copyto(outputs["restored"][place], _in_float32(stack.read(plane, *place)), where=kept[place])
-    result = _of_whole(final.result, outputs, time.perf_counter() - start, missing, tiling, empty)
+    result = _combine(final.result, outputs, time.perf_counter() - start, missing, tiling, empty)
     yield dataclasses.replace(final, estimate=result.restored, result=result)
 
 
-def _of_whole(
+def _combine(
     last: Restoration, outputs: dict[str, NDArray[np.float32]], seconds: float, missing: int, tiling: Tiling, empty: int
 ) -> Restoration:
-    """Return the result of the last tile as that of the whole image."""
+    """Turn the result of the last tile into that of the whole image."""
     count, (rows, columns) = len(tiling.places()), tiling.tile
-    note = f"{last.note} {empty} of {count} tiles hold no known pixel and were left out." if empty else last.note
+    note = f"{last.note} {empty} of {count} tiles had too few known pixels and were left out." if empty else last.note
     record = dataclasses.replace(
         last.record,
         given=None,
@@ -186,7 +186,7 @@ def _of_whole(
 
 
 class _Survey(NamedTuple):
-    """What a tile holds."""
+    """A tile's contrast, and its number of known and missing pixels."""
 
     place: Place
     contrast: float
@@ -203,34 +203,34 @@ def _survey(stack: MaskedStack, plane: Plane, place: Place, colours: bool) -> _S
     return _Survey(place, float(some.std()) if some.size else 0.0, int(known.sum()), int((~known).sum()))
 
 
-def _is_done(survey: _Survey, task: Task, settings: Settings) -> bool:
-    """Return whether a tile stays as it is: nothing of it is missing, and nothing else is wanted."""
+def _stays_unchanged(survey: _Survey, task: Task, settings: Settings) -> bool:
+    """Return whether a tile stays as it is, because nothing in it is missing and no extra output is requested."""
     wants_more = settings.smoothed or settings.detail_enhanced or settings.uncertainty
     return task.needs_mask and not survey.missing and settings.keep_known and not wants_more
 
 
 def _keeps_values(request: Request, shape: tuple[int, ...]) -> bool:
-    """Return whether some values of the result are the image's own: those of known pixels, or alpha."""
+    """Return whether the result keeps some of the image's own values: known pixels or alpha."""
     task = find_task(request.task)
     has_alpha = request.colours and shape[2:] == (4,)
     is_kept = (task.keeps_known and request.settings.keep_known) or not task.removes_noise or has_alpha
     return is_kept and request.enlargement == 1
 
 
-def _in_float32(image: NDArray) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # what float32 does not reach was refused, or is not known
+def _in_float32(image: np.ndarray) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # known values beyond float32 were refused; unknown ones do not matter
         return np.asarray(image).astype(np.float32)
 
 
-def _samples_of(surveys: list[_Survey]) -> list[Place]:
-    """Return a few tiles that tell when to stop: from the one of middling contrast to the one of most."""
+def _choose_samples(surveys: list[_Survey]) -> list[Place]:
+    """Return a few tiles, from medium to highest contrast, that choose when to stop."""
     ordered = sorted(surveys, key=lambda each: each.contrast)
     ranks = np.unique(np.linspace(len(ordered) // 2, len(ordered) - 1, _SAMPLES).astype(int))
     return [ordered[rank].place for rank in ranks]
 
 
 class _Sums:
-    """The outputs of the whole image: those of its tiles, weighted; where no tile is added, not a number.
+    """The outputs of the whole image, as weighted sums of its tiles; NaN where no tile was added.
 
     Parameters
     ----------
@@ -243,10 +243,10 @@ class _Sums:
     def __init__(self, tiling: Tiling, shape: tuple[int, ...], factor: int) -> None:
         self._tiling, self._shape, self._factor = tiling, shape, factor
         self._sums: dict[str, NDArray[np.float32]] = {}
-        self._places: dict[str, list[Place]] = {}  # a tile that was stopped may lack an output that others have
+        self._places: dict[str, list[Place]] = {}  # per output, because a tile that was stopped may lack some
 
-    def add(self, place: Place, outputs: dict[str, NDArray | None]) -> None:
-        """Add those outputs of a tile that there are."""
+    def add(self, place: Place, outputs: dict[str, np.ndarray | None]) -> None:
+        """Add the outputs of a tile, except those that are None."""
         for name, image in outputs.items():
             if image is None:
                 continue
@@ -259,7 +259,7 @@ class _Sums:
             self._places.setdefault(name, []).append(place)
 
     def finish(self) -> dict[str, NDArray[np.float32]]:
-        """Return the whole; what there is counts whole where other tiles were left out."""
+        """Return the outputs; where tiles were left out, the weights of the others are scaled to sum to 1."""
         for name, each in self._sums.items():
             if len(self._places[name]) == len(self._tiling.places()):
                 continue  # their weights sum to 1
@@ -267,7 +267,7 @@ class _Sums:
             total = np.zeros(each.shape[:2], np.float32)
             for place in self._places[name]:
                 total[_enlarge(place, scale)] += self._tiling.weights(place, scale)
-            with np.errstate(invalid="ignore"):  # 0 / 0 is not a number, as it should be
+            with np.errstate(invalid="ignore"):  # 0 / 0 becomes NaN, as intended
                 np.divide(each, total if each.ndim == 2 else total[:, :, None], out=each)
         return self._sums
 
@@ -280,16 +280,17 @@ def _enlarge(place: Place, scale: int) -> Place:
     return rows, columns
 
 
-def _read_part(stack: MaskedStack, plane: Plane, place: Place, colours: bool) -> tuple[NDArray, NDArray[np.bool_]]:
-    """Return a part of the plane and of its mask."""
+def _read_part(stack: MaskedStack, plane: Plane, place: Place, colours: bool) -> tuple[np.ndarray, NDArray[np.bool_]]:
+    """Read a part of the plane and of its mask."""
     part, mask = read_arrays(stack.read(plane, *place), stack.read_mask(plane, *place), colours=colours)
     return part, np.zeros(part.shape[:2], bool) if mask is None else mask.copy()
 
 
-def _channels_of(image: NDArray, colours: bool) -> NDArray:
-    """Return the channels that hold intensities, ``(h, w, c)``: all but alpha."""
+def _channels_of(image: np.ndarray, colours: bool) -> np.ndarray:
+    """Return the channels that have intensities, ``(h, w, c)``: all except alpha."""
     return image[:, :, None] if image.ndim == 2 else image[:, :, :3] if colours else image
 
 
-def _known_of(image: NDArray, mask: NDArray[np.bool_], colours: bool) -> NDArray[np.bool_]:
-    return np.isfinite(_channels_of(image, colours)).all(axis=2) & ~mask
+def _known_of(image: np.ndarray, mask: NDArray[np.bool_], colours: bool) -> NDArray[np.bool_]:
+    known: NDArray[np.bool_] = np.isfinite(_channels_of(image, colours)).all(axis=2) & ~mask
+    return known

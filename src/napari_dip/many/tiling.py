@@ -1,4 +1,4 @@
-"""Where the tiles of an image lie that is beyond a memory budget, and how they fade into one another."""
+"""Plan the tiles of an image that exceeds a memory budget, and the weights that blend them."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 from ..measurement.task import find_task
 from ..request import Request
 
-_OVERLAP = 64  # pixels, or a quarter of a small tile
+_OVERLAP = 64  # pixels; a small tile overlaps by a quarter
 _SMALLEST_TILE = 64
-_SHARE_OF_FREE = 0.8  # of the memory that the machine has free, by default
-_BYTES_OF_PLANE = 16  # per pixel and channel: the plane as it is read, and as it is put together
-_BYTES_OF_IMPORTS = 430e6  # resident, beside those that every run counts: tests/benchmark/large_image.py
+_SHARE_OF_FREE = 0.8  # of the free memory, by default
+_BYTES_OF_PLANE = 16  # per pixel and channel, for the plane as read and as put together
+_BYTES_OF_IMPORTS = 430e6  # resident, in addition to those in bytes_needed; measured: tests/benchmark/large_image.py
 
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """Where tiles lie.
+    """The positions of tiles.
 
     Attributes
     ----------
     shape : (int, int)
         Of the image.
     tile : (int, int)
-        Of every tile.
+        Shape of every tile.
     overlap : int
-        Pixels that neighbours share, at least.
+        The least number of pixels that neighbours share.
     grid : int
-        Tiles begin at multiples of so many pixels, such as the side of a JPEG's blocks.
+        Tiles begin at multiples of this many pixels, such as the side of a JPEG's blocks.
     """
 
     shape: tuple[int, int]
@@ -40,7 +40,7 @@ class Tiling:
     grid: int = 1
 
     def starts(self, axis: int) -> list[int]:
-        """Return where tiles begin along an axis: the first with the image, the last so that it ends with it."""
+        """Return where tiles begin along an axis: the first tile begins and the last one ends with the image."""
         length, side = self.shape[axis], self.tile[axis]
         if side >= length:
             return [0]
@@ -48,7 +48,7 @@ class Tiling:
         return [round(n * (length - side) / (count - 1) / self.grid) * self.grid for n in range(count)]
 
     def places(self) -> list[tuple[slice, slice]]:
-        """Return rows and columns of every tile."""
+        """Return the rows and columns of every tile."""
         return [
             (slice(top, top + self.tile[0]), slice(left, left + self.tile[1]))
             for top in self.starts(0)
@@ -56,9 +56,9 @@ class Tiling:
         ]
 
     def weights(self, place: tuple[slice, slice], factor: int = 1) -> NDArray[np.float32]:
-        """Return the weight of each pixel of a tile, ``(h, w)``: over all tiles they sum to 1 at every pixel.
+        """Return the weight of each pixel of a tile, ``(h, w)``; over all tiles, the weights of a pixel sum to 1.
 
-        They rise and fall smoothly (a squared sine) over the pixels that neighbours share.
+        They rise and fall smoothly (as a squared sine) over the pixels that neighbours share.
         """
         rows, columns = (self._ramp(axis, each.start, factor) for axis, each in enumerate(place))
         return np.outer(rows, columns).astype(np.float32)
@@ -77,7 +77,7 @@ class Tiling:
 
 
 def plan_tiles(shape: tuple[int, ...], request: Request, memory: float | None = None) -> Tiling | None:
-    """Return tiles that fit a memory budget; None if the whole image does.
+    """Plan tiles that fit a memory budget; return None if the whole image fits.
 
     Parameters
     ----------
@@ -85,12 +85,12 @@ def plan_tiles(shape: tuple[int, ...], request: Request, memory: float | None = 
         ``(h, w)`` or ``(h, w, c)``.
     request : Request
     memory : float, optional
-        Bytes that the run may take, torch and the image included. By default most of what the device has free.
+        Bytes that the run may take, torch and the image included. Default: most of the device's free memory.
 
     Raises
     ------
     ValueError
-        If not even the smallest tile fits, a parameter does not go with the task, or the device cannot be used.
+        If even the smallest tile does not fit, a parameter does not suit the task, or the device cannot be used.
     """
     from ..device import free_memory
     from ..device_check import choose_proven_device
@@ -102,14 +102,14 @@ def plan_tiles(shape: tuple[int, ...], request: Request, memory: float | None = 
     settings = request.settings.for_task(task)
     height, width = shape[:2]
     channels = shape[2] if len(shape) == 3 else 1
-    with plain_modes():  # a device proves itself by a fit, which takes gradients
+    with plain_modes():  # the check of a device is a fit, which needs gradients
         device = choose_proven_device(settings.device, settings.precision)
     budget = _SHARE_OF_FREE * free_memory(device.device) if memory is None else float(memory)
 
     def needs(rows: int, columns: int) -> float:
         size = (rows * enlargement, columns * enlargement)
         needed = bytes_needed(settings, device, size, channels, partner=task.noise_is_independent)
-        # a user's budget is for the whole process, with all that it has imported; what is free is counted without it
+        # a user's budget is for the whole process, imports included; free memory excludes them already
         return needed + (_BYTES_OF_IMPORTS if memory is not None and device.device == "cpu" else 0.0)
 
     if needs(height, width) <= budget:
@@ -119,11 +119,11 @@ def plan_tiles(shape: tuple[int, ...], request: Request, memory: float | None = 
     if not fitting:
         least = needs(_SMALLEST_TILE, _SMALLEST_TILE) + beside
         raise ValueError(
-            f"the memory budget of {budget / 1e9:.2f} GB is too small: a tile of {_SMALLEST_TILE} pixels would take "
+            f"the memory budget of {budget / 1e9:.2f} GB is too small: even a tile of {_SMALLEST_TILE} pixels needs "
             f"about {least / 1e9:.2f} GB. Allow more memory, or choose a narrower network (width) or fewer runs."
         )
     side, overlap = fitting[-1], min(_OVERLAP, fitting[-1] // 4)
     grid = task.block
-    # the last tile begins on the grid, too, and ends with the image
+    # the last tile must also begin on the grid and end with the image
     rows, columns = (min(side - (side - length) % grid, length) for length in (height, width))
     return Tiling((height, width), (rows, columns), overlap, grid)

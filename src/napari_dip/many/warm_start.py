@@ -1,4 +1,4 @@
-"""Neighbours help: a plane begins where its neighbour ended, if they are alike."""
+"""Warm start: a plane starts from its neighbour's network if the two are alike."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from ..outcome import Restoration, WarmStart
 from ..settings import Settings
 from .axes import Axes, Plane
 
-_MOST_CHANGE = 2.0  # mean squared difference of two planes, in that of their noise alone; 1 if nothing has moved
+_MOST_CHANGE = 2.0  # mean squared difference of two planes, relative to that of their noise (1 if nothing has moved)
 _SHARE_OF_PATIENCE = 0.25
 
 
 class Neighbours:
-    """Remembers where the last plane ended along an axis, for each place on the others.
+    """Remembers the network of the last plane along an axis, for each place on the other axes.
 
     Parameters
     ----------
     axes : Axes
     along : str
-        The letter of that axis.
+        The letter of the axis.
 
     Raises
     ------
     ValueError
-        If planes are not stepped through along it.
+        If planes are not stepped through along this axis.
     """
 
     def __init__(self, axes: Axes, along: str) -> None:
@@ -35,22 +35,22 @@ class Neighbours:
         if self._along not in axes.stepped or self._along == "C":
             usable = axes.stepped.replace("C", "")
             raise ValueError(
-                f"planes cannot help each other along {along}; choose one of {', '.join(usable)}."
+                f"a warm start along {along} is not possible; choose {' or '.join(usable)}."
                 if usable
-                else f"planes cannot help each other along {along}: there is only one."
+                else f"a warm start along {along} is not possible: there is only one plane; leave it out."
             )
-        self._last: dict[tuple[tuple[str, int], ...], tuple[int, NDArray, float, WarmStart]] = {}
+        self._last: dict[tuple[tuple[str, int], ...], tuple[int, np.ndarray, float, WarmStart]] = {}
 
-    def start(self, plane: Plane, image: NDArray) -> WarmStart | None:
-        """Return where a plane can begin; None if there is no neighbour before it or they differ too much.
+    def start(self, plane: Plane, image: np.ndarray) -> WarmStart | None:
+        """Return what a plane can start from; None if there is no plane before it or the two differ too much.
 
-        That is, by more than twice what their noise alone makes them differ, in the mean square.
+        They do if their mean squared difference is more than twice what their noise alone explains.
 
         Parameters
         ----------
         plane : Plane
         image : ndarray
-            ``(h, w)`` or ``(h, w, c)``, as it was measured.
+            ``(h, w)`` or ``(h, w, c)``, as measured.
         """
         number, last = plane.place[self._along], self._last.get(self._others(plane))
         if last is None or last[0] != number - 1:
@@ -63,27 +63,27 @@ class Neighbours:
         change = float(np.mean(difference**2)) / (2 * noise**2)
         return start if change < _MOST_CHANGE else None
 
-    def remember(self, plane: Plane, image: NDArray, result: Restoration) -> None:
-        """Remember where a plane ended."""
+    def remember(self, plane: Plane, image: np.ndarray, result: Restoration) -> None:
+        """Remember the network of a restored plane."""
         noise = result.record.noise
         self._last.pop(self._others(plane), None)
         if result.warm_start is not None and noise is not None:
-            self.recall(plane, image, noise, result.warm_start)
+            self.add(plane, image, noise, result.warm_start)
 
-    def recall(self, plane: Plane, image: NDArray, noise: float, start: WarmStart) -> None:
-        """Be told where a plane ended that was restored before, and the noise that it had."""
+    def add(self, plane: Plane, image: np.ndarray, noise: float, start: WarmStart) -> None:
+        """Remember the network of a plane, with the plane's pixels and noise."""
         self._last[self._others(plane)] = plane.place[self._along], _measured(image), noise, start
 
     def _others(self, plane: Plane) -> tuple[tuple[str, int], ...]:
         return tuple((letter, number) for letter, number in plane.place.items() if letter != self._along)
 
 
-def _measured(image: NDArray) -> NDArray[np.float64]:
-    """Return intensities as float64, what is masked in a masked array not a number."""
+def _measured(image: np.ndarray) -> NDArray[np.float64]:
+    """Return intensities as float64; pixels that are masked in a masked array become NaN."""
     return np.asarray(np.ma.filled(image.astype(np.float64), np.nan))
 
 
 def shorten(settings: Settings) -> Settings:
-    """Return the settings of a plane that begins where its neighbour ended: with less to learn, less patience."""
+    """Return the settings for a warm start: with less to learn, a plane needs less patience."""
     patience = max(settings.report_every, round(_SHARE_OF_PATIENCE * settings.patience))
     return dataclasses.replace(settings, patience=patience, wait_for_prior=False)

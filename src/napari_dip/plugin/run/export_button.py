@@ -11,7 +11,7 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
-from ...whole_files import remove_unfinished, write_whole
+from ...whole_files import remove_unfinished, write_atomically
 from ..words import capitalise
 from .worker import Job
 
@@ -63,7 +63,7 @@ class RunDrawing:
         remove_unfinished([path.parent])
         try:
             if path.suffix.lower() == ".csv":
-                write_whole(path, lambda beside: write_table(beside, self.reports))
+                write_atomically(path, lambda beside: write_table(beside, self.reports))
                 return path
             if self.shows_bands:
                 figure = draw_bands(
@@ -74,7 +74,7 @@ class RunDrawing:
                 )
             else:
                 figure = draw_loss_and_ratio(self.reports, chosen_step=self.chosen_step, caption=self.caption)
-            write_whole(path, lambda beside: figure.savefig(beside, dpi=_DOTS_PER_INCH))
+            write_atomically(path, lambda beside: figure.savefig(beside, dpi=_DOTS_PER_INCH))
         except OSError as error:
             raise ExportFailed(str(error)) from error
         except (RuntimeError, ValueError) as error:

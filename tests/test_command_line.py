@@ -1,5 +1,6 @@
 """The commands, as a user types them."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from skimage import io
 from terminal import QUICK, contents, run
 from typer.models import OptionInfo
 
+import napari_dip
 from napari_dip.command_line import demo, describe_device, restore
 from napari_dip.image_files import read_image
 from napari_dip.many.file_plan import FileToWrite, check_files
@@ -60,6 +62,20 @@ def test_enhance_writes_the_enhanced_image(noisy, tmp_path, camera) -> None:
     done = run("restore", noisy, tmp_path / "out.tif", "--task", "enhance", *FAST, "--detail-amount", "0")
     assert done.exit_code == 0, done.output
     np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), camera, atol=1e-3)
+
+
+def test_enhancing_has_no_uncertainty(noisy, tmp_path, camera, small_settings) -> None:
+    """The network draws nothing there; in a script it is None, in the terminal a sentence."""
+    done = run("restore", noisy, tmp_path / "out.tif", "--task", "enhance", *FAST, "--uncertainty")
+    assert done.exit_code == 1
+    assert "the task enhance has no uncertainty; leave out --uncertainty." in done.output
+    assert not (tmp_path / "out.tif").exists()
+    image = camera.astype(np.float32)
+    image[3, 4] = np.nan
+    settings = dataclasses.replace(small_settings, step_limit=10, smoothed_steps=10, uncertainty=True)
+    result = napari_dip.restore(image, task="enhance", settings=settings)
+    assert result.uncertainty is None
+    assert result.detail_enhanced is not None
 
 
 def test_super_resolution_and_any_setting(noisy, tmp_path, camera) -> None:

@@ -89,7 +89,7 @@ MAY_IMPORT = {  # a room, or a module beside them; what is not named imports not
     },
     "record_fields": {"settings"},
     "record_script": {"outputs", "settings"},
-    "outcome": {"record", "settings"},
+    "outcome": {"outputs", "record", "settings"},
     "fit_plan": {"device", "measurement", "optimisation", "prior", "settings"},
     "device_check": {"device", "fit_plan", "measurement", "settings"},
     "measured_plane": {"device", "image_tensor", "measurement", "record"},

@@ -25,7 +25,7 @@ from .many.folder import check_jobs, find_files, is_many, plan_jobs
 from .many.output_lock import remove_leftovers
 from .many.tasks import connect
 from .measurement.task import LARGEST_FACTOR, TASKS, find_task
-from .outputs import list_wanted
+from .outputs import OUTPUTS, list_wanted
 from .request import Request
 from .settings import PRESETS
 from .threads import let_waiting_threads_sleep
@@ -287,6 +287,8 @@ def restore(
         changes |= dict(map(_read_change, change or ()))
         settings = dataclasses.replace(Settings.preset(preset.value), **changes)
         parameters = find_task(task.value).read_parameters({"factor": factor})
+        if uncertainty and OUTPUTS["uncertainty"] not in list_wanted(find_task(task.value), settings):
+            raise ValueError(f"the task {task.value} has no uncertainty; leave out --uncertainty.")
         job = FileJob(
             Path(image), out, None if mask is None else Path(mask), Request(task.value, settings, parameters),
             memory=None if memory is None else memory * 1e9, warm_start=warm_start, axes=axes, channels=channels.value,

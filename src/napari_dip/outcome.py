@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from .outputs import Outputs
 from .record import Record
 from .settings import Settings
 
@@ -85,26 +86,12 @@ class WarmStart:
     lambda_step: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Restoration:
-    """A finished restoration.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Restoration(Outputs):
+    """A finished restoration: its outputs, and how they came about.
 
     Attributes
     ----------
-    restored : ndarray
-        float32, in the input's shape (times the factor) and intensity units. For the task "enhance", the input with
-        missing pixels filled.
-    smoothed, detail_enhanced : ndarray or None
-        The same, if requested by the settings or the task, and if the run was not stopped before they were finished.
-        (For the task "enhance", whatever the smoothing had reached.)
-    uncertainty : ndarray or None
-        A standard deviation, float32, in the shape and units of ``restored`` (alpha 0), if requested: it combines the
-        spread of several runs, the noise that filters let through, and what filters blur. With Langevin dynamics
-        (``weight_noise`` above 0) it is always there: the spread of the posterior's samples. It ranks where errors are
-        likely, but cannot see an error that all runs share.
-    residual : ndarray or None
-        What was removed, if requested: the image minus the restored one (for super-resolution, minus the restored one
-        made small again), float32, in the shape and units of the image; NaN where pixels are missing.
     note : str
         What the noise and the residual say about the result, for the user; may be empty.
     step : int
@@ -122,11 +109,6 @@ class Restoration:
         The network from which a similar image can start, if requested.
     """
 
-    restored: NDArray[np.float32]
-    smoothed: NDArray[np.float32] | None
-    detail_enhanced: NDArray[np.float32] | None
-    uncertainty: NDArray[np.float32] | None
-    residual: NDArray[np.float32] | None
     note: str
     step: int
     stop_reason: StopReason

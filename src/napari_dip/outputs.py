@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     from .measurement.task import Task
     from .settings import Settings
@@ -31,6 +34,8 @@ class OutputKind:
         Whether requesting it changes how the image is fitted.
     takes_run : bool
         Whether it needs a run of its own, so that moments of another run do not have it.
+    needs_network : bool
+        Whether only tasks that let the network draw the restored image have it.
     """
 
     name: str
@@ -40,6 +45,7 @@ class OutputKind:
     is_enlarged: bool = True
     changes_fit: bool = False
     takes_run: bool = False
+    needs_network: bool = False
 
     @property
     def label(self) -> str:
@@ -68,14 +74,44 @@ OUTPUTS = {
         OutputKind(
             "uncertainty", "the uncertainty",
             "Where errors are likely: how far four runs differ. Takes longer.",
-            is_signed=True, changes_fit=True, takes_run=True,
+            is_signed=True, changes_fit=True, takes_run=True, needs_network=True,
         ),
     )
 }  # fmt: skip
 FURTHER_OUTPUTS = tuple(OUTPUTS)[1:]  # requested by a setting
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outputs:
+    """The outputs of one restoration; None for those that were not requested.
+
+    Attributes
+    ----------
+    restored : ndarray
+        float32, in the input's shape (times the factor) and intensity units. For the task "enhance", the input with
+        missing pixels filled.
+    smoothed, detail_enhanced : ndarray or None
+        The same, if requested by the settings or the task, and if the run was not stopped before they were finished.
+        (For the task "enhance", whatever the smoothing had reached.)
+    uncertainty : ndarray or None
+        A standard deviation, float32, in the shape and units of ``restored`` (alpha 0), if requested: it combines the
+        spread of several runs, the noise that filters let through, and what filters blur. With Langevin dynamics
+        (``weight_noise`` above 0) it is always there: the spread of the posterior's samples. It ranks where errors are
+        likely, but cannot see an error that all runs share.
+    residual : ndarray or None
+        What was removed, if requested: the image minus the restored one (for super-resolution, minus the restored one
+        made small again), float32, in the shape and units of the image; NaN where pixels are missing.
+    """
+
+    restored: NDArray[np.float32]
+    smoothed: NDArray[np.float32] | None = None
+    detail_enhanced: NDArray[np.float32] | None = None
+    uncertainty: NDArray[np.float32] | None = None
+    residual: NDArray[np.float32] | None = None
+
+
 def list_wanted(task: Task, settings: Settings) -> list[OutputKind]:
     """Return the outputs of a task with these settings, its main output first."""
     further = (name for name in FURTHER_OUTPUTS if getattr(settings, name))
-    return [OUTPUTS[name] for name in dict.fromkeys((task.main_output, *further))]
+    wanted = [OUTPUTS[name] for name in dict.fromkeys((task.main_output, *further))]
+    return [kind for kind in wanted if task.removes_noise or not kind.needs_network]

@@ -214,9 +214,6 @@ def _conclude(plane: MeasuredPlane, ended: _RunState, seconds: float, stopped_af
     note = _write_note(plane, ended, correlation)
     return Restoration(
         restored=plane.to_image(ended.restored),
-        smoothed=None,
-        detail_enhanced=None,
-        uncertainty=None,
         residual=plane.tensor.to_residual(residual) if settings.residual else None,
         note=note,
         step=ended.step,

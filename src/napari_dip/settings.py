@@ -131,6 +131,7 @@ class Settings:
         Whether to return these outputs too.
     uncertainty : bool
         Whether to estimate the uncertainty of each pixel; takes four runs unless ``runs`` says otherwise.
+        The task "enhance" has none.
     residual : bool
         Whether to return what was removed.
     smoothed_lipschitz_bound : float
@@ -222,8 +223,10 @@ class Settings:
         return _WIDTH_WITH_PARTNER if partner else _WIDTH
 
     def for_task(self, task: Task) -> Settings:
-        """Return the settings for a task: a run that only smooths needs no more than a narrow network."""
-        return self if task.removes_noise else replace(self, width=self.choose_width(partner=True))
+        """Return the settings for a task: a run that only smooths needs one narrow network."""
+        if task.removes_noise:
+            return self
+        return replace(self, width=self.choose_width(partner=True), uncertainty=False)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:

@@ -127,13 +127,13 @@ def test_nothing_is_overwritten_unasked(noisy, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["none.png", "out.tif"], "no file"),
-        (["in.png", "out.jpg"], "end it in .tif or .png"),
+        (["none.png", "out.tif"], "does not exist"),
+        (["in.png", "out.jpg"], "end OUT in .tif or .png"),
         (["in.png", "out.tif", "--task", "inpaint"], "nothing is marked as missing"),
         (["in.png", "out.tif", "--device", "cuda:99"], "cannot be used here"),
         (["in.png", "out.tif", "--set", "averaging=foo"], "averaging is 'foo'"),
         (["in.png", "out.tif", "--set", "seed=-3"], "seed is -3"),
-        (["in.png", "in.png/out.tif"], "cannot be made"),
+        (["in.png", "in.png/out.tif"], "cannot be created"),
     ],
 )
 def test_mistakes_get_one_sentence_and_no_file(noisy, tmp_path, monkeypatch, arguments, sentence) -> None:
@@ -207,49 +207,49 @@ def write_image_in_two_files(folder, image) -> None:
 
 
 REFUSED = [
-    ("in.tif in.tif --overwrite", "own output"),
-    ("in.tif link.tif --overwrite", "own output"),
-    ("in.tif hard.tif --overwrite", "own output"),
-    ("link.tif in.tif --overwrite", "own output"),
-    ("in.zarr in.zarr --overwrite", "own output"),
-    ("in.zarr in.zarr/out.zarr", "would lie within in.zarr"),
-    ("in.zarr/inner.zarr in.zarr --overwrite", "would lie within in.zarr"),
-    ("in.tif mask.png --mask mask.png --task inpaint --overwrite", "own output"),
-    ("in.tif out.tif --mask in.tif --task inpaint", "give two files"),
-    ("in.tif out.tif --bands mask.png --mask mask.png --task inpaint --overwrite", "own output"),
-    ("mine.png out.tif --bands mine.png --overwrite", "own output"),
-    ("mine.png out.png --bands out.png", "would both become out.png"),
-    ("mine.png out.png --bands out.png/plot.png", "would lie within out.png"),
+    ("in.tif in.tif --overwrite", "would be overwritten as"),
+    ("in.tif link.tif --overwrite", "would be overwritten as"),
+    ("in.tif hard.tif --overwrite", "would be overwritten as"),
+    ("link.tif in.tif --overwrite", "would be overwritten as"),
+    ("in.zarr in.zarr --overwrite", "would be overwritten as"),
+    ("in.zarr in.zarr/out.zarr", "would be inside in.zarr"),
+    ("in.zarr/inner.zarr in.zarr --overwrite", "would be inside in.zarr"),
+    ("in.tif mask.png --mask mask.png --task inpaint --overwrite", "would be overwritten as"),
+    ("in.tif out.tif --mask in.tif --task inpaint", "give two different files"),
+    ("in.tif out.tif --bands mask.png --mask mask.png --task inpaint --overwrite", "would be overwritten as"),
+    ("mine.png out.tif --bands mine.png --overwrite", "would be overwritten as"),
+    ("mine.png out.png --bands out.png", "would both be written to out.png"),
+    ("mine.png out.png --bands out.png/plot.png", "would be inside out.png"),
     ("in.tif out.tif --bands mask.png", "mask.png exists"),
-    ("in.tif out.tif --bands plot.jpg", "end it in .png"),
+    ("in.tif out.tif --bands plot.jpg", "end the name in .png"),
     ("in.tif mine.tif", "mine.tif exists"),
-    ("in.tif mine.tif --resume", "mine.tif exists, and is not the restored image of in.tif"),
-    ("in.tif mine.png --resume", "mine.png exists, and is not"),
-    ("in.tif in.zarr --resume", "in.zarr exists, and is not"),
+    ("in.tif mine.tif --resume", "mine.tif exists and is not the restored image of in.tif"),
+    ("in.tif mine.png --resume", "mine.png exists and is not"),
+    ("in.tif in.zarr --resume", "in.zarr exists and is not"),
     ("in.tif theirs.tif --residual", "theirs_residual.tif exists"),
-    ("in.tif theirs.tif --residual --resume", "theirs_residual.tif exists, and is not the residual"),
-    ("in.tif theirs.tif --bands mask.png --resume", "mask.png exists, and is not the plot"),
-    ("in.tif my.zarr --overwrite", "no OME-Zarr"),
-    ("in.tif plain.zarr --overwrite", "no OME-Zarr"),
+    ("in.tif theirs.tif --residual --resume", "theirs_residual.tif exists and is not the residual"),
+    ("in.tif theirs.tif --bands mask.png --resume", "mask.png exists and is not the plot"),
+    ("in.tif my.zarr --overwrite", "not an OME-Zarr"),
+    ("in.tif plain.zarr --overwrite", "not an OME-Zarr"),
     ("in.tif folder.tif --overwrite", "is a folder"),
-    ("in.tif fifo.tif --overwrite", "no ordinary file"),
+    ("in.tif fifo.tif --overwrite", "is a pipe"),
     ("in.tif dangling.tif", "dangling.tif exists"),
     ("part1.ome.tif part2.ome.tif --overwrite", "holds a part of part1.ome.tif"),
-    ("in.tif .", "give the name of a file"),
-    ("in.tif in.tif/out.tif", "cannot be made"),
+    ("in.tif .", "give a file name"),
+    ("in.tif in.tif/out.tif", "cannot be created"),
     ("in.tif /proc/out.tif", "cannot be written to"),
     (f"in.tif {'n' * 250}.tif --residual", "too long"),
     (f"in.tif {'n' * 300}/out.tif", "too long"),
-    ("in.zarr out.zarr --bands plot.png", "one plane"),
+    ("in.zarr out.zarr --bands plot.png", "single plane"),
     ("data out --residual", "out/a_residual.tif"),
-    ("data data", "own output"),
-    ("data out --report mask.png/report.csv", "cannot be made"),
+    ("data data", "would be overwritten as"),
+    ("data out --report mask.png/report.csv", "cannot be created"),
     ("data out --report report.csv", "report.csv exists"),
-    ("data out --report report.csv --resume", "report.csv exists, and is not the report"),
-    ("data out --report report.json --resume", "report.json exists, and is not the report"),
-    ("data folder.tif/a.tif/b.zarr --report folder.tif --overwrite", "end it in .csv"),
-    ("data out --mask data/a.tif --task inpaint", "give two files"),
-    ("data/*l.tif data", "own output"),
+    ("data out --report report.csv --resume", "report.csv exists and is not the report"),
+    ("data out --report report.json --resume", "report.json exists and is not the report"),
+    ("data folder.tif/a.tif/b.zarr --report folder.tif --overwrite", "end the name in .csv"),
+    ("data out --mask data/a.tif --task inpaint", "give two different files"),
+    ("data/*l.tif data", "would be overwritten as"),
 ]  # fmt: skip
 
 
@@ -279,7 +279,7 @@ def test_nothing_of_anybody_is_written_over(strangers, line, sentence) -> None:
 def test_names_that_differ_by_case_are_one_where_case_does_not_matter(strangers) -> None:
     one, other = (FileToWrite(strangers / "new" / name, f"the output {name}") for name in ("a.tif", "A.tif"))
     if (strangers / "IN.TIF").exists():
-        with pytest.raises(ValueError, match="would both become"):
+        with pytest.raises(ValueError, match="would both be written to"):
             check_files([], [one, other])
     else:
         check_files([], [one, other])
@@ -413,7 +413,7 @@ def test_a_signal_stops_and_keeps(strangers, default_signals, number, code) -> N
         thread.join()
         assert done.exit_code == expected, done.output
         assert tifffile.imread(strangers / name).shape == (16, 20)
-    assert "smoothed was not made" in done.output
+    assert "smoothed was not computed" in done.output
     assert not (strangers / "b_smoothed.tif").exists()
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 

@@ -89,7 +89,11 @@ def test_a_failed_write_leaves_nothing_and_harms_nothing(tmp_path) -> None:
 def test_unreadable_files_are_named(tmp_path) -> None:
     (tmp_path / "a.tif").write_text("no image")
     tifffile.imwrite(tmp_path / "stack.tif", np.zeros((5, 20, 20), np.uint8))
-    for name, sentence in (("none.tif", "no file"), ("a.tif", "cannot be read"), ("stack.tif", "only single planes")):
+    for name, sentence in (
+        ("none.tif", "does not exist"),
+        ("a.tif", "cannot be read"),
+        ("stack.tif", "only a single plane"),
+    ):
         with pytest.raises(ValueError, match=sentence):
             read_image(tmp_path / name)
 
@@ -237,7 +241,7 @@ def test_a_wrong_checksum_is_seen(tmp_path) -> None:
     data = bytearray((tmp_path / "a.png").read_bytes())
     data[data.index(b"IEND") - 5] ^= 1  # the last byte of the checksum of the pixels
     (tmp_path / "a.png").write_bytes(data)
-    with pytest.raises(ValueError, match="cut off or damaged"):
+    with pytest.raises(ValueError, match="truncated or damaged"):
         read_image(tmp_path / "a.png")
 
 
@@ -254,7 +258,7 @@ def test_what_is_no_file_is_said_and_not_waited_for(tmp_path, monkeypatch) -> No
             ("/dev/null", "is a pipe, socket or device"),
             ("folder.tif", "is a folder"),
             ("empty.tif", "is empty"),
-            ("none.tif", "there is no file"),
+            ("none.tif", "does not exist"),
         ):
             for read in (read_image, read_mask, read_quantisation_table):
                 with pytest.raises(ValueError, match=sentence):

@@ -308,9 +308,7 @@ def restore(
         if not out.name:
             raise ValueError("OUT is the current folder; give a file name.")
         if report is not None or suffix is not None:
-            raise ValueError(
-                "--report and --suffix are for several images; leave them out, or give a folder or pattern."
-            )
+            raise ValueError("--report and --suffix are for several images: give a folder or a pattern.")
         if bands is not None and bands.suffix.lower() != ".png":
             raise ValueError(f"--bands {bands.name} is not a PNG; end the name in .png.")
         files = [*job.files_to_write, *([] if bands is None else [FileToWrite(bands, "the plot", is_plot)])]
@@ -397,7 +395,7 @@ def _write_band_figure(path: Path, result: Restoration) -> None:
         chosen_step=result.step,
         caption=f"Stopped: {result.stop_reason.value}",
     )
-    write_atomically(path, lambda beside: figure.savefig(beside, dpi=150, metadata={PNG_KEY: PLOT}))
+    write_atomically(path, lambda hidden: figure.savefig(hidden, dpi=150, metadata={PNG_KEY: PLOT}))
 
 
 def _write_before_after(path: Path, before: np.ndarray, after: np.ndarray, truth: np.ndarray) -> None:
@@ -410,4 +408,4 @@ def _write_before_after(path: Path, before: np.ndarray, after: np.ndarray, truth
         axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_title(title)
         axes.axis("off")
-    write_atomically(path, lambda beside: figure.savefig(beside, dpi=150))
+    write_atomically(path, lambda hidden: figure.savefig(hidden, dpi=150))

@@ -311,7 +311,7 @@ def write_tiff(
     planes = image.planes if isinstance(image, Pages) else image.reshape(math.prod(shape[: -len(page)]), *page)
     pages = (np.ascontiguousarray(plane, dtype) for plane in planes)
     try:
-        write_atomically(path, lambda beside: tifffile.imwrite(beside, pages, shape=shape, dtype=dtype, **options))
+        write_atomically(path, lambda hidden: tifffile.imwrite(hidden, pages, shape=shape, dtype=dtype, **options))
     except (tifffile.TiffFileError, tifffile.OmeXmlError, ValueError, TypeError) as error:
         raise ValueError(f"{path.name} cannot hold this image: {error}") from error
 
@@ -419,4 +419,4 @@ def write_png(path: Path, image: np.ndarray, like: np.dtype, record: Mapping[str
     texts = PngInfo()
     if record is not None:
         texts.add_text(PNG_KEY, json.dumps(record))
-    write_atomically(path, lambda beside: Image.fromarray(rounded).save(beside, format="PNG", pnginfo=texts))
+    write_atomically(path, lambda hidden: Image.fromarray(rounded).save(hidden, format="PNG", pnginfo=texts))

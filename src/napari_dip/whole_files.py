@@ -32,14 +32,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = hide_unfinished(path)
+        hidden = hide_unfinished(path)
         # created here, so that the system applies the umask
-        os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        os.close(os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
-            write(beside)
-            beside.replace(path)
+            write(hidden)
+            hidden.replace(path)
         finally:
-            beside.unlink(missing_ok=True)
+            hidden.unlink(missing_ok=True)
     except OSError as error:
         raise _in_a_sentence(path, error) from error
 
@@ -58,21 +58,21 @@ def write_folder_atomically(path: Path, write: Callable[[Path], object]) -> None
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = hide_unfinished(path)
-        beside.mkdir()
+        hidden = hide_unfinished(path)
+        hidden.mkdir()
         try:
-            (beside / _NAME).write_bytes(os.fsencode(path.name))
-            write(beside / _NEW)
+            (hidden / _NAME).write_bytes(os.fsencode(path.name))
+            write(hidden / _NEW)
             try:
                 if os.path.lexists(path):
-                    path.rename(beside / _REPLACED)
-                (beside / _NEW).rename(path)
+                    path.rename(hidden / _REPLACED)
+                (hidden / _NEW).rename(path)
             except BaseException:  # Ctrl-C too
-                if os.path.lexists(beside / _REPLACED) and not os.path.lexists(path):
-                    (beside / _REPLACED).rename(path)
+                if os.path.lexists(hidden / _REPLACED) and not os.path.lexists(path):
+                    (hidden / _REPLACED).rename(path)
                 raise
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(hidden, ignore_errors=True)
     except OSError as error:
         raise _in_a_sentence(path, error) from error
 

@@ -67,6 +67,6 @@ def test_axes_that_do_not_fit_are_refused(shape, letters, sentence) -> None:
 def test_planes_that_are_not_there_are_refused() -> None:
     axes = find_axes((4, 20, 20), "TYX")
     assert [plane.place["T"] for plane in axes.planes({"T": slice(-2, None)})] == [2, 3]
-    for selection, sentence in (({"Z": 0}, "along Z"), ({"T": 9}, "beyond"), ({"T": slice(9, 9)}, "no plane")):
+    for selection, sentence in (({"Z": 0}, "along Z"), ({"T": 9}, "out of range"), ({"T": slice(9, 9)}, "no plane")):
         with pytest.raises(ValueError, match=sentence):
             list(axes.planes(selection))

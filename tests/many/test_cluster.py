@@ -96,7 +96,7 @@ def test_a_cluster_without_workers_is_told_in_a_sentence_and_stops() -> None:
     ):
         begin = time.monotonic()
         tasks = run_tasks(double_slowly, ((n,) for n in range(8)), client=client, devices=(), seconds_without_workers=1)
-        with pytest.raises(ConnectionError, match="no worker; start some, then go on"):
+        with pytest.raises(ConnectionError, match="no workers; start some, then continue"):
             list(tasks)
         assert time.monotonic() - begin < 20
         begin = time.monotonic()
@@ -141,7 +141,7 @@ def test_a_lost_cluster_is_told_in_a_sentence_and_loses_nothing(processes, camer
                 os.kill(process.pid, signal.SIGSTOP if loss == "scheduler hangs" else signal.SIGKILL)
                 lost.append(time.monotonic())
 
-    with pytest.raises(ConnectionError, match="what is done is kept"):
+    with pytest.raises(ConnectionError, match="everything finished is kept"):
         lose_it_after_the_first()
     assert time.monotonic() - lost[0] < 25
     assert {row.status for row in rows} == {"done"}

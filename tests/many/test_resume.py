@@ -122,7 +122,7 @@ def test_planes_of_other_settings_are_not_mixed_in_and_wait(job, tmp_path) -> No
     interrupt(job, 3)
     other = replace(job, request=replace(job.request, settings=replace(SETTINGS, seed=5)))
     asked = []
-    with pytest.raises(InterruptedError, match=r"3 planes, not used: made with another seed"):
+    with pytest.raises(InterruptedError, match=r"3 planes from an interrupted run were not used: different seed"):
         restore_file(other, watch=asked.append, hooks=Hooks(lambda: len(asked) > 0))
     done, _, pixels = go_on(job)  # the mistake cost nothing
     assert done == [3]
@@ -228,7 +228,7 @@ def test_one_process_at_a_time_is_at_work_on_a_stack(job, at_work, name) -> None
     for more in ((), ("--resume",), ("--seed", 1)):
         second = restore(job.source, out, *more)
         assert second.exit_code == 1
-        assert "another process is at work on" in second.output
+        assert "another process is working on" in second.output
     assert sorted(path.name for path in out.parent.rglob("*")) == kept
     other.kill()  # the lock goes with it
     other.wait()
@@ -246,7 +246,7 @@ def test_a_file_that_another_process_is_at_work_on_is_left_to_it(film, tmp_path,
     first = restore(tmp_path / "data", out, "--resume")
     assert first.exit_code == 1
     assert "3 done, 0 kept, 1 failed" in first.output
-    assert "another process is at work on" in read_report(out / "report.csv")[str(out / "1.tif")].error
+    assert "another process is working on" in read_report(out / "report.csv")[str(out / "1.tif")].error
     assert half.exists()
     other.kill()
     other.wait()

@@ -168,7 +168,7 @@ def test_what_was_not_restored_stays_as_it_was_in_whole_numbers(small_settings) 
     [
         (np.zeros((2, 20, 20), complex), TypeError, "out has dtype complex128"),
         (np.zeros((2, 20, 20), "U3"), TypeError, "out has dtype <U3"),
-        (np.broadcast_to(np.float32(0), (2, 20, 20)), ValueError, "out cannot be written"),
+        (np.broadcast_to(np.float32(0), (2, 20, 20)), ValueError, "out is read-only"),
     ],
 )
 def test_an_out_that_cannot_hold_the_result_is_refused_at_the_call(out, error, sentence) -> None:

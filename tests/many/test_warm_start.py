@@ -48,7 +48,7 @@ def test_the_network_goes_on_from_the_chosen_step(noisy, small_settings) -> None
 
 def test_it_must_be_an_axis_of_planes(camera, small_settings) -> None:
     film = np.stack([camera] * 2)
-    for axes, along, sentence in (("TYX", "Z", "choose one of T"), ("CYX", "C", "there is only one")):
+    for axes, along, sentence in (("TYX", "Z", "choose T"), ("CYX", "C", "there is only one plane")):
         with pytest.raises(ValueError, match=sentence):
             napari_dip.restore_stack(film, axes, warm_start=along, settings=small_settings)
 

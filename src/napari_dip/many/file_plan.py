@@ -129,10 +129,10 @@ def _check_parts(read: Sequence[FileToRead], replaced: Sequence[FileToWrite]) ->
         return
     parts = {os.path.realpath(part): each for each in read for part in find_parts(each.path)}
     for one in replaced:
-        whole = parts.get(os.path.realpath(one.path))
-        if whole is not None:
+        divided = parts.get(os.path.realpath(one.path))
+        if divided is not None:
             raise ValueError(
-                f"{one.path} holds a part of {whole.path} ({whole.role}) and would be overwritten; choose another name "
+                f"{one.path} holds a part of {divided.path} ({divided.role}) and would be overwritten; choose another name "
                 f"for {one.role}."
             )
 
@@ -238,9 +238,7 @@ def _check_replaced(file: FileToWrite, overwrite: bool, resume: bool) -> None:
         if not path.is_dir():
             raise ValueError(f"{path} is not a folder, and an OME-Zarr must be one; choose another name.")
         if not is_ome_zarr(path):
-            raise ValueError(
-                f"{path} is a folder that is not an OME-Zarr image, so it is never replaced; choose another name."
-            )
+            raise ValueError(f"{path} is a folder, but not an OME-Zarr, and is never replaced; choose another name.")
     elif path.is_dir():
         raise ValueError(f"{path} is a folder; choose another name for {file.role}.")
     elif path.exists() and not path.is_file():

@@ -55,7 +55,7 @@ def write_report(path: Path, rows: Sequence[Row]) -> None:
         text = "[\n" + ",\n".join(map(_as_json, rows)) + ("\n]\n" if rows else "]\n")
     else:
         text = _as_csv([field.name for field in fields(Row)]) + "".join(_as_csv(asdict(row).values()) for row in rows)
-    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_atomically(path, lambda hidden: hidden.write_text(text, encoding="utf-8"))
 
 
 def append_row(path: Path, row: Row) -> None:

@@ -77,7 +77,7 @@ class KeptPlanes:
                 )
             shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / "job.json", lambda beside: beside.write_text(text, encoding="utf-8"))
+        write_atomically(self.folder / "job.json", lambda hidden: hidden.write_text(text, encoding="utf-8"))
         self._find()
 
     def has(self, plane: Plane) -> bool:
@@ -100,7 +100,7 @@ class KeptPlanes:
         }
         text = json.dumps({"digest": _digest(json.dumps(kept).encode()), "kept": kept})
         # written last: a plane without a record counts as unfinished
-        write_atomically(self._path("record", plane), lambda beside: beside.write_text(text, encoding="utf-8"))
+        write_atomically(self._path("record", plane), lambda hidden: hidden.write_text(text, encoding="utf-8"))
         self._keys[_name(plane)] = key
         if (before := self._before(plane)) is not None:
             self._path("network", before).unlink(missing_ok=True)

@@ -114,10 +114,10 @@ def plan_tiles(shape: tuple[int, ...], request: Request, memory: float | None = 
 
     if needs(height, width) <= budget:
         return None
-    beside = _BYTES_OF_PLANE * height * width * channels * enlargement**2 if device.device == "cpu" else 0
-    fitting = [side for side in range(_SMALLEST_TILE, max(height, width), 32) if needs(side, side) + beside <= budget]
+    fixed = _BYTES_OF_PLANE * height * width * channels * enlargement**2 if device.device == "cpu" else 0
+    fitting = [side for side in range(_SMALLEST_TILE, max(height, width), 32) if needs(side, side) + fixed <= budget]
     if not fitting:
-        least = needs(_SMALLEST_TILE, _SMALLEST_TILE) + beside
+        least = needs(_SMALLEST_TILE, _SMALLEST_TILE) + fixed
         raise ValueError(
             f"the memory budget of {budget / 1e9:.2f} GB is too small: even a tile of {_SMALLEST_TILE} pixels needs "
             f"about {least / 1e9:.2f} GB. Allow more memory, or choose a narrower network (width) or fewer runs."

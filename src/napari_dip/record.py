@@ -286,7 +286,7 @@ class Record:
             raise ValueError(f"{_NO_RECORD}: {_describe_fault(error)}.") from None
         return record
 
-    def of_output(self, name: str, image: NDArray, clipped: int = 0, **origin: Any) -> Record:
+    def of_output(self, name: str, image: np.ndarray, clipped: int = 0, **origin: Any) -> Record:
         """Return the record to store with one of the outputs.
 
         Parameters
@@ -391,7 +391,7 @@ def read_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in ("napari-dip", "torch", "numpy")}
 
 
-def describe_given(image: NDArray, mask: NDArray | None, colours: bool = True) -> Given:
+def describe_given(image: np.ndarray, mask: np.ndarray | None, colours: bool = True) -> Given:
     """Describe the input of a restoration."""
     return Given(
         image_shape=image.shape,

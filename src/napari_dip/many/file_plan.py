@@ -132,8 +132,8 @@ def _check_parts(read: Sequence[FileToRead], replaced: Sequence[FileToWrite]) ->
         divided = parts.get(os.path.realpath(one.path))
         if divided is not None:
             raise ValueError(
-                f"{one.path} holds a part of {divided.path} ({divided.role}) and would be overwritten; choose another name "
-                f"for {one.role}."
+                f"{one.path} holds a part of {divided.path} ({divided.role}) and would be overwritten; choose another "
+                f"name for {one.role}."
             )
 
 

@@ -29,7 +29,7 @@ def quantised_coefficients(image: torch.Tensor) -> torch.Tensor:
     return BlockCosines()(image - _LEVEL)
 
 
-def tile_table(table: NDArray, image: torch.Tensor) -> torch.Tensor:
+def tile_table(table: np.ndarray, image: torch.Tensor) -> torch.Tensor:
     """Return the step of every coefficient, ``(1, 1, h // 8 * 8, w // 8 * 8)``, for an image ``(1, 1, h, w)``."""
     down, across = (side // BLOCK for side in image.shape[-2:])
     return torch.from_numpy(np.asarray(table, dtype=np.float32)).to(image).repeat(down, across)[None, None]
@@ -60,7 +60,7 @@ def nearest_lattice(image: torch.Tensor, steps: torch.Tensor) -> tuple[torch.Ten
     return torch.where(touching, coefficients, moved), ~touching
 
 
-def estimate_quantisation_table(image: NDArray) -> NDArray[np.float64] | None:
+def estimate_quantisation_table(image: np.ndarray) -> NDArray[np.float64] | None:
     """Estimate the quantisation table of a grey image that was a JPEG, from its pixels alone.
 
     The coefficients of each frequency lie at multiples of its step, up to the rounding of the pixels. The step is the

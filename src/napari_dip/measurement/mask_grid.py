@@ -34,7 +34,7 @@ class Shape:
     width: float = 1.0
 
 
-def resample_marks(marks: NDArray, matrix: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def resample_marks(marks: np.ndarray, matrix: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Bring marks onto another grid; beyond the marks' grid nothing is marked.
 
     A pixel is marked if its centre lies in a marked pixel, or if a marked pixel's centre lies in it. So no mark is lost

@@ -45,14 +45,14 @@ class NoiseModel:
         """Return the variance at every pixel of a noise-free image, in the image's shape."""
         return (self.constant + self.slope * image).clamp_min(self.floor)
 
-    def stabilise(self, values: NDArray) -> NDArray[np.float64]:
+    def stabilise(self, values: np.ndarray) -> NDArray[np.float64]:
         """Map values to a scale on which the noise has variance 1: the generalised Anscombe transform."""
         values = np.asarray(values, dtype=np.float64)
         if self.slope == 0:
             return values / math.sqrt(self.constant)
         return 2 / self.slope * np.sqrt(np.maximum(self.slope * values + 3 / 8 * self.slope**2 + self.constant, 0))
 
-    def unstabilise(self, stabilised: NDArray) -> NDArray[np.float64]:
+    def unstabilise(self, stabilised: np.ndarray) -> NDArray[np.float64]:
         """Map the mean of stabilised values to the mean of the values.
 
         This is the closed form of the exact unbiased inverse: Mäkitalo and Foi, IEEE Transactions on Image Processing
@@ -93,11 +93,11 @@ class ChannelNoise:
         parts = image.split(1, dim=1)
         return torch.cat([each.variance(part) for each, part in zip(self.channels, parts, strict=True)], dim=1)
 
-    def stabilise(self, values: NDArray) -> NDArray[np.float64]:
+    def stabilise(self, values: np.ndarray) -> NDArray[np.float64]:
         """Map values, ``(c, h, w)``, to a scale on which the noise of every channel has variance 1."""
         return np.stack([each.stabilise(part) for each, part in zip(self.channels, values, strict=True)])
 
-    def unstabilise(self, stabilised: NDArray) -> NDArray[np.float64]:
+    def unstabilise(self, stabilised: np.ndarray) -> NDArray[np.float64]:
         """Map the mean of stabilised values, ``(c, h, w)``, to the mean of the values."""
         return np.stack([each.unstabilise(part) for each, part in zip(self.channels, stabilised, strict=True)])
 

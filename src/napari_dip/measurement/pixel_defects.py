@@ -20,7 +20,7 @@ _MAD_OF_NORMAL = 0.6745  # median absolute deviation of a standard normal
 _LEAST_STEP = 0.02  # of the range: lines that differ less from their neighbours are uneven, not dead
 
 
-def find_saturated(image: NDArray) -> NDArray[np.bool_]:
+def find_saturated(image: np.ndarray) -> NDArray[np.bool_]:
     """Find pixels at the largest value that the camera can record.
 
     That is the largest value of an integer dtype, or the image's own largest value (as from a 12-bit camera in 16 bits)
@@ -42,27 +42,27 @@ def find_saturated(image: NDArray) -> NDArray[np.bool_]:
     return np.any(colours == top, axis=2)
 
 
-def find_zero(image: NDArray) -> NDArray[np.bool_]:
+def find_zero(image: np.ndarray) -> NDArray[np.bool_]:
     """Find pixels that are 0 in all channels."""
     return np.all(_colours(image) == 0, axis=2)
 
 
-def find_not_finite(image: NDArray) -> NDArray[np.bool_]:
+def find_not_finite(image: np.ndarray) -> NDArray[np.bool_]:
     """Find pixels that are NaN or infinite in any channel."""
     return ~np.all(np.isfinite(_colours(image)), axis=2)
 
 
-def find_above(image: NDArray, threshold: float) -> NDArray[np.bool_]:
+def find_above(image: np.ndarray, threshold: float) -> NDArray[np.bool_]:
     """Find pixels above a threshold, in the image's units, in any channel."""
     return np.any(_colours(image) > threshold, axis=2)
 
 
-def find_below(image: NDArray, threshold: float) -> NDArray[np.bool_]:
+def find_below(image: np.ndarray, threshold: float) -> NDArray[np.bool_]:
     """Find pixels below a threshold, in the image's units, in all channels."""
     return np.all(_colours(image) < threshold, axis=2)
 
 
-def find_hot_and_cold(image: NDArray) -> NDArray[np.bool_]:
+def find_hot_and_cold(image: np.ndarray) -> NDArray[np.bool_]:
     """Find single pixels that differ from all their neighbours by more than noise and optics can explain.
 
     A pixel is hot or cold, in any channel, if it differs from the median of its neighbours by more than eight
@@ -82,7 +82,7 @@ def find_hot_and_cold(image: NDArray) -> NDArray[np.bool_]:
     return found
 
 
-def find_dead_lines(image: NDArray) -> NDArray[np.bool_]:
+def find_dead_lines(image: np.ndarray) -> NDArray[np.bool_]:
     """Find rows and columns that were not read out.
 
     A line is dead, in any channel, if all its pixels have the same value and most pixels of the lines beside it do not;
@@ -96,7 +96,7 @@ def find_dead_lines(image: NDArray) -> NDArray[np.bool_]:
     return found
 
 
-def typical_range(intensities: NDArray) -> tuple[float, float]:
+def typical_range(intensities: np.ndarray) -> tuple[float, float]:
     """Return the smallest and largest intensity, not stretched by outliers.
 
     Outliers lie farther beyond the 0.1 and 99.9 percentiles than these lie apart. The percentiles are values that
@@ -109,7 +109,7 @@ def typical_range(intensities: NDArray) -> tuple[float, float]:
     return float(smallest), float(largest)
 
 
-def stand_alone(values: NDArray, ground: NDArray) -> NDArray[np.bool_]:
+def stand_alone(values: np.ndarray, ground: np.ndarray) -> NDArray[np.bool_]:
     """Return which values differ from the background more than three times as much as any of their eight neighbours.
 
     No optics can draw anything that sharp.
@@ -127,7 +127,7 @@ def stand_alone(values: NDArray, ground: NDArray) -> NDArray[np.bool_]:
     return np.abs(values - ground) > _SHARPER_THAN_OPTICS * neighbours
 
 
-def _colours(image: NDArray) -> NDArray:
+def _colours(image: np.ndarray) -> np.ndarray:
     """Return the image as ``(h, w, c)`` without alpha.
 
     Raises

@@ -36,7 +36,7 @@ class Parameter:
     name: str
     purpose: str
     read: Callable[[Any], Any]
-    check_image: Callable[[NDArray], None] = lambda image: None
+    check_image: Callable[[np.ndarray], None] = lambda image: None
     is_required: bool = False
 
 
@@ -56,7 +56,7 @@ def _read_table(table: Any) -> NDArray[np.float64]:
     return steps.astype(np.float64)
 
 
-def _check_jpeg(image: NDArray) -> None:
+def _check_jpeg(image: np.ndarray) -> None:
     if image.min() < 0 or not 1 < image.max() <= 255 or (image != np.round(image)).any():
         raise ValueError(
             "quantisation_table needs the JPEG's own intensities; give an image of whole numbers from 0 to 255."
@@ -152,7 +152,7 @@ class Task:
             if each.is_required or arguments.get(each.name) is not None
         }
 
-    def check_image(self, image: NDArray, parameters: Mapping[str, Any]) -> None:
+    def check_image(self, image: np.ndarray, parameters: Mapping[str, Any]) -> None:
         """Check that an image, ``(h, w)`` or ``(h, w, c)``, can be used with these parameters.
 
         Raises

@@ -116,7 +116,7 @@ def test_the_table_is_read_for_a_stack_of_one_plane_too(tmp_path, camera) -> Non
     assert "(given)" in read_stack_record(tmp_path / "out.zarr")["compared"]
 
 
-def test_nothing_is_overwritten_unasked(noisy, tmp_path) -> None:
+def test_nothing_is_overwritten_without_the_option(noisy, tmp_path) -> None:
     (tmp_path / "out.tif").write_text("precious")
     done = run("restore", noisy, tmp_path / "out.tif", *FAST)
     assert done.exit_code == 1
@@ -145,19 +145,19 @@ def test_mistakes_get_one_sentence_and_no_file(noisy, tmp_path, monkeypatch, arg
     assert not list(tmp_path.glob("out*"))
 
 
-def test_a_missing_argument_is_told() -> None:
+def test_a_missing_argument_is_reported() -> None:
     done = run("restore")
     assert done.exit_code == 2
     assert "Missing argument" in done.output
 
 
-def test_help_teaches() -> None:
+def test_help_has_examples() -> None:
     assert "Examples" in run("restore", "--help").output
     assert "--mask" in run("restore", "--help").output
 
 
 def run_here(folder: Path, line: str):
-    """Run a command in a folder that holds many kinds of files, none of them written by napari-dip."""
+    """Run a command in a folder with many kinds of files, none of them written by napari-dip."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         return run("restore", *line.split(), *QUICK)
@@ -253,7 +253,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
-def test_an_empty_name_does_not_mean_this_folder(strangers) -> None:
+def test_an_empty_name_does_not_mean_the_current_folder(strangers) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(strangers)
         refused = run("restore", "", "out.tif", *QUICK)
@@ -262,7 +262,7 @@ def test_an_empty_name_does_not_mean_this_folder(strangers) -> None:
 
 
 @pytest.mark.parametrize(("line", "sentence"), REFUSED)
-def test_nothing_of_anybody_is_written_over(strangers, line, sentence) -> None:
+def test_no_file_of_the_users_is_overwritten(strangers, line, sentence) -> None:
     for name in ("link.tif", "hard.tif", "dangling.tif", "fifo.tif", "/proc"):
         if name in line and not os.path.lexists(strangers / name):
             pytest.skip(f"there is no {name} on this system")
@@ -276,7 +276,7 @@ def test_nothing_of_anybody_is_written_over(strangers, line, sentence) -> None:
     assert contents(strangers) == before
 
 
-def test_names_that_differ_by_case_are_one_where_case_does_not_matter(strangers) -> None:
+def test_names_that_differ_only_in_case_clash_if_the_disk_ignores_case(strangers) -> None:
     one, other = (FileToWrite(strangers / "new" / name, f"the output {name}") for name in ("a.tif", "A.tif"))
     if (strangers / "IN.TIF").exists():
         with pytest.raises(ValueError, match="would both be written to"):
@@ -286,14 +286,14 @@ def test_names_that_differ_by_case_are_one_where_case_does_not_matter(strangers)
     assert not (strangers / "new").exists()
 
 
-def test_both_who_want_one_name_are_named(strangers) -> None:
+def test_the_error_names_both_outputs_of_one_name(strangers) -> None:
     told = run_here(strangers, "data out --residual").output
     assert "the residual of data/a.tif" in told
     assert "the restored image of data/a_residual.tif" in told
 
 
 @pytest.mark.parametrize("out", ["out.tif", "out.png", "out.ome.tif", "out.zarr"])
-def test_what_we_wrote_is_kept_continued_or_replaced(strangers, out) -> None:
+def test_our_own_outputs_are_kept_continued_or_replaced(strangers, out) -> None:
     line = f"in.tif {out} --residual"
     assert run_here(strangers, line).exit_code == 0
     before = contents(strangers)
@@ -315,7 +315,7 @@ def test_what_we_wrote_is_kept_continued_or_replaced(strangers, out) -> None:
 
 
 @pytest.mark.parametrize("out", ["out.tif", "out.ome.tif", "out.zarr"])
-def test_a_stack_we_wrote_is_kept(strangers, out) -> None:
+def test_our_own_stack_is_kept(strangers, out) -> None:
     assert run_here(strangers, f"in.zarr {out}").exit_code == 0
     before = contents(strangers)
     kept = run_here(strangers, f"in.zarr {out} --resume")
@@ -323,7 +323,7 @@ def test_a_stack_we_wrote_is_kept(strangers, out) -> None:
     assert contents(strangers) == before
 
 
-def test_the_plot_we_drew_is_kept(strangers) -> None:
+def test_our_own_plot_is_kept(strangers) -> None:
     line = "in.tif out.tif --bands plot.png"
     assert run_here(strangers, line).exit_code == 0
     before = contents(strangers)
@@ -331,7 +331,7 @@ def test_the_plot_we_drew_is_kept(strangers) -> None:
     assert contents(strangers) == before
 
 
-def test_the_result_of_one_output_is_not_taken_for_another(strangers) -> None:
+def test_one_output_is_not_taken_for_another(strangers) -> None:
     assert run_here(strangers, "in.tif out_residual.tif").exit_code == 0
     refused = run_here(strangers, "in.tif out.tif --residual --resume")
     assert refused.exit_code == 1
@@ -359,8 +359,8 @@ def test_the_demo_writes_what_it_says(tmp_path) -> None:
     assert "other.txt" not in done.output
 
 
-def test_every_option_says_its_name() -> None:
-    """Some versions of typer make --TASK of what is not named."""
+def test_every_option_names_itself_explicitly() -> None:
+    """Some versions of typer turn an unnamed option into --TASK."""
     for command in (restore, demo, describe_device):
         for hint in get_type_hints(command, include_extras=True).values():
             for told in getattr(hint, "__metadata__", ()):
@@ -373,7 +373,7 @@ has_signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no
 
 @pytest.fixture
 def default_signals():
-    """What starts tests in the background may ignore Ctrl-C, and a command obeys that."""
+    """If the tests run in the background, Ctrl-C may be ignored, and a command respects that."""
     numbers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
     yield
@@ -405,7 +405,7 @@ LONG = [*QUICK, "--step-limit", "100000", "--set", "stopping=fixed"]
 @has_signals
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_and_keeps(strangers, default_signals, number, code) -> None:
-    """A run that was stopped has failed only if something that was asked for is not there."""
+    """A stopped run fails only if a requested output is missing."""
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     for name, further, expected in (("a.tif", [], 0), ("b.tif", ["--smoothed"], code)):
         thread = signal_once_at_work(number)
@@ -420,7 +420,7 @@ def test_a_signal_stops_and_keeps(strangers, default_signals, number, code) -> N
 
 @has_signals
 @pytest.mark.parametrize("source", ["data", "in.zarr"])
-def test_a_signal_ends_many_without_success(strangers, default_signals, source) -> None:
+def test_a_signal_ends_a_folder_with_its_exit_code(strangers, default_signals, source) -> None:
     (strangers / "data/a_residual.tif").unlink()
     out = strangers / ("out.zarr" if source.endswith("zarr") else "out")
     thread = signal_once_at_work(signal.SIGTERM)
@@ -444,13 +444,13 @@ def test_a_second_signal_ends_at_once(strangers, default_signals) -> None:
 @has_signals
 @pytest.mark.full
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_process_that_is_told_to_end_does(strangers, times) -> None:
-    """As Slurm does it: a process of its own, whose exit code says what became of it."""
+def test_a_process_ends_on_sigterm(strangers, times) -> None:
+    """As with Slurm: a separate process, which reports by its exit code."""
     arguments = ["restore", str(strangers / "in.tif"), str(strangers / "out.tif"), *LONG, "--smoothed"]
     process = subprocess.Popen([sys.executable, "-c", "from napari_dip.command_line import main; main()", *arguments],
                                stderr=subprocess.PIPE, text=True)  # fmt: skip
     assert process.stderr is not None
-    process.stderr.readline()  # the device: the run begins
+    process.stderr.readline()  # the device line, then the run starts
     time.sleep(3)
     for _ in range(times):
         process.send_signal(signal.SIGTERM)
@@ -461,7 +461,7 @@ def test_a_process_that_is_told_to_end_does(strangers, times) -> None:
     assert not [path for path in strangers.iterdir() if path.name.startswith(".")]
 
 
-def test_one_file_finds_no_room(strangers) -> None:
+def test_a_single_file_on_a_full_disk(strangers) -> None:
     resource = pytest.importorskip("resource")
     limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = contents(strangers)
@@ -478,7 +478,7 @@ def test_one_file_finds_no_room(strangers) -> None:
 @pytest.mark.parametrize(
     "change", ["width=" + "(" * 500, "width={[]: 1}", "width=\\d", "width=1" + "0" * 5000, "=", ""]
 )
-def test_any_setting_gets_a_sentence(strangers, change) -> None:
+def test_any_bad_setting_gets_an_error_message(strangers, change) -> None:
     done = run("restore", strangers / "in.tif", strangers / "out.tif", "--set", change)
     assert done.exit_code == 1, done.output
     assert done.output.startswith("napari-dip: ")

@@ -1,4 +1,4 @@
-"""What is written is read again; a file is whole or not there."""
+"""Written images can be read back; a file is complete or absent."""
 
 import json
 import os
@@ -27,7 +27,7 @@ from napari_dip.whole_files import write_atomically
 
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3), (20, 30, 4)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_tiff_there_and_back(tmp_path, shape, dtype) -> None:
+def test_tiff_is_written_and_read_back(tmp_path, shape, dtype) -> None:
     image = (np.random.default_rng(0).random(shape) * 200).astype(dtype)
     write_tiff(tmp_path / "a.tif", image, {"seed": 3})
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), image)
@@ -55,7 +55,7 @@ def test_one_channel_and_one_page_are_a_plane(tmp_path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "b.tif"), plane)
 
 
-def test_what_png_cannot_keep_is_said_before() -> None:
+def test_a_png_refuses_what_it_cannot_hold() -> None:
     with pytest.raises(ValueError, match="16-bit colours"):
         check_png(np.dtype(np.uint16), has_colours=True)
 
@@ -72,7 +72,7 @@ def test_png_refuses_float(tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_write_leaves_nothing_and_harms_nothing(tmp_path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:
     target = tmp_path / "a.tif"
     target.write_text("old")
 
@@ -109,7 +109,7 @@ def grey() -> np.ndarray:
 
 
 def write_by_hand(path, width: int, height: int, *, depth: int, colour: int) -> None:
-    """Write a PNG whose header says so, with bytes for 20 x 20 colours of 16 bits."""
+    """Write a PNG with this size in its header, but only 20 x 20 pixels of 16-bit colours."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -121,12 +121,12 @@ def write_by_hand(path, width: int, height: int, *, depth: int, colour: int) -> 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
 def test_a_record_with_a_shape_is_written_and_read_back(tmp_path, name) -> None:
-    """tifffile takes a description with a "shape" for its own."""
+    """tifffile mistakes a description with a "shape" for its own."""
     record = {"settings": {}, "stack": {"shape": [3, 4], "axes": "YX"}, "note": 'with "shape": in quotes'}
     write_tiff(tmp_path / name, grey(), record)
     assert read_record(tmp_path / name) == record
     np.testing.assert_array_equal(read_image(tmp_path / name), grey())
-    np.testing.assert_array_equal(tifffile.imread(tmp_path / name), grey())  # as any other program reads it
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / name), grey())  # as other programs read it
 
 
 def test_a_description_with_a_shape_of_its_own_is_read(tmp_path) -> None:
@@ -136,8 +136,8 @@ def test_a_description_with_a_shape_of_its_own_is_read(tmp_path) -> None:
     assert read_record(tmp_path / "a.tif") == record
 
 
-def test_a_large_tiff_is_no_bomb(tmp_path) -> None:
-    """Of 182 megapixels, more than Pillow admits; all zeros, which the disk need not hold."""
+def test_a_large_tiff_is_not_refused_as_a_bomb(tmp_path) -> None:
+    """It has 182 megapixels, more than Pillow allows; all are zero, so the file is sparse."""
     tifffile.imwrite(tmp_path / "a.tif", shape=(13_000, 14_000), dtype=np.uint8)
     limit = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
@@ -148,8 +148,8 @@ def test_a_large_tiff_is_no_bomb(tmp_path) -> None:
 
 
 @pytest.mark.full
-def test_a_large_png_is_no_bomb(tmp_path) -> None:
-    """Pillow's limit stays what it is."""
+def test_a_large_png_is_not_refused_as_a_bomb(tmp_path) -> None:
+    """Pillow's limit stays unchanged."""
     image = np.zeros((13_000, 14_000), np.uint8)
     image[::7, ::5] = 3
     Image.fromarray(image).save(tmp_path / "a.png", compress_level=1)
@@ -160,13 +160,13 @@ def test_a_large_png_is_no_bomb(tmp_path) -> None:
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
-def test_a_png_that_promises_more_than_it_can_hold_is_refused(tmp_path) -> None:
+def test_a_png_that_promises_too_many_pixels_is_refused(tmp_path) -> None:
     write_by_hand(tmp_path / "a.png", 30_000, 30_000, depth=8, colour=0)
     with pytest.raises(ValueError, match="promises 30000 x 30000 pixels, more than its bytes can hold"):
         read_image(tmp_path / "a.png")
 
 
-def test_a_tiff_that_promises_more_than_it_can_hold_is_refused(tmp_path) -> None:
+def test_a_tiff_that_promises_too_many_pixels_is_refused(tmp_path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", grey(), compression="zlib", metadata=None)
     with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
         for name in ("ImageLength", "ImageWidth", "RowsPerStrip"):
@@ -175,13 +175,13 @@ def test_a_tiff_that_promises_more_than_it_can_hold_is_refused(tmp_path) -> None
         read_image(tmp_path / "a.tif")
 
 
-def test_inks_are_refused_in_a_tiff_too(tmp_path) -> None:
+def test_printing_inks_are_refused_in_a_tiff_too(tmp_path) -> None:
     Image.new("CMYK", (20, 20)).save(tmp_path / "inks.tif")
     with pytest.raises(ValueError, match="printing inks"):
         read_image(tmp_path / "inks.tif")
 
 
-def test_what_a_file_is_does_not_depend_on_its_name(tmp_path) -> None:
+def test_the_format_does_not_depend_on_the_name(tmp_path) -> None:
     Image.fromarray(grey()).save(tmp_path / "a.tif", format="PNG")
     tifffile.imwrite(tmp_path / "b.png", grey())
     Image.fromarray(grey()).save(tmp_path / "c.tif", format="JPEG", quality=50)
@@ -202,15 +202,15 @@ def test_pngs_of_other_depths_are_read_as_they_are(tmp_path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), np.asarray(few.convert("RGB")))
 
 
-def test_deep_colours_are_not_silently_made_shallow(tmp_path) -> None:
-    """Pillow reads 8 of the 16 bits of a PNG's colours."""
+def test_16_bit_colours_are_not_silently_read_as_8_bit(tmp_path) -> None:
+    """Pillow reads only 8 of the 16 bits of a PNG's colours."""
     write_by_hand(tmp_path / "a.png", 20, 20, depth=16, colour=2)
     with pytest.raises(ValueError, match=r"16-bit colours.*save it as TIFF"):
         read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.png", "GIF"), ("b.png", "WEBP"), ("c.png", "PNG")])
-def test_what_moves_is_refused(tmp_path, name, kind) -> None:
+def test_animations_are_refused(tmp_path, name, kind) -> None:
     frames = [Image.fromarray(np.roll(grey(), 5 * n)) for n in range(3)]
     frames[0].save(tmp_path / name, format=kind, save_all=True, append_images=frames[1:])
     with pytest.raises(ValueError, match="has 3 frames"):
@@ -218,7 +218,7 @@ def test_what_moves_is_refused(tmp_path, name, kind) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".ome.tif"])
-def test_an_image_that_is_cut_off_anywhere_is_never_read_as_another(tmp_path, suffix) -> None:
+def test_a_truncated_image_is_never_read_as_another(tmp_path, suffix) -> None:
     path = tmp_path / f"a{suffix}"
     if suffix in (".png", ".jpg"):
         Image.fromarray(grey()).save(path)
@@ -236,7 +236,7 @@ def test_an_image_that_is_cut_off_anywhere_is_never_read_as_another(tmp_path, su
     assert all(path.name in sentence and "\n" not in sentence for sentence in refused)
 
 
-def test_a_wrong_checksum_is_seen(tmp_path) -> None:
+def test_a_wrong_checksum_is_detected(tmp_path) -> None:
     Image.fromarray(np.zeros((24, 20), np.uint8)).save(tmp_path / "a.png")
     data = bytearray((tmp_path / "a.png").read_bytes())
     data[data.index(b"IEND") - 5] ^= 1  # the last byte of the checksum of the pixels
@@ -245,11 +245,11 @@ def test_a_wrong_checksum_is_seen(tmp_path) -> None:
         read_image(tmp_path / "a.png")
 
 
-def test_what_is_no_file_is_said_and_not_waited_for(tmp_path, monkeypatch) -> None:
+def test_pipes_sockets_and_folders_are_refused_without_blocking(tmp_path, monkeypatch) -> None:
     os.mkfifo(tmp_path / "pipe.tif")
     (tmp_path / "folder.tif").mkdir()
     (tmp_path / "empty.tif").touch()
-    monkeypatch.chdir(tmp_path)  # the name of a socket is short
+    monkeypatch.chdir(tmp_path)  # socket names must be short
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("socket.tif")
         for name, sentence in (
@@ -266,7 +266,7 @@ def test_what_is_no_file_is_said_and_not_waited_for(tmp_path, monkeypatch) -> No
             assert read_record(tmp_path / name) is None
 
 
-def test_a_compression_that_is_not_there_is_named(tmp_path) -> None:
+def test_a_missing_decompressor_is_named(tmp_path) -> None:
     Image.fromarray(grey()).save(tmp_path / "a.tif", compression="jpeg")
     try:
         import imagecodecs  # noqa: F401
@@ -283,7 +283,7 @@ def test_complex_numbers_are_refused(tmp_path) -> None:
         read_image(tmp_path / "a.tif")
 
 
-def test_a_tag_that_promises_more_than_the_file_holds_is_refused_before_room_is_made_for_it(tmp_path) -> None:
+def test_a_tag_that_promises_too_much_is_refused_before_memory_is_allocated(tmp_path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.zeros((20, 16), np.uint8), description="of a plane", metadata=None)
     with tifffile.TiffFile(path) as file:

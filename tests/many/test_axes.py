@@ -1,4 +1,4 @@
-"""Axes have names; planes are read one by one and lie where they were."""
+"""Axes have letters; planes are read one by one and written back in place."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from napari_dip.many.axes import find_axes
 
 @pytest.mark.parametrize("letters", ["TCYX", "YXTC", "CYTX", "XYCT"])
 @pytest.mark.parametrize("channels", ["apart", "together"])
-def test_what_is_read_plane_by_plane_and_written_is_the_stack(letters: str, channels: str) -> None:
+def test_reading_and_writing_plane_by_plane_keeps_the_stack(letters: str, channels: str) -> None:
     sizes = {"T": 2, "C": 3, "Y": 5, "X": 7}
     stack = np.random.default_rng(0).random([sizes[letter] for letter in letters])
     axes = find_axes(stack.shape, letters, channels)
@@ -21,7 +21,7 @@ def test_what_is_read_plane_by_plane_and_written_is_the_stack(letters: str, chan
     assert axes.count == (2 if channels == "together" else 6)
 
 
-def test_only_the_plane_is_asked_for() -> None:
+def test_only_the_current_plane_is_read() -> None:
     class Watched:
         shape, asked = (4, 2, 8, 8), []
 
@@ -37,7 +37,7 @@ def test_only_the_plane_is_asked_for() -> None:
     assert plane.describe() == "T 3, C 1"
 
 
-def test_a_mask_is_of_a_plane_or_of_the_stack() -> None:
+def test_a_mask_fits_one_plane_or_the_stack() -> None:
     axes = find_axes((2, 3, 5, 7), "TCYX", "together")
     plane = list(axes.planes())[1]
     mask = np.zeros((2, 3, 5, 7), bool)
@@ -64,7 +64,7 @@ def test_axes_that_do_not_fit_are_refused(shape, letters, sentence) -> None:
         find_axes(shape, letters)
 
 
-def test_planes_that_are_not_there_are_refused() -> None:
+def test_missing_planes_are_refused() -> None:
     axes = find_axes((4, 20, 20), "TYX")
     assert [plane.place["T"] for plane in axes.planes({"T": slice(-2, None)})] == [2, 3]
     for selection, sentence in (({"Z": 0}, "along Z"), ({"T": 9}, "out of range"), ({"T": slice(9, 9)}, "no plane")):

@@ -1,4 +1,4 @@
-"""Planes and files on a real cluster of two processes: the same results, whoever dies meanwhile."""
+"""Planes and files on a real cluster of two processes: the results are the same, even if a worker dies."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ SETTINGS = napari_dip.Settings(device="cpu", width=8, levels=2, step_limit=60, p
 @pytest.fixture
 def one_thread():
     before = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in the workers: the last bit depends on how many
+    torch.set_num_threads(1)  # as in the workers, because the last bit depends on it
     yield
     torch.set_num_threads(before)
 
@@ -46,7 +46,7 @@ def double_slowly(number: int, device: str) -> int:
 
 
 @pytest.mark.parametrize("devices", [("cpu",), ("cpu", "cpu", "cpu")])
-def test_every_task_comes_once_and_errors_stop_no_other(devices) -> None:
+def test_every_task_runs_once_and_errors_do_not_stop_others(devices) -> None:
     outcomes = dict(run_tasks(double_slowly, ((n,) for n in range(8)), devices=devices))
     assert sorted(outcomes) == list(range(8))
     assert isinstance(outcomes.pop(3), ValueError)
@@ -89,7 +89,7 @@ def test_a_killed_worker_loses_nothing(client, camera, tmp_path) -> None:
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".tif", ".csv"}
 
 
-def test_a_cluster_without_workers_is_told_in_a_sentence_and_stops() -> None:
+def test_a_cluster_without_workers_ends_with_an_error_message() -> None:
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
@@ -107,7 +107,7 @@ def test_a_cluster_without_workers_is_told_in_a_sentence_and_stops() -> None:
 
 @pytest.fixture
 def processes(tmp_path, monkeypatch):
-    """Start a scheduler and a worker as their own commands do, without anyone who starts them anew."""
+    """Start a scheduler and a worker with their own commands, which do not restart them."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     told = str(tmp_path / "scheduler.json")
     begin = (sys.executable, "-m", "dask")
@@ -128,7 +128,7 @@ def processes(tmp_path, monkeypatch):
 
 @pytest.mark.full
 @pytest.mark.parametrize("loss", ["worker killed", "scheduler killed", "scheduler hangs"])
-def test_a_lost_cluster_is_told_in_a_sentence_and_loses_nothing(processes, camera, tmp_path, loss, one_thread) -> None:
+def test_a_lost_scheduler_ends_with_an_error_and_loses_nothing(processes, camera, tmp_path, loss, one_thread) -> None:
     client, scheduler, worker = processes
     jobs = plan_files(camera, tmp_path, 8, resume=True)
     rows, lost = [], []

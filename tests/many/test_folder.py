@@ -1,4 +1,4 @@
-"""A folder of files: finished outputs are kept, partial ones never appear, one bad file stops no other."""
+"""A folder of files: finished outputs are kept, partial ones never appear, one bad file does not stop the others."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="names of any byte
 
 @pytest.fixture
 def folder(tmp_path, camera):
-    """A folder of two images, a stack, a broken file and one that is no image."""
+    """A folder of two images, a stack, a broken file and a file that is not an image."""
     data = tmp_path / "data"
     data.mkdir()
     io.imsave(data / "a.png", camera, check_contrast=False)
@@ -43,7 +43,7 @@ def folder(tmp_path, camera):
     return data
 
 
-def test_all_that_can_be_restored_is(folder, tmp_path) -> None:
+def test_every_readable_file_is_restored(folder, tmp_path) -> None:
     done = restore(folder, tmp_path / "out")
     assert done.exit_code == 1, done.output
     assert "3 done, 0 kept, 1 failed" in done.output
@@ -61,7 +61,7 @@ def test_all_that_can_be_restored_is(folder, tmp_path) -> None:
     assert (film.axes, film.array.shape, film.pixel_sizes["T"]) == ("TYX", (2, 48, 40), 2.0)
 
 
-def test_what_is_done_is_kept(folder, tmp_path) -> None:
+def test_finished_files_are_kept(folder, tmp_path) -> None:
     (folder / "d.tif").unlink()
     out = tmp_path / "out"
     first = restore(f"{folder}/[ac]*", out, "--report", out / "r.json")
@@ -77,7 +77,7 @@ def test_what_is_done_is_kept(folder, tmp_path) -> None:
     assert not list(out.glob(".*"))
 
 
-def test_masks_go_by_name(folder, tmp_path, camera) -> None:
+def test_masks_are_found_by_name(folder, tmp_path, camera) -> None:
     (tmp_path / "masks").mkdir()
     mask = np.zeros(camera.shape, np.uint8)
     mask[10:14] = 1
@@ -96,7 +96,7 @@ def test_two_files_do_not_share_an_output(folder, tmp_path) -> None:
         plan_jobs([folder / "b.tif"], folder, FileJob(folder, tmp_path), suffix=None, mask=None)
 
 
-def test_a_stopped_file_is_done_again(folder, tmp_path, small_settings) -> None:
+def test_a_stopped_file_is_restored_again(folder, tmp_path, small_settings) -> None:
     model = FileJob(folder, tmp_path, request=Request(settings=small_settings))
     jobs = plan_jobs([folder / "a.png", folder / "b.tif"], tmp_path / "out", model, suffix=None, mask=None)
     asked = iter(range(10_000))
@@ -123,7 +123,7 @@ def test_one_device_has_one_task_at_a_time(folder, tmp_path, small_settings) -> 
 
 @pytest.mark.full
 def test_killed_and_resumed_nothing_is_lost(tmp_path, camera) -> None:
-    """Kill -9 between planes: the output is not there; then it goes on with the planes that were done."""
+    """After kill -9 between planes there is no output; the next run continues with the finished planes."""
     film = np.stack([np.roll(camera, 5 * n, axis=0) for n in range(16)])
     write_film(tmp_path / "film.ome.tif", film)
     out = tmp_path / "out.ome.tif"
@@ -149,7 +149,7 @@ def test_killed_and_resumed_nothing_is_lost(tmp_path, camera) -> None:
 
 
 def test_a_full_disk_leaves_no_half_file(tmp_path, camera) -> None:
-    """On a disk of 64 kB the second output finds no room: it fails in a sentence, and there is only the first."""
+    """On a disk of 64 kB there is room for the first output only; the second gets an error message."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True,
@@ -188,7 +188,7 @@ def test_any_name_is_restored_and_reported(tmp_path, camera, name, report) -> No
     assert "2 kept" in done.output
     assert sorted(os.listdir(os.fsencode(out))) == sorted([name, b"plain.tif", report.encode()])
     rows = read_report(out / report).values()
-    assert [row.planes for row in rows] == [1, 1]  # known again, by its name
+    assert [row.planes for row in rows] == [1, 1]  # matched by its name
     if report.endswith("csv"):
         assert len((out / report).read_text(encoding="utf-8").splitlines()) == 3
 
@@ -203,17 +203,17 @@ def test_any_name_is_written(tmp_path, camera, out) -> None:
     assert "nothing is left" in restore(tmp_path / "in.tif", tmp_path / os.fsdecode(out), "--resume").output
 
 
-def test_a_report_goes_on(folder, tmp_path) -> None:
-    """Rows of files that are not of this run stay."""
+def test_a_report_is_continued(folder, tmp_path) -> None:
+    """Rows of other files stay."""
     out = tmp_path / "out"
     assert restore(f"{folder}/a.p*", out).exit_code == 0
-    assert restore(f"{folder}/b.t*", out).exit_code == 1  # the report is there
+    assert restore(f"{folder}/b.t*", out).exit_code == 1  # the report exists
     assert restore(f"{folder}/b.t*", out, "--resume").exit_code == 0
     assert [Path(name).name for name in read_report(out / "report.csv")] == ["a.tif", "b.tif"]
 
 
 def fork(work) -> int:
-    """Do something in a process of its own; return its number."""
+    """Call a function in another process; return the process's number."""
     process = os.fork()
     if process == 0:
         try:
@@ -224,7 +224,7 @@ def fork(work) -> int:
 
 
 def kill_at(event: str, number: int, work) -> bool:
-    """Do something in a process that is killed just before its number-th event of a kind; return whether it was."""
+    """Call a function in a process that is killed just before its number-th event of a kind; return whether it was."""
 
     def work_until_killed() -> None:
         seen = [0]
@@ -241,8 +241,8 @@ def kill_at(event: str, number: int, work) -> bool:
 
 
 @on_linux
-def test_what_a_killed_run_left_is_removed_by_the_next(folder, tmp_path) -> None:
-    """Of one file, of several, and of a demo; but not what another process is writing."""
+def test_the_next_run_removes_what_a_killed_run_left(folder, tmp_path) -> None:
+    """For one file, several files and a demo; files that another process is writing stay."""
 
     def write_for_ever(path: Path) -> None:
         path.write_text("half")
@@ -270,7 +270,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(folder, tmp_path) -> None
 
 
 def is_whole(path: Path, value: int) -> bool:
-    """Return whether a zarr is all there: every pixel, its channels' names and its record."""
+    """Return whether a zarr is complete: every pixel, its channel names and its record."""
     if not path.exists():
         return False
     stack = open_stack(path)
@@ -280,7 +280,7 @@ def is_whole(path: Path, value: int) -> bool:
 
 @on_linux
 def test_a_kill_leaves_the_old_zarr_or_the_new(tmp_path) -> None:
-    """At every renaming and at many of the files that are made and removed; the next run makes good what is left."""
+    """Killed at every renaming and at many of the files created and removed; the next run repairs what is left."""
     like = Stack(None, "CYX", ("a", "b"))
     path = tmp_path / "out.zarr"
 
@@ -305,10 +305,10 @@ def test_a_kill_leaves_the_old_zarr_or_the_new(tmp_path) -> None:
             if not killed:
                 assert is_whole(path, 2)
                 break
-    assert seen == {(True, False), (False, True), (False, False)}  # between two renamings there is none
+    assert seen == {(True, False), (False, True), (False, False)}  # between the two renamings there is none
 
 
-def test_one_file_without_room_stops_no_other(tmp_path, camera) -> None:
+def test_a_file_without_disk_space_does_not_stop_the_others(tmp_path, camera) -> None:
     resource = pytest.importorskip("resource")
     data, out = tmp_path / "data", tmp_path / "out"
     data.mkdir()

@@ -1,4 +1,4 @@
-"""What an interrupted run has left is used if it is what a run would make again, and only then; one run at a time."""
+"""Planes of an interrupted run are reused only if a new run would give the same ones; one run at a time."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def film(camera) -> np.ndarray:
 
 @pytest.fixture
 def job(film, tmp_path) -> FileJob:
-    """A film with a mask, to be restored."""
+    """A film with a mask, ready to be restored."""
     (tmp_path / "out").mkdir()
     write_film(tmp_path / "film.ome.tif", film)
     mask = np.zeros(film.shape, np.uint8)
@@ -48,7 +48,7 @@ def job(film, tmp_path) -> FileJob:
 
 
 def plan_folder(film, tmp_path, *, resume: bool, settings: napari_dip.Settings = SETTINGS) -> list[FileJob]:
-    """Write each plane into a file of its own, and plan their restoration."""
+    """Write each plane to its own file, and plan the jobs."""
     (tmp_path / "data").mkdir()
     for number, image in enumerate(film):
         tifffile.imwrite(tmp_path / "data" / f"{number}.tif", image)
@@ -57,7 +57,7 @@ def plan_folder(film, tmp_path, *, resume: bool, settings: napari_dip.Settings =
 
 
 def interrupt(job: FileJob, planes: int) -> None:
-    """Run a job until so many planes are done."""
+    """Run a job until this many planes are finished."""
     done = []
     with pytest.raises(InterruptedError, match="kept"):
         restore_file(job, watch=lambda each: done.append(each.result), hooks=Hooks(lambda: len(done) >= planes))
@@ -65,7 +65,7 @@ def interrupt(job: FileJob, planes: int) -> None:
 
 
 def go_on(job: FileJob) -> tuple[list[int], str, np.ndarray]:
-    """Run a job to its end; return which planes it did, what it said, and what it wrote."""
+    """Run a job to its end; return the planes it restored, its notes, and its output."""
     done = []
     outcome = restore_file(job, watch=lambda each: done.append(each.plane.place["T"]))
     assert sorted(path.name for path in job.out.parent.iterdir()) == [job.out.name]  # nothing hidden is left
@@ -73,13 +73,13 @@ def go_on(job: FileJob) -> tuple[list[int], str, np.ndarray]:
 
 
 def afresh(job: FileJob, tmp_path) -> np.ndarray:
-    """Return what a run writes that finds nothing."""
+    """Return the output of an uninterrupted run."""
     elsewhere = replace(job, out=tmp_path / "afresh" / job.out.name)
     restore_file(elsewhere)
     return tifffile.imread(elsewhere.out)
 
 
-def test_planes_that_are_done_are_kept(job, tmp_path) -> None:
+def test_finished_planes_are_kept(job, tmp_path) -> None:
     interrupt(job, 2)
     done, said, pixels = go_on(job)
     assert (done, said) == ([2, 3], "")
@@ -87,13 +87,13 @@ def test_planes_that_are_done_are_kept(job, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("what", ["pixels", "mask"])
-def test_a_plane_is_done_again_if_its_pixels_or_its_mask_have_changed(job, film, tmp_path, what) -> None:
+def test_a_plane_is_restored_again_if_its_pixels_or_its_mask_have_changed(job, film, tmp_path, what) -> None:
     interrupt(job, 3)
     path = job.source if what == "pixels" else job.mask
     before, changed = path.stat(), tifffile.imread(path)
     changed[1] = changed[1, ::-1]
     write_film(path, changed)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # date and size say nothing
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # date and size stay the same
     assert path.stat().st_size == before.st_size
     done, said, pixels = go_on(job)
     assert done == [1, 3]
@@ -103,7 +103,7 @@ def test_a_plane_is_done_again_if_its_pixels_or_its_mask_have_changed(job, film,
 
 
 def test_chunks_of_a_zarr_may_change(film, tmp_path) -> None:
-    """They change in place, the folder's date stays."""
+    """They change in place, so the folder's date stays the same."""
     dims = [DimSpec(name="t", scale=1.0), DimSpec(name="y", scale=1.0), DimSpec(name="x", scale=1.0)]
     source = tmp_path / "film.zarr"
     write_image(source, v05.Image(multiscales=[v05.Multiscale.from_dims(dims, n_levels=1)]), [film], writer="zarr",
@@ -118,19 +118,19 @@ def test_chunks_of_a_zarr_may_change(film, tmp_path) -> None:
     np.testing.assert_array_equal(pixels, afresh(job, tmp_path))
 
 
-def test_planes_of_other_settings_are_not_mixed_in_and_wait(job, tmp_path) -> None:
+def test_planes_of_other_settings_are_kept_apart(job, tmp_path) -> None:
     interrupt(job, 3)
     other = replace(job, request=replace(job.request, settings=replace(SETTINGS, seed=5)))
     asked = []
     with pytest.raises(InterruptedError, match=r"3 planes from an interrupted run were not used: different seed"):
         restore_file(other, watch=asked.append, hooks=Hooks(lambda: len(asked) > 0))
-    done, _, pixels = go_on(job)  # the mistake cost nothing
+    done, _, pixels = go_on(job)  # the run with the wrong settings cost nothing
     assert done == [3]
     np.testing.assert_array_equal(pixels, afresh(job, tmp_path))
 
 
 @pytest.mark.parametrize("damage", ["short pixels", "no pixels", "empty record", "half a record", "one other pixel"])
-def test_damaged_planes_are_done_again(job, tmp_path, damage) -> None:
+def test_damaged_planes_are_restored_again(job, tmp_path, damage) -> None:
     interrupt(job, 3)
     pixels, record = (sorted(find_planes_folder(job.out).rglob(f"{name}_*"))[1] for name in ("restored", "record"))
     if damage == "short pixels":
@@ -149,7 +149,7 @@ def test_damaged_planes_are_done_again(job, tmp_path, damage) -> None:
     np.testing.assert_array_equal(whole, afresh(job, tmp_path))
 
 
-def test_without_resume_all_is_done_anew_and_said(job) -> None:
+def test_without_resume_all_planes_are_restored_again_with_a_note(job) -> None:
     interrupt(job, 2)
     done, said, _ = go_on(replace(job, resume=False))
     assert done == [0, 1, 2, 3]
@@ -159,13 +159,13 @@ def test_without_resume_all_is_done_anew_and_said(job) -> None:
 
 @pytest.fixture
 def still(job, camera, tmp_path) -> FileJob:
-    """Planes that are alike, each of which begins where the one before it ended."""
+    """Planes that are alike, each with a warm start from the one before."""
     noise = np.random.default_rng(1).normal(0, 20, (4, *camera.shape))
     write_film(tmp_path / "still.ome.tif", (camera + noise).astype(np.float32))
     return replace(job, source=tmp_path / "still.ome.tif", mask=None, request=REQUEST, warm_start="T")
 
 
-def test_a_plane_begins_where_a_kept_one_ended(still, tmp_path) -> None:
+def test_a_plane_starts_from_a_kept_network(still, tmp_path) -> None:
     whole = afresh(still, tmp_path)
     restore_file(replace(still, warm_start=None, out=tmp_path / "cold" / "still.ome.tif"))
     assert (tifffile.imread(tmp_path / "cold" / "still.ome.tif")[2] != whole[2]).any()
@@ -176,7 +176,7 @@ def test_a_plane_begins_where_a_kept_one_ended(still, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("what", ["pixels", "network"])
-def test_what_began_where_another_ended_is_done_again_with_it(still, tmp_path, what) -> None:
+def test_planes_that_depend_on_a_lost_plane_are_restored_again(still, tmp_path, what) -> None:
     interrupt(still, 3)
     if what == "pixels":
         changed = tifffile.imread(still.source)
@@ -186,7 +186,7 @@ def test_what_began_where_another_ended_is_done_again_with_it(still, tmp_path, w
         for network in find_planes_folder(still.out).rglob("network*"):
             network.write_bytes(network.read_bytes()[:-10])
     done, said, pixels = go_on(still)
-    assert done == [0, 1, 2, 3]  # of the first, the network is no longer there
+    assert done == [0, 1, 2, 3]  # the first one's network is gone
     assert "depends on the plane before it" in said
     np.testing.assert_array_equal(pixels, afresh(still, tmp_path))
 
@@ -203,7 +203,7 @@ with hold_outputs([Path(sys.argv[1])]):
 
 @pytest.fixture
 def at_work():
-    """Start another process that holds an output, as a run does; it is killed in the end."""
+    """Start another process that locks an output, as a run does; it is killed in the end."""
     started = []
 
     def start(path):
@@ -220,7 +220,7 @@ def at_work():
 
 
 @pytest.mark.parametrize("name", ["film.ome.tif", "film.zarr"])
-def test_one_process_at_a_time_is_at_work_on_a_stack(job, at_work, name) -> None:
+def test_only_one_process_works_on_a_stack(job, at_work, name) -> None:
     interrupt(job, 2)
     out = job.out.with_name(name)
     other = at_work(out)
@@ -230,13 +230,13 @@ def test_one_process_at_a_time_is_at_work_on_a_stack(job, at_work, name) -> None
         assert second.exit_code == 1
         assert "another process is working on" in second.output
     assert sorted(path.name for path in out.parent.rglob("*")) == kept
-    other.kill()  # the lock goes with it
+    other.kill()  # which releases the lock
     other.wait()
     assert restore(job.source, out).exit_code == 0
     assert not out.with_name(f".{name}.lock").exists()
 
 
-def test_a_file_that_another_process_is_at_work_on_is_left_to_it(film, tmp_path, at_work) -> None:
+def test_a_file_that_another_process_works_on_is_skipped(film, tmp_path, at_work) -> None:
     plan_folder(film, tmp_path, resume=True)
     out = tmp_path / "out"
     other = at_work(out / "1.tif")
@@ -275,13 +275,13 @@ def test_two_runs_share_a_folder(film, tmp_path, report) -> None:
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_what_came_to_be_meanwhile_is_not_overwritten(film, tmp_path, resume) -> None:
+def test_a_file_created_meanwhile_is_not_overwritten(film, tmp_path, resume) -> None:
     jobs = plan_folder(film, tmp_path, resume=resume)
     run_of_all = restore_files(jobs, tmp_path / "report.csv", devices=("cpu",))
     first = next(run_of_all)
     jobs[1].out.write_text("precious")
     if not resume:
-        restore_file(jobs[2])  # by another run
+        restore_file(jobs[2])  # as another run would
         written = jobs[2].out.stat().st_mtime_ns
     rows = [first, *run_of_all]
     assert jobs[1].out.read_text() == "precious"
@@ -295,7 +295,7 @@ def test_what_came_to_be_meanwhile_is_not_overwritten(film, tmp_path, resume) ->
 
 
 @pytest.mark.parametrize("report", ["report.csv", "report.json"])
-def test_a_report_that_was_broken_off_keeps_its_rows(film, tmp_path, report) -> None:
+def test_a_truncated_report_keeps_its_complete_rows(film, tmp_path, report) -> None:
     jobs = plan_folder(film[:3], tmp_path, resume=True)
     rows = list(restore_files(jobs, tmp_path / report, devices=("cpu",)))
     path = tmp_path / report
@@ -325,8 +325,8 @@ def count_work(function) -> tuple[int, int]:
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/io"), reason="only Linux counts what a process writes")
 @pytest.mark.parametrize("report", ["report.csv", "report.json"])
-def test_work_grows_as_the_number_of_files(tmp_path, report) -> None:
-    """Of files that fail at once, and of those that are kept: twice the files, twice the writing, no more listing."""
+def test_work_grows_linearly_with_the_number_of_files(tmp_path, report) -> None:
+    """For files that fail at once and files that are kept: twice the files, twice the writing, no more listing."""
     costs = {}
     for count in (40, 80):
         data, out = tmp_path / f"data{count}", tmp_path / f"out{count}"
@@ -343,8 +343,8 @@ def test_work_grows_as_the_number_of_files(tmp_path, report) -> None:
     assert costs[80][1] == costs[40][1]
 
 
-def test_an_interrupt_leaves_nothing_half_done(job, tmp_path) -> None:
-    """KeyboardInterrupt, as Ctrl-C raises it in a script or a notebook: planes are kept, the output is free."""
+def test_an_interrupt_leaves_nothing_half_written(job, tmp_path) -> None:
+    """After a KeyboardInterrupt, as in a script or a notebook, planes are kept and the output is unlocked."""
 
     def interrupt_second(each) -> None:
         if each.number == 2:
@@ -359,11 +359,11 @@ def test_an_interrupt_leaves_nothing_half_done(job, tmp_path) -> None:
 
 
 def threads_at_work() -> set[threading.Thread]:
-    """Return all threads but the one that zarr keeps for itself."""
+    """Return all threads except zarr's own."""
     return {each for each in threading.enumerate() if each.name != "zarr_io"}
 
 
-def test_a_run_that_is_given_up_ends_its_threads(film, tmp_path) -> None:
+def test_an_abandoned_folder_ends_its_threads(film, tmp_path) -> None:
     endless = replace(SETTINGS, step_limit=100_000, stopping="fixed")
     jobs = plan_folder(film, tmp_path, resume=False, settings=endless)
     jobs[0] = replace(jobs[0], request=REQUEST)
@@ -377,7 +377,7 @@ def test_a_run_that_is_given_up_ends_its_threads(film, tmp_path) -> None:
     assert list(read_report(tmp_path / "report.csv")) == [str(tmp_path / "out" / "0.tif")]
 
 
-def test_planes_that_are_given_up_end_their_threads(film) -> None:
+def test_an_abandoned_stack_ends_its_threads(film) -> None:
     before = threads_at_work()
     out = np.full(film.shape, np.nan, np.float32)
     often = replace(SETTINGS, report_every=2)

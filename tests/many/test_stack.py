@@ -1,4 +1,4 @@
-"""A stack is its planes: each is what restore() makes of it alone."""
+"""A stack is restored plane by plane: each plane comes out as if restore() had restored it alone."""
 
 import dataclasses
 
@@ -16,13 +16,13 @@ from napari_dip.many.stack_files import open_stack, write_stack
 
 @pytest.fixture
 def film(camera) -> np.ndarray:
-    """A (3, 2, 48, 40) stack, the second channel in other units."""
+    """A (3, 2, 48, 40) stack; the second channel has other units."""
     noise = np.random.default_rng(0).normal(0, 10, (3, 2, *camera.shape))
     return ((camera + noise) * np.array([1.0, 40.0])[:, None, None]).astype(np.float32)
 
 
 @pytest.mark.parametrize("kind", ["numpy", "dask", "zarr"])
-def test_planes_are_what_restore_makes_of_each(film, small_settings, tmp_path, kind) -> None:
+def test_each_plane_equals_its_own_restoration(film, small_settings, tmp_path, kind) -> None:
     stack = {
         "numpy": lambda: film,
         "dask": lambda: dask.array.from_array(film, chunks=(1, 1, 48, 40)),
@@ -37,7 +37,7 @@ def test_planes_are_what_restore_makes_of_each(film, small_settings, tmp_path, k
         np.testing.assert_array_equal(out[t, c], alone.restored)
 
 
-def test_channels_together_share_a_network_but_no_units(film, small_settings) -> None:
+def test_channels_together_share_a_network_but_not_their_units(film, small_settings) -> None:
     first, *_ = napari_dip.restore_stack(film, "TCYX", settings=small_settings, channels="together")
     assert first.count == 3
     result = first.result
@@ -59,7 +59,7 @@ def test_any_number_of_channels_is_restored_together(camera, small_settings) -> 
                                       channels="together"))  # fmt: skip
 
 
-def test_a_stop_keeps_the_planes_that_are_done(film, small_settings) -> None:
+def test_a_stop_keeps_the_finished_planes(film, small_settings) -> None:
     asked = iter(range(10_000))
     out = np.full(film.shape, np.nan, np.float32)
     done = list(
@@ -73,7 +73,7 @@ def test_a_stop_keeps_the_planes_that_are_done(film, small_settings) -> None:
     assert np.isnan(out[1:]).all()
 
 
-def test_reports_come_between(film, small_settings) -> None:
+def test_reports_come_before_each_result(film, small_settings) -> None:
     steps = list(napari_dip.restore_stack(film[0], "CYX", settings=small_settings, report_wanted=lambda: True))
     assert sum(each.result is not None for each in steps) == 2
     assert len(steps) > 2
@@ -90,7 +90,7 @@ def test_everything_is_checked_at_the_call(film, small_settings) -> None:
 
 @pytest.mark.parametrize("name", ["a.ome.tif", "a.zarr", "a.tif"])
 @pytest.mark.parametrize("axes", ["TCYX", "ZYX", "TZYXS"])
-def test_stacks_there_and_back(tmp_path, name, axes) -> None:
+def test_stacks_are_written_and_read_back(tmp_path, name, axes) -> None:
     sizes = {"T": 2, "C": 3, "Z": 4, "Y": 20, "X": 30, "S": 3}
     pixels = (np.random.default_rng(0).random([sizes[letter] for letter in axes]) * 200).astype(np.uint16)
     names = ("DAPI", "GFP", "RFP") if "C" in axes else ()
@@ -106,7 +106,7 @@ def test_stacks_there_and_back(tmp_path, name, axes) -> None:
     found = find_axes(back.array.shape, back.axes)
     expected = pixels
     if name.endswith(".zarr") and axes.endswith("S"):
-        assert back.axes == "TCZYX"  # an OME-Zarr knows no colours
+        assert back.axes == "TCZYX"  # OME-Zarr has no colour axis
         expected = np.moveaxis(pixels, -1, 1)
     else:
         assert found.letters == axes
@@ -117,7 +117,7 @@ def test_stacks_there_and_back(tmp_path, name, axes) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_file_that_does_not_say_must_be_told(tmp_path, film, small_settings) -> None:
+def test_a_file_without_axis_names_needs_axes(tmp_path, film, small_settings) -> None:
     tifffile.imwrite(tmp_path / "a.tif", film, photometric="minisblack")
     with pytest.raises(ValueError, match="say what its axes are"):
         napari_dip.restore_stack(tmp_path / "a.tif", settings=small_settings)
@@ -138,7 +138,7 @@ def test_the_finest_level_of_a_multiscale_image_is_read(tmp_path, film) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float16, ">f4", np.float64, bool])
-def test_out_of_another_type_is_rounded_and_clipped_as_everywhere(dtype, small_settings) -> None:
+def test_an_integer_out_is_rounded_and_clipped(dtype, small_settings) -> None:
     stack = np.random.default_rng(0).normal(220, 40, (2, 20, 20)).astype(np.float32)
     out = np.zeros(stack.shape, dtype)
     settings = dataclasses.replace(small_settings, step_limit=2)
@@ -149,7 +149,7 @@ def test_out_of_another_type_is_rounded_and_clipped_as_everywhere(dtype, small_s
         assert np.abs(out - np.clip(each.result.restored, 0, np.iinfo(dtype).max))[1].max() <= 0.5
 
 
-def test_what_was_not_restored_stays_as_it_was_in_whole_numbers(small_settings) -> None:
+def test_unrestored_pixels_of_an_integer_out_stay_as_they_were(small_settings) -> None:
     plane = np.random.default_rng(0).normal(220, 40, (128, 128)).astype(np.float32)
     out, asked = np.full(plane.shape, 7, np.uint8), iter(range(10_000))
     settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=10, partner=False)

@@ -1,4 +1,4 @@
-"""Stacks as they are found in files: of other programs and versions, in parts, cut off, or larger than any machine."""
+"""Stacks in files: from other programs and versions, in parts, truncated, or larger than any machine."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def test_a_record_is_written_and_read_back(tmp_path, film, name) -> None:
 
 
 @pytest.mark.parametrize("name", ["out.tif", "out.ome.tif", "out.zarr"])
-def test_what_was_restored_says_how(tmp_path, film, name) -> None:
+def test_results_carry_a_record(tmp_path, film, name) -> None:
     write_film(tmp_path / "film.ome.tif", film)
     assert restore(tmp_path / "film.ome.tif", tmp_path / name).exit_code == 0
     record = napari_dip.Record.from_dict(read_stack_record(tmp_path / name))
@@ -48,7 +48,7 @@ def test_what_was_restored_says_how(tmp_path, film, name) -> None:
 
 
 @pytest.mark.parametrize("name", ["out.tif", "out.ome.tif", "out.zarr"])
-def test_each_output_of_a_stack_says_which_it_is_and_of_which_file(tmp_path, film, name) -> None:
+def test_each_output_of_a_stack_records_its_name_and_its_source(tmp_path, film, name) -> None:
     source = tmp_path / "film.ome.tif"
     write_film(source, film)
     assert restore(source, tmp_path / name, "--residual", "--dtype", "same", "--warm-start", "t").exit_code == 0
@@ -69,7 +69,7 @@ def test_each_output_of_a_stack_says_which_it_is_and_of_which_file(tmp_path, fil
 
 
 def test_stacks_of_earlier_versions_are_kept(tmp_path, film) -> None:
-    """All their outputs carry the record of the restored one, which did not know the number of threads."""
+    """All their outputs carry the record of the restored image, which lacks the number of threads."""
     write_film(tmp_path / "film.ome.tif", film)
     line = (tmp_path / "film.ome.tif", tmp_path / "out.ome.tif", "--residual")
     assert restore(*line).exit_code == 0
@@ -103,7 +103,7 @@ def write_marks(path, marks) -> None:
 
 
 @pytest.mark.parametrize("name", ["marks", "marks.tif", "marks.dat", "colours.tif", "colours.png", "plane.zarr"])
-def test_a_mask_is_what_it_holds_and_not_what_it_is_called(tmp_path, film, name) -> None:
+def test_a_mask_is_read_by_its_content_not_its_name(tmp_path, film, name) -> None:
     film[:, 4:6, 4:6] = 0
     write_film(tmp_path / "film.ome.tif", film)
     marks = (film == 0).astype(np.uint8)
@@ -124,7 +124,7 @@ def test_a_mask_is_what_it_holds_and_not_what_it_is_called(tmp_path, film, name)
     assert (restored[:, 4:6, 4:6] > 0).all()
 
 
-def test_a_unit_that_is_not_ascii_goes_with_an_imagej_stack(tmp_path, film) -> None:
+def test_an_imagej_stack_keeps_a_non_ascii_unit(tmp_path, film) -> None:
     sizes = {f"PhysicalSize{axis}{what}": value for axis in "XY" for what, value in (("", 2.0), ("Unit", "Å"))}
     channels = {"Channel": {"Name": ["α", "β", "γ"]}}
     tifffile.imwrite(tmp_path / "film.ome.tif", film, metadata={"axes": "CYX", **sizes, **channels}, **GREY)
@@ -137,14 +137,14 @@ def test_a_unit_that_is_not_ascii_goes_with_an_imagej_stack(tmp_path, film) -> N
 
 
 def test_a_description_with_a_shape_of_its_own_is_read(tmp_path, film) -> None:
-    """Stacks saved from napari by version 0.1.0 have the record as it is, and tifffile takes it for its own."""
+    """Version 0.1.0 saved the record of a napari stack unchanged, and tifffile takes it for its own."""
     tifffile.imwrite(tmp_path / "a.tif", film, description=json.dumps(RECORD), metadata=None, **GREY)
     np.testing.assert_array_equal(pixels(tmp_path / "a.tif"), film)
     assert read_record(tmp_path / "a.tif") == RECORD
 
 
 def write_old_zarr(path, film, version, separator="/", **level) -> None:
-    """Write an OME-Zarr as other programs did before version 0.5: in zarr format 2."""
+    """Write an OME-Zarr as before version 0.5: in zarr format 2."""
     group = zarr.create_group(str(path), zarr_format=2)
     encoding = {"name": "v2", "separator": separator}
     for n, step in enumerate((1, 2)):
@@ -177,7 +177,7 @@ def test_ome_zarr_0_4_is_read(tmp_path, separator) -> None:
     assert opened.units == {"T": "s", "Y": "µm", "X": "µm"}
 
 
-def test_the_scale_of_all_levels_counts(tmp_path) -> None:
+def test_the_scale_of_the_multiscale_counts_too(tmp_path) -> None:
     film = np.zeros((3, 2, 24, 20), np.uint16)
     whole = [{"type": "scale", "scale": [2.5, 1, 0.1, 0.1]}]
     write_old_zarr(tmp_path / "a.zarr", film, "0.4", coordinateTransformations=whole)
@@ -200,7 +200,7 @@ def test_an_old_zarr_is_restored_into_a_new_one(tmp_path, film) -> None:
 
 
 def test_an_image_within_a_zarr_is_read_by_its_folder(tmp_path, film) -> None:
-    """As bioformats2raw writes it: one image is found by itself, of several one is to be named."""
+    """As bioformats2raw writes it: a single image is found; if there are several, you must name one."""
     write_old_zarr(tmp_path / "a.zarr", film[:, None], "0.4")
     zarr.create_group(str(tmp_path / "b.zarr"), zarr_format=2).attrs["bioformats2raw.layout"] = 3
     shutil.copytree(tmp_path / "a.zarr", tmp_path / "b.zarr" / "0")
@@ -226,7 +226,7 @@ def test_an_image_within_a_zarr_is_read_by_its_folder(tmp_path, film) -> None:
     ],
 )
 @pytest.mark.parametrize("version", [2, 3])
-def test_what_is_no_image_in_a_zarr_is_said(tmp_path, told, sentence, version) -> None:
+def test_a_zarr_without_an_image_gets_an_explanation(tmp_path, told, sentence, version) -> None:
     group = zarr.create_group(str(tmp_path / "a.zarr"), zarr_format=version)
     group.attrs.update({"ome": told | {"version": "0.5"}} if version == 3 else told)
     with pytest.raises(ValueError, match=sentence) as error:
@@ -234,7 +234,7 @@ def test_what_is_no_image_in_a_zarr_is_said(tmp_path, told, sentence, version) -
     assert "\n" not in str(error.value)
 
 
-def test_an_array_without_metadata_must_be_told(tmp_path, film) -> None:
+def test_an_array_without_metadata_needs_axes(tmp_path, film) -> None:
     zarr.create_array(str(tmp_path / "a.zarr"), data=film)
     assert open_stack(tmp_path / "a.zarr").axes is None
     done = restore(tmp_path / "a.zarr", tmp_path / "b.tif")
@@ -244,8 +244,8 @@ def test_an_array_without_metadata_must_be_told(tmp_path, film) -> None:
 
 
 @pytest.mark.parametrize("axes", ["YX", "TYX"])
-def test_a_zarr_that_claims_more_than_there_can_be_is_refused(tmp_path, axes) -> None:
-    """Of 10¹⁴ pixels, in one plane or in many, with not one chunk on the disk."""
+def test_a_zarr_of_impossible_size_is_refused(tmp_path, axes) -> None:
+    """It has 10¹⁴ pixels, in one plane or in many, and not one chunk on disk."""
     shape = (10**7, 10**7) if axes == "YX" else (10**8, 1000, 1000)
     group = zarr.create_group(str(tmp_path / "a.zarr"))
     group.create_array("0", shape=shape, chunks=(256,) * len(shape), dtype="uint8")
@@ -288,7 +288,7 @@ def test_a_damaged_first_plane_is_named_too(tmp_path, film) -> None:
     assert "plane T 0: some pixels of" in done.output
 
 
-def test_a_missing_codec_is_said(tmp_path, film) -> None:
+def test_a_missing_codec_is_named(tmp_path, film) -> None:
     write_stack(tmp_path / "a.zarr", iter(film), film.shape, film.dtype, Stack(None, "TYX"), "TYX")
     told = tmp_path / "a.zarr" / "0" / "zarr.json"
     told.write_text(told.read_text().replace("zstd", "nobody_has_this"))
@@ -296,7 +296,7 @@ def test_a_missing_codec_is_said(tmp_path, film) -> None:
         np.asarray(open_stack(tmp_path / "a.zarr").array[0])
 
 
-def test_a_pipe_in_a_zarr_is_not_waited_for(tmp_path, film) -> None:
+def test_a_pipe_in_a_zarr_does_not_block(tmp_path, film) -> None:
     write_stack(tmp_path / "a.zarr", iter(film), film.shape, film.dtype, Stack(None, "TYX"), "TYX")
     chunk = next(path for path in (tmp_path / "a.zarr" / "0").rglob("0") if path.is_file())
     chunk.unlink()
@@ -306,7 +306,7 @@ def test_a_pipe_in_a_zarr_is_not_waited_for(tmp_path, film) -> None:
 
 
 def cut_kinds(folder, film) -> None:
-    """Write stacks of every kind that has more than one plane."""
+    """Write a stack in every format that holds more than one plane."""
     tifffile.imwrite(folder / "imagej.tif", film, imagej=True, metadata={"axes": "TYX"})
     write_film(folder / "ome.ome.tif", film)
     write_film(folder / "deflated.ome.tif", film, compression="zlib")
@@ -318,7 +318,7 @@ def cut_kinds(folder, film) -> None:
     write_stack(folder / "ours.tif", iter(film), film.shape, film.dtype, Stack(None, "TYX"), "TYX", RECORD)
 
 
-def test_a_stack_that_is_cut_off_anywhere_is_never_read_as_less(tmp_path, film) -> None:
+def test_a_truncated_stack_is_never_read_as_a_shorter_one(tmp_path, film) -> None:
     cut_kinds(tmp_path, film)
     for path in list(tmp_path.iterdir()):
         data = path.read_bytes()
@@ -336,7 +336,7 @@ def test_a_stack_that_is_cut_off_anywhere_is_never_read_as_less(tmp_path, film) 
         assert all(path.name in sentence for sentence in refused)
 
 
-def test_a_cut_stack_is_not_restored_as_one_plane(tmp_path, film) -> None:
+def test_a_truncated_stack_is_not_restored_as_one_plane(tmp_path, film) -> None:
     write_film(tmp_path / "a.ome.tif", film)
     data = (tmp_path / "a.ome.tif").read_bytes()
     (tmp_path / "a.ome.tif").write_bytes(data[: len(data) // 3])
@@ -346,8 +346,8 @@ def test_a_cut_stack_is_not_restored_as_one_plane(tmp_path, film) -> None:
     assert not (tmp_path / "b.ome.tif").exists()
 
 
-def test_ome_xml_that_promises_more_planes_than_there_are_is_refused(tmp_path, film) -> None:
-    """As if its last pages had been taken away."""
+def test_ome_xml_that_promises_too_many_planes_is_refused(tmp_path, film) -> None:
+    """As if its last pages had been removed."""
     write_film(tmp_path / "a.ome.tif", film)
     text = tifffile.tiffcomment(tmp_path / "a.ome.tif")
     more = text.replace('SizeT="3"', 'SizeT="9"').replace('PlaneCount="3"', 'PlaneCount="9"')
@@ -378,15 +378,15 @@ def test_a_missing_part_of_an_image_in_several_files_is_named(tmp_path, film) ->
         open_stack(tmp_path / "part1.ome.tif")
 
 
-def test_a_pyramid_is_read_at_its_finest(tmp_path, film) -> None:
+def test_a_pyramid_is_read_at_its_finest_level(tmp_path, film) -> None:
     with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as writer:
         writer.write(film, subifds=1, tile=(16, 16), metadata={"axes": "TYX"}, **GREY)
         writer.write(film[:, ::2, ::2], subfiletype=1, tile=(16, 16), **GREY)
     np.testing.assert_array_equal(pixels(tmp_path / "a.ome.tif"), film)
 
 
-def test_pages_that_lead_back_end_in_a_sentence(tmp_path) -> None:
-    """A circle after more than a hundred pages: tifffile would follow it for hours."""
+def test_pages_that_form_a_loop_are_refused(tmp_path) -> None:
+    """A loop after more than a hundred pages, which tifffile would follow for hours."""
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         for _ in range(120):
             writer.write(np.zeros((16, 16), np.uint8), metadata=None, contiguous=False)
@@ -403,7 +403,7 @@ def test_pages_that_lead_back_end_in_a_sentence(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("old", "new"), [('PhysicalSizeX="0.5"', 'PhysicalSizeX="0.0"'), ('PhysicalSizeX="0.5"', 'PhysicalSizeX="big"')]
 )
-def test_a_pixel_size_that_is_none_is_left_out(tmp_path, film, old, new) -> None:
+def test_an_impossible_pixel_size_is_ignored(tmp_path, film, old, new) -> None:
     tifffile.imwrite(tmp_path / "a.ome.tif", film, metadata={"axes": "TYX", "PhysicalSizeX": 0.5}, **GREY)
     text = tifffile.tiffcomment(tmp_path / "a.ome.tif")
     assert old in text
@@ -414,8 +414,8 @@ def test_a_pixel_size_that_is_none_is_left_out(tmp_path, film, old, new) -> None
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
-def test_a_stack_that_napari_saves_is_opened_again(tmp_path, film, name) -> None:
-    """By our writer, with the record of a stack, which has a shape."""
+def test_a_stack_saved_from_napari_can_be_opened(tmp_path, film, name) -> None:
+    """Saved by our writer, with the record of a stack, which has a shape."""
     from napari_dip.plugin.layers.layer_writer import write_image_layer
 
     write_image_layer(str(tmp_path / name), film, {"name": "film", "metadata": {"napari-dip": RECORD}})
@@ -427,7 +427,7 @@ def test_a_stack_that_napari_saves_is_opened_again(tmp_path, film, name) -> None
 @pytest.mark.parametrize("record", [["settings"], "settings", 3, {"settings": {}, "stack": [1]},
                                     {"settings": {}, "stack": {"axes": 5}}, {"settings": {1, 2}}])  # fmt: skip
 @pytest.mark.parametrize("names", [7, ["a", "b", "c"], None])
-def test_napari_saves_a_layer_whatever_calls_itself_its_record(tmp_path, film, record, names) -> None:
+def test_napari_saves_a_layer_with_any_metadata(tmp_path, film, record, names) -> None:
     from napari_dip.plugin.layers.layer_writer import write_image_layer
 
     meta = {"name": "film", "axis_labels": ("c", "y", "x"), "metadata": {"napari-dip": record, "channel_names": names}}
@@ -435,7 +435,7 @@ def test_napari_saves_a_layer_whatever_calls_itself_its_record(tmp_path, film, r
     np.testing.assert_array_equal(pixels(tmp_path / "a.ome.tif"), film)
 
 
-def test_a_stack_that_napari_saves_has_the_distances_of_planes_and_frames(tmp_path, film) -> None:
+def test_a_stack_saved_from_napari_has_slice_and_frame_distances(tmp_path, film) -> None:
     from napari_dip.plugin.layers.layer_writer import write_image_layer
 
     meta = {"axis_labels": ("t", "z", "y", "x"), "scale": (0.5, 200, 100, 100), "units": ("minute", *["nanometer"] * 3)}
@@ -447,7 +447,7 @@ def test_a_stack_that_napari_saves_has_the_distances_of_planes_and_frames(tmp_pa
     assert open_stack(tmp_path / "b.ome.tif").pixel_sizes == {}
 
 
-def test_what_a_file_calls_a_unit_is_not_computed() -> None:
+def test_units_are_not_evaluated() -> None:
     from napari_dip.plugin.layers.pixel_size import as_lengths
 
     for unit in ("m**(10**10**10)", "m/!", "(", "'", "m+1", "1/0", "lambda", "", "reference frame"):
@@ -455,8 +455,8 @@ def test_what_a_file_calls_a_unit_is_not_computed() -> None:
     assert as_lengths([1.0, 2.0], ["Å", "Å"]) == ("µm", (pytest.approx(1e-4), pytest.approx(2e-4)))
 
 
-def test_what_is_not_a_number_leaves_metadata_of_a_zarr_whole(tmp_path) -> None:
-    """As tiles without a known pixel do."""
+def test_nan_pixels_leave_zarr_metadata_valid(tmp_path) -> None:
+    """As in tiles without known pixels."""
     stack = np.full((2, 16, 16), np.nan, np.float32)
     stack[0, 4:, 4:] = 3
     write_stack(tmp_path / "a.zarr", iter(stack), stack.shape, stack.dtype, Stack(None, None, ("a", "b")), "CYX")
@@ -479,7 +479,7 @@ def test_units_are_read_as_they_were_written(tmp_path, film, units, name) -> Non
 
 
 @pytest.mark.parametrize("planes", [1, 2])
-def test_what_is_not_enlarged_keeps_its_size(tmp_path, film, planes) -> None:
+def test_outputs_that_are_not_enlarged_keep_their_pixel_size(tmp_path, film, planes) -> None:
     """Super-resolution makes pixels smaller, but not those of the residual."""
     told = {"axes": "TYX"[-3 if planes > 1 else -2 :], "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
     tifffile.imwrite(tmp_path / "a.ome.tif", film[:planes].squeeze(), metadata=told, **GREY)

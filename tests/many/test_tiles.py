@@ -1,4 +1,4 @@
-"""Tiles of an image share what is told of the whole, and leave no seams."""
+"""The tiles of an image share what was measured on all of it, and leave no seams."""
 
 import dataclasses
 
@@ -29,13 +29,13 @@ def test_weights_sum_to_one_everywhere(shape, tile, overlap, factor) -> None:
 
 
 def as_stack(image, mask=None) -> tuple[MaskedStack, Plane]:
-    """Return an image as a stack, and its one plane."""
+    """Return an image as a stack, and its only plane."""
     axes = find_axes(image.shape)
     return MaskedStack(image, axes, mask), next(axes.planes())
 
 
 def restore_tiles(image, tiling, task="denoise", *, settings, mask=None, **named):
-    """Return the steps of the engine's own function, which takes a request and hooks."""
+    """Call the engine's function, which takes a request and hooks."""
     asked = {name: named.pop(name) for name in ("stop_requested", "report_wanted", "quick_estimates") if name in named}
     hooks = dataclasses.replace(NO_REPORTS, **asked)
     return tiles.restore_tiles(*as_stack(image, mask), tiling, Request(task, settings, named), hooks)
@@ -49,8 +49,8 @@ def test_a_budget_bounds_the_tiles(small_settings) -> None:
         plan_tiles((4096, 4096), Request("denoise", small_settings), memory=1e8)
 
 
-def test_the_whole_is_told_by_blocks() -> None:
-    """Of a large image a part is looked at; range and noise are those of all of it."""
+def test_a_large_image_is_measured_by_blocks() -> None:
+    """Only a part is read, but range and noise are right for the whole image."""
     random = np.random.default_rng(0)
     image = np.linspace(0, 1000, 3000)[:, None] + random.normal(0, 20, (3000, 2000))
     asked = []
@@ -96,7 +96,7 @@ def test_tiles_are_as_good_as_the_whole_and_have_no_seams(noisy) -> None:
         assert steps[seams].max() <= np.quantile(interior, 0.98)
 
 
-def test_a_large_plane_of_a_stack_comes_in_tiles(noisy, small_settings) -> None:
+def test_a_large_plane_of_a_stack_is_restored_in_tiles(noisy, small_settings) -> None:
     _, image = noisy
     settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=10, partner=False, residual=True)
     stack = np.stack([image, image])
@@ -108,7 +108,7 @@ def test_a_large_plane_of_a_stack_comes_in_tiles(noisy, small_settings) -> None:
     np.testing.assert_allclose(results[0].restored + results[0].residual, image, atol=1e-2)
 
 
-def test_a_stop_keeps_the_tiles_that_are_done(noisy, small_settings) -> None:
+def test_a_stop_keeps_the_finished_tiles(noisy, small_settings) -> None:
     _, image = noisy
     settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=10, partner=False)
     asked = iter(range(10_000))
@@ -122,7 +122,7 @@ def test_a_stop_keeps_the_tiles_that_are_done(noisy, small_settings) -> None:
 
 
 @pytest.mark.full
-def test_reports_say_which_tile_they_are_of(noisy, small_settings) -> None:
+def test_reports_name_their_tile(noisy, small_settings) -> None:
     _, image = noisy
     settings = dataclasses.replace(small_settings, step_limit=60, report_every=5, partner=False)
     tiling = Tiling(image.shape, (80, 80), 32)
@@ -144,8 +144,8 @@ def test_tiles_without_holes_stay_as_they_are_and_empty_ones_are_left_out(noisy,
     _, image = noisy
     tiling = Tiling(image.shape, (48, 48), 8)
     mask = np.zeros(image.shape, bool)
-    mask[100:108, 100:104] = True  # in one tile alone
-    mask[:50, 78:] = True  # all of another
+    mask[100:108, 100:104] = True  # in only one tile
+    mask[:50, 78:] = True  # all of another tile
     settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=20, keep_known=True)
     *reports, last = restore_tiles(
         image, tiling, "inpaint", mask=mask, settings=settings, report_wanted=lambda: True
@@ -162,7 +162,7 @@ def test_tiles_without_holes_stay_as_they_are_and_empty_ones_are_left_out(noisy,
 
 @pytest.mark.parametrize(("task", "channels"), [("inpaint", None), ("enhance", None), ("denoise", 4)])
 def test_known_pixels_and_alpha_of_tiles_stay_to_the_last_bit(task, channels, noisy, small_settings) -> None:
-    """Also where tiles fade into one another, which rounds."""
+    """Even where tiles are blended, which rounds."""
     image = noisy[1][:96, :96].copy()
     mask = np.zeros(image.shape, bool)
     mask[30:60:4, 30:60] = task == "inpaint"
@@ -179,18 +179,18 @@ def test_known_pixels_and_alpha_of_tiles_stay_to_the_last_bit(task, channels, no
 
 
 def test_weights_count_in_the_budget(small_settings) -> None:
-    """A wide network on a small image is nearly nothing but weights, gradients and what the optimiser keeps."""
+    """A wide network on a small image needs memory mostly for weights, gradients and the optimiser's state."""
     wide = dataclasses.replace(small_settings, width=512, levels=4)
-    kernels = 4 * 9 * (512 * 32 + 9 * 512 * 512)  # bytes: a stem of two convolutions, and two a level
-    for optimiser, times in (("muon", 4), ("adam", 5)):  # gradients, momentum or two moments, and those bounded
+    kernels = 4 * 9 * (512 * 32 + 9 * 512 * 512)  # bytes: a stem of two convolutions, and two per level
+    for optimiser, times in (("muon", 4), ("adam", 5)):  # gradients, momentum or two moments, bounded kernels
         settings = dataclasses.replace(wide, optimiser=optimiser)
         with pytest.raises(ValueError, match=r"budget of .* is too small"):
             plan_tiles((1024, 1024), Request("denoise", settings), memory=6.3e8 + times * kernels)
     assert plan_tiles((64, 64), Request("denoise", wide), memory=6.3e8 + 20 * kernels) is None
 
 
-def test_a_run_that_does_not_fit_is_refused_before_anything_is_made_of_the_image() -> None:
-    """Neither the image in floating point, of 50 TB, nor a weight."""
+def test_a_run_that_does_not_fit_is_refused_before_memory_is_used() -> None:
+    """Neither the image as floats (50 TB) nor a single weight is allocated."""
     vast = np.broadcast_to(np.uint8(7), (2_500_000, 2_500_000))
     settings = napari_dip.Settings(device="cpu", width=8, levels=2)
     wide = dataclasses.replace(settings, width=1024, kernel_size=15, runs=64)
@@ -218,8 +218,8 @@ def test_tiles_of_a_jpeg_begin_with_its_blocks(small_settings, tmp_path) -> None
 
 
 @pytest.mark.parametrize("colours", [False, True])
-def test_a_tile_of_one_intensity_and_an_enlarged_stop(noisy, small_settings, colours) -> None:
-    """The dark edge of a slide is fitted like the rest; what a stopped tile lacks is not counted as dark."""
+def test_a_stop_with_a_uniform_tile_and_enlargement(noisy, small_settings, colours) -> None:
+    """The dark edge of a slide is fitted like the rest; missing tiles after a stop do not count as dark."""
     _, image = noisy
     image = image.copy()
     image[:64, :64] = 7

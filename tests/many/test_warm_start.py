@@ -1,4 +1,4 @@
-"""A plane begins where its neighbour ended only if they are alike, and old content does not stay."""
+"""A plane starts from its neighbour's network only if they are alike, and old content does not stay."""
 
 import dataclasses
 
@@ -24,7 +24,7 @@ def noisy(camera):
     return draw
 
 
-def test_planes_that_differ_begin_afresh(noisy, small_settings) -> None:
+def test_planes_that_differ_start_afresh(noisy, small_settings) -> None:
     axes = find_axes((3, 2, 48, 40), "TCYX")
     planes = {tuple(plane.place.values()): plane for plane in axes.planes()}
     neighbours = Neighbours(axes, "t")
@@ -36,7 +36,7 @@ def test_planes_that_differ_begin_afresh(noisy, small_settings) -> None:
     assert neighbours.start(planes[2, 0], noisy(1)) is None  # not the next
 
 
-def test_the_network_goes_on_from_the_chosen_step(noisy, small_settings) -> None:
+def test_the_network_continues_from_the_chosen_step(noisy, small_settings) -> None:
     settings = dataclasses.replace(small_settings, step_limit=60, report_every=10, partner=False)
     first = result_of(noisy(0), settings)
     assert first.warm_start.lambda_step == first.step
@@ -46,7 +46,7 @@ def test_the_network_goes_on_from_the_chosen_step(noisy, small_settings) -> None
     assert warm[0].lipschitz_bound > fresh[0].lipschitz_bound
 
 
-def test_it_must_be_an_axis_of_planes(camera, small_settings) -> None:
+def test_a_warm_start_needs_a_stepped_axis(camera, small_settings) -> None:
     film = np.stack([camera] * 2)
     for axes, along, sentence in (("TYX", "Z", "choose T"), ("CYX", "C", "there is only one plane")):
         with pytest.raises(ValueError, match=sentence):

@@ -1,9 +1,9 @@
-"""How long to look for input that breaks something: seconds a test, or longer with --hypothesis-profile=full."""
+"""How long to search for input that breaks something: seconds per test, or longer with --hypothesis-profile=full."""
 
 from hypothesis import HealthCheck, settings
 
 _ANY = {
-    "deadline": None,  # a time says nothing on a busy machine
+    "deadline": None,  # times mean nothing on a busy machine
     "database": None,  # nothing is written into the checkout
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 }

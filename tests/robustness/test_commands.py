@@ -1,4 +1,4 @@
-"""Whatever is typed: a sentence or a result, no file but those named, and nothing changed that was there."""
+"""Any command line gives a result or an error message, writes only the named files, and changes no existing file."""
 
 import itertools
 import os
@@ -28,7 +28,7 @@ FURTHER = ("", "_smoothed", "_detail_enhanced", "_uncertainty", "_residual")
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory) -> Path:
-    """A folder of small images, and of files that are somebody's."""
+    """A folder of small images and of the user's other files."""
     folder = tmp_path_factory.mktemp("template") / "work"
     (folder / "data").mkdir(parents=True)
     image = np.random.default_rng(0).integers(0, 255, (16, 20)).astype(np.uint8)
@@ -45,14 +45,14 @@ def template(tmp_path_factory) -> Path:
     (folder / "folder.tif").mkdir()
     (folder / "link.tif").symlink_to("in.tif")
     (folder / "report.csv").write_text("name,grade\nme,A\n")
-    # once before: torch and others set variables of their own when they are loaded
+    # run once first: torch and others set variables when they are loaded
     first = run("restore", folder / "in.tif", folder.parent / "first.zarr", *quick({}))
     assert first.exit_code == 0, first.output
     return folder
 
 
 def quick(given: dict[str, str]) -> list[str]:
-    """Return what makes a run short, whatever was given before."""
+    """Return options that make a run short, whatever precedes them."""
     device = [] if "--device" in given else ["--device", "cpu"]
     return [*device, "--step-limit", "4", *(word for each in TINY.items() for word in ("--set", "=".join(each)))]
 
@@ -106,7 +106,7 @@ OPTION = st.one_of(
 
 
 def state() -> list[object]:
-    """What of this process is not ours to change (Python's own random numbers aside: rich draws some)."""
+    """The state of this process that a command must not change (except Python's random numbers, which rich uses)."""
     umask = os.umask(0)
     os.umask(umask)
     return [
@@ -117,7 +117,7 @@ def state() -> list[object]:
 
 
 def may_be_made(path: Path, folder: Path, named: list[str]) -> bool:
-    """Return whether a path is one that was named, one of its further outputs, or a folder around or inside it."""
+    """Return whether a path is a named file, one of its extra outputs, or a folder above or inside it."""
     for name in named:
         try:
             wanted = Path(os.path.realpath(folder / name))
@@ -141,7 +141,7 @@ def may_be_made(path: Path, folder: Path, named: list[str]) -> bool:
 @given(
     source=mostly(INPUTS, HOSTILE_INPUTS), out=mostly(OUTPUTS, HOSTILE_OUTPUTS), options=st.lists(OPTION, max_size=4)
 )  # fmt: skip
-def test_whatever_is_typed(template, source, out, options) -> None:
+def test_any_command_line(template, source, out, options) -> None:
     words = [word for option in options for word in option]
     given = dict(itertools.pairwise([*words, ""]))
     with tempfile.TemporaryDirectory() as around, pytest.MonkeyPatch.context() as patch:
@@ -166,6 +166,6 @@ def test_whatever_is_typed(template, source, out, options) -> None:
             assert may_be_made(path, folder, named), f"{path} was changed by {told}"
             assert name not in before or "--overwrite" in words, f"{path} was written over by {told}"
             assert path.name not in (Path(source).name, Path(given.get("--mask", "")).name), f"{path}: {told}"
-        if out == "..":  # an output outside the folder was asked for
+        if out == "..":  # the output is outside the folder
             return
         assert not [name for name in after if Path(name).name.startswith(".napari")], told

@@ -1,4 +1,4 @@
-"""Whatever is in a file: its image, or one sentence; no other error, no hang, no memory beyond what it can hold."""
+"""Any file gives its image or an error message: no other error, no hang, no excessive memory."""
 
 import csv
 import logging
@@ -84,7 +84,7 @@ _WRITERS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _without_logs():
-    """The readers log what they find; thousands of lines here."""
+    """The libraries log thousands of lines here."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
@@ -103,7 +103,7 @@ def _read_stack(path: Path) -> np.ndarray:
 
 
 def _read(read, path: Path):
-    """Return what is read, or the sentence."""
+    """Return what is read, or the error message."""
     try:
         return read(path)
     except ValueError as error:
@@ -111,7 +111,7 @@ def _read(read, path: Path):
 
 
 def _check_law(path: Path) -> None:
-    """Check that a file, whatever is in it, is read or refused."""
+    """Check that a file, whatever it contains, is read or refused."""
     tracemalloc.start()
     try:
         for read in (_read_stack, read_image, read_mask, read_quantisation_table, read_record, read_stack_record):
@@ -140,7 +140,7 @@ _EDITS = st.lists(
 
 
 def _damage(data: bytes, edits) -> bytes:
-    """Return bytes with some flipped, overwritten, taken out or put in, or without their end."""
+    """Return bytes with some flipped, overwritten, removed or inserted, or truncated."""
     for kind, where, new in edits:
         at = min(len(data), int(where * len(data)) if isinstance(where, float) else where)
         if kind == "flip":
@@ -157,7 +157,7 @@ def _damage(data: bytes, edits) -> bytes:
 
 
 @given(name=st.sampled_from(sorted(_WRITERS)), edits=_EDITS, number=st.integers(0, 20))
-def test_a_damaged_file_is_read_or_refused_in_a_sentence(originals, tmp_path_factory, name, edits, number) -> None:
+def test_a_damaged_file_is_read_or_refused_with_a_message(originals, tmp_path_factory, name, edits, number) -> None:
     folder = tmp_path_factory.mktemp("damaged")
     path = folder / name
     try:
@@ -175,7 +175,7 @@ def test_a_damaged_file_is_read_or_refused_in_a_sentence(originals, tmp_path_fac
 
 
 def test_in_a_folder_of_broken_files_the_others_are_restored(originals, tmp_path) -> None:
-    """And the report says of each what was wrong; a pipe is not waited for, nor a name refused that is not UTF-8."""
+    """The report says what is wrong with each; a pipe does not block, and a name need not be UTF-8."""
     data = tmp_path / "data"
     data.mkdir()
     odd = os.fsdecode(b"caf\xe9")

@@ -1,4 +1,4 @@
-"""Whatever a field of the settings is given, it is taken as it stands or refused in a line."""
+"""Any value of any setting is accepted unchanged or refused with a one-line message."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""A record is a stranger's: it is refused in a line, or makes a script that says nothing an honest one would not."""
+"""A stranger's record is refused with a one-line message, or gives a script like an honest one's."""
 
 import ast
 import copy
@@ -33,7 +33,7 @@ ANYTHING = st.recursive(LEAVES, lambda of: st.lists(of, max_size=9) | st.diction
 
 
 def make_records() -> list[dict[str, Any]]:
-    """Return what an honest record can look like: of a plane, a region, a JPEG, an enlargement, a stack, tiles."""
+    """Return honest records: of a plane, a region, a JPEG, an enlargement, a stack, tiles."""
     image = jpeg_photograph(128).degraded[40:64, 40:64]
     mask = np.zeros(image.shape, bool)
     mask[10:12, 4:20] = True
@@ -75,7 +75,7 @@ def records() -> list[dict[str, Any]]:
 
 
 def as_before(values: dict[str, Any]) -> dict[str, Any]:
-    """Return a record as it was written when each parameter had a field of its own."""
+    """Return a record in the old form, in which each parameter had its own field."""
     before = copy.deepcopy(values)
     parameters = {"factor": None, "quantisation_table": None} | before.pop("parameters")
     before["factor"] = parameters.pop("factor")
@@ -86,7 +86,7 @@ def as_before(values: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def vocabulary(records) -> set[tuple[str, str]]:
-    """All that scripts of honest records say."""
+    """Everything that scripts of honest records contain."""
     names = ("restored", "smoothed", "detail_enhanced", "uncertainty", "residual")
     said: set[tuple[str, str]] = {("keyword", field.name) for field in dataclasses.fields(napari_dip.Settings)}
     for values, name, dtype in itertools.product(records, names, ("float32", "uint8")):
@@ -96,7 +96,7 @@ def vocabulary(records) -> set[tuple[str, str]]:
 
 
 def read_words(script: str) -> set[tuple[str, str]]:
-    """Return what a script says, apart from its texts and numbers: names, attributes, calls, imports, keywords."""
+    """Return a script's names, attributes, calls, imports and keywords, without its texts and numbers."""
     words = set()
     for node in ast.walk(ast.parse(script)):
         match node:
@@ -120,18 +120,18 @@ def read_words(script: str) -> set[tuple[str, str]]:
 
 
 def list_places(values: Any, way: tuple = ()) -> list[tuple]:
-    """Return the way to every branch and leaf."""
+    """Return the path to every branch and leaf."""
     inner = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
     return [place for key, each in inner for place in ((*way, key), *list_places(each, (*way, key)))]
 
 
 @st.composite
 def spoil(draw: st.DrawFn, values: dict[str, Any]) -> dict[str, Any]:
-    """Draw a record with some of it replaced, left out or added to."""
+    """Draw a record with parts replaced, removed or added."""
     values = copy.deepcopy(values)
     for _ in range(draw(st.integers(1, 3))):
         places = list_places(values)
-        # settings have half of the leaves: not half of the examples
+        # settings are half of the leaves, but should not be half of the examples
         name = draw(st.sampled_from(sorted(values)))
         *way, last = draw(st.sampled_from([place for place in places if place[0] == name]))
         of = values
@@ -183,13 +183,13 @@ def test_an_honest_record_comes_back_unchanged(records) -> None:
 
 @settings(max_examples=_MANY)
 @given(data=st.data())
-def test_no_record_makes_a_script_of_its_own(data, records, vocabulary) -> None:
+def test_no_record_can_inject_code_into_a_script(data, records, vocabulary) -> None:
     values = data.draw(st.sampled_from(records))
     check(data.draw(spoil(as_before(values) if data.draw(st.booleans()) else values)), vocabulary)
 
 
 @given(data=st.data())
-def test_texts_are_only_ever_texts(data, records, vocabulary) -> None:
+def test_texts_stay_texts(data, records, vocabulary) -> None:
     values = copy.deepcopy(data.draw(st.sampled_from([each for each in records if each["given"] is not None])))
     honest = read_words(Record.from_dict(values).as_python())
     for name in ("compared", "device", "stop_reason", "note"):
@@ -203,5 +203,5 @@ def test_texts_are_only_ever_texts(data, records, vocabulary) -> None:
 
 
 @given(values=ANYTHING)
-def test_what_is_no_record_at_all(values) -> None:
+def test_anything_that_is_not_a_record_is_refused(values) -> None:
     check(values, set())

@@ -1,4 +1,4 @@
-"""Whatever ``restore`` is given: a restoration, or one sentence; and the caller finds everything as it was."""
+"""Any call of ``restore`` gives a restoration or an error message, and leaves the caller's state unchanged."""
 
 import contextlib
 import random
@@ -25,7 +25,7 @@ load_late_parts()  # what torch imports at the first step adds a filter of warni
 
 
 def state_of_the_host() -> dict[str, object]:
-    """What a run must leave as it was."""
+    """The state that a run must leave unchanged."""
     return {
         "numbers of torch": torch.get_rng_state().tolist()[:64],
         "numbers of numpy": str(np.random.get_state()),  # noqa: NPY002 - what others use
@@ -133,7 +133,7 @@ SETTINGS = st.fixed_dictionaries(
 
 
 @given(st.data())
-def test_a_restoration_or_one_sentence(data) -> None:
+def test_a_restoration_or_an_error_message(data) -> None:
     image = data.draw(images())
     mask = data.draw(masks(np.shape(image)))
     task = data.draw(st.sampled_from(["no task", "Denoise"] if data.draw(RARELY) else list(TASKS)))
@@ -172,7 +172,7 @@ def test_a_restoration_or_one_sentence(data) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_what_is_masked_in_a_masked_array_is_missing(task: str, picture) -> None:
+def test_masked_pixels_of_a_masked_array_are_missing(task: str, picture) -> None:
     hidden = np.zeros(picture.shape, bool)
     hidden[4:7, 5:9] = True
     spoilt, further = np.where(hidden, 5e3, picture), np.zeros(picture.shape, bool)
@@ -185,10 +185,10 @@ def test_what_is_masked_in_a_masked_array_is_missing(task: str, picture) -> None
     assert given_apart.record.given.mask == expected.record.given.mask
 
 
-def test_a_colour_that_is_masked_in_one_channel_is_missing_and_masked_marks_are_not_known(picture) -> None:
+def test_a_colour_masked_in_one_channel_and_masked_marks_are_missing(picture) -> None:
     colour = np.stack([picture, picture + 5, picture + 9, picture * 0], axis=2)
     mask = np.zeros(colour.shape, bool)
-    mask[3, 3, 1] = mask[9, 9, 3] = True  # of the second, alpha: that is no reason
+    mask[3, 3, 1] = mask[9, 9, 3] = True  # the second is alpha, which does not count
     assert restore(np.ma.MaskedArray(colour, mask), settings=Settings(**TINY)).record.missing == 1
     marks = np.ma.MaskedArray(np.zeros(picture.shape, bool), mask[:, :, 1])
     assert restore(picture, marks, "inpaint", settings=Settings(**TINY)).record.missing == 1
@@ -230,7 +230,7 @@ def test_no_input_is_changed(dtype: str, task: str, picture) -> None:
     np.testing.assert_array_equal(mask, mask_before)
 
 
-def test_views_files_and_other_arrays_are_as_good_as_arrays(picture, tmp_path) -> None:
+def test_views_memory_maps_and_other_arrays_give_the_same_result(picture, tmp_path) -> None:
     settings = Settings(**TINY)
     expected = restore(picture, settings=settings).restored
     on_disk = np.memmap(tmp_path / "picture.raw", float, "w+", shape=picture.shape)
@@ -239,7 +239,7 @@ def test_views_files_and_other_arrays_are_as_good_as_arrays(picture, tmp_path) -
     fixed = picture.copy()
     fixed.flags.writeable = False
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PendingDeprecationWarning)  # numpy's, of its matrix
+        warnings.simplefilter("ignore", PendingDeprecationWarning)  # numpy's, about its matrix
         matrix = np.matrix(picture)
     others = [
         np.memmap(tmp_path / "picture.raw", float, "r", shape=picture.shape), fixed, matrix,
@@ -266,7 +266,7 @@ def test_known_pixels_that_float32_holds_stay_to_the_last_bit(dtype: str, pictur
 
 
 @pytest.mark.parametrize("dtype", ["u4", "i8", "u8"])
-def test_known_pixels_beyond_float32_are_rounded_and_it_is_said(dtype: str, picture) -> None:
+def test_known_pixels_beyond_float32_are_rounded_with_a_note(dtype: str, picture) -> None:
     image = (picture * 2.0**18).astype(dtype) | 1
     mask = np.zeros(picture.shape, bool)
     mask[4:7, 5:9] = True
@@ -293,16 +293,16 @@ def test_known_pixels_beyond_float32_are_rounded_and_it_is_said(dtype: str, pict
         (1e-300, 0, "f8", "multiply the image first"),
     ],
 )
-def test_what_float32_cannot_show_is_refused(gain: float, offset: float, dtype: str, sentence: str, picture) -> None:
+def test_a_range_beyond_float32_is_refused(gain: float, offset: float, dtype: str, sentence: str, picture) -> None:
     image = (picture * gain).astype(dtype) + np.array(offset, dtype)
     with pytest.raises(ValueError, match=sentence):
         restore_steps(image, settings=Settings(**TINY))
-    with pytest.raises(ValueError, match=sentence):  # also of a part of a larger one
+    with pytest.raises(ValueError, match=sentence):  # as a tile of a larger image too
         list(napari_dip.restore_stack(np.resize(image, (128, 128)), "YX", settings=Settings(**TINY), memory=6.45e8))
 
 
 def test_sixteen_bits_are_never_refused() -> None:
-    """Not even two neighbouring values at the upper end."""
+    """Not even two neighbouring values at the top of the range."""
     image = np.random.default_rng(0).integers(65534, 65536, (20, 20), dtype=np.uint16)
     assert set(np.round(restore(image, settings=Settings(**TINY)).restored.ravel())) <= {65534.0, 65535.0}
 
@@ -344,7 +344,7 @@ MODES = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_the_caller_has_switched_on_changes_nothing(mode: str, picture) -> None:
+def test_the_callers_modes_do_not_change_the_result(mode: str, picture) -> None:
     settings = Settings(**TINY | {"snapshots": 1})
     expected = restore(picture, settings=settings)
     with MODES[mode]():
@@ -389,7 +389,7 @@ def test_no_task_depends_on_the_default_type(task: str, picture) -> None:
             np.testing.assert_array_equal(getattr(ours, name), getattr(expected, name), err_msg=name)
 
 
-def test_reports_may_be_asked_for_in_any_mode_and_none_is_left_on(picture) -> None:
+def test_reports_work_in_any_mode_and_leave_none_on(picture) -> None:
     settings = Settings(**TINY | {"step_limit": 14})
     expected = [each.estimate for each in restore_steps(picture, settings=settings)]
     before = state_of_the_host()
@@ -414,12 +414,12 @@ def test_reports_may_be_asked_for_in_any_mode_and_none_is_left_on(picture) -> No
     ("shape", "colours"),
     [((20, 20, 0), True), ((20, 20, 0), False), ((0, 20), True), ((20, 0), True), ((1, 1), True), ((1, 40), True)],
 )
-def test_images_without_pixels_get_a_sentence(shape: tuple[int, ...], colours: bool) -> None:
+def test_images_without_pixels_get_an_error_message(shape: tuple[int, ...], colours: bool) -> None:
     with pytest.raises(ValueError, match=r"nothing in it|at least 16|c = 1, 3 or 4"):
         restore_steps(np.zeros(shape), colours=colours)
 
 
-def test_a_record_says_how_many_threads_there_were(picture) -> None:
+def test_a_record_has_the_number_of_threads(picture) -> None:
     result = restore(picture, settings=Settings(**TINY))
     assert result.record.threads == torch.get_num_threads()
     again = napari_dip.Record.from_dict(result.record.as_dict())
@@ -431,7 +431,7 @@ def test_a_record_says_how_many_threads_there_were(picture) -> None:
 
 
 def test_the_same_long_doubles_are_the_same_image(picture) -> None:
-    """On most machines some of their bytes are no part of the number, and hold anything."""
+    """On most machines some of their bytes are padding, with arbitrary content."""
     image = picture.astype(np.longdouble)
     scratched = image.copy()
     if image.itemsize == 16:

@@ -126,7 +126,7 @@ def _restore(
     else:
         kept = KeptPlanes(job, stack, planned, is_free=is_free)
         if neighbours is not None:
-            kept.recall(neighbours)
+            kept.load_networks(neighbours)
     planes = list(axes.planes())
     for each in restore_planes(
         stack, [plane for plane in planes if not kept.has(plane)], job.request, hooks, tiling=kept.tiling,
@@ -143,7 +143,7 @@ def _restore(
     if done == len(planes):
         return kept
     if is_single:
-        raise InterruptedError("the run was stopped before the image was finished, and it was not written.")
+        raise InterruptedError("the run was stopped before this image was finished; it was not written.")
     progress = f"{job.source.name} was stopped after {done} of {len(planes)} planes"
     raise InterruptedError(" ".join([f"{progress}, which are kept; add --resume to continue.", *kept.notes]))
 
@@ -164,12 +164,14 @@ def _write_outputs(opened: OpenedJob, kept: KeptPlanes | HeldPlane, records: Seq
             continue
         dtype = opened.pixel_type(name)
         # counted before writing, because the record comes first in the file
-        clipped = sum(some for _, some in _read_output(opened, kept, name))
-        of_this = record.of_output(
+        clipped = sum(count for _, count in _read_output(opened, kept, name))
+        output_record = record.of_output(
             name, np.empty(0, dtype), clipped, path=str(job.source.resolve()), layer=job.source.name
         )
         pages = (page for image, _ in _read_output(opened, kept, name) for page in opened.pages(image))
-        write_stack(path, pages, opened.shape(name), dtype, opened.describe(name), opened.letters, of_this.as_dict())
+        write_stack(
+            path, pages, opened.shape(name), dtype, opened.describe(name), opened.letters, output_record.as_dict()
+        )
         if clipped and not is_png(path):
             yield f"{name}: {clipped} pixel{'' if clipped == 1 else 's'} clipped to the range of {dtype}."
 

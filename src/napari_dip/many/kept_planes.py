@@ -114,8 +114,8 @@ class KeptPlanes:
         """Return the record of a plane."""
         return Record.from_dict(json.loads(self._path("record", plane).read_text(encoding="utf-8"))["kept"]["record"])
 
-    def recall(self, neighbours: Neighbours) -> None:
-        """Restore the networks that the unfinished planes start from."""
+    def load_networks(self, neighbours: Neighbours) -> None:
+        """Give neighbours the kept networks that unfinished planes start from."""
         for plane in self._axes.planes():
             before = self._before(plane)
             if self.has(plane) or before is None or not self.has(before):
@@ -294,7 +294,7 @@ def _read_jobs(folder: Path) -> Iterator[tuple[dict[str, Any], int]]:
 def _describe(job: FileJob, axes: Axes) -> dict[str, Any]:
     """Return everything that determines a plane's result, except its pixels and its mask."""
     settings = dataclasses.asdict(job.request.settings)
-    settings["device"] = settings["device"].partition(":")[0]  # any GPU of the machine will do
+    settings["device"] = settings["device"].partition(":")[0]  # one GPU counts as another
     versions = read_versions()
     description: dict[str, Any] = {
         "axes": axes.letters,

@@ -156,7 +156,7 @@ def restore(
         Option(
             "--mask",
             metavar="PATH",
-            help="Image that is not 0 where pixels are missing. For several images, {stem} stands for each name.",
+            help="Image that is not 0 where pixels are missing. For several images, {stem} is each image's name.",
         ),
     ] = None,
     preset: PresetOption = _DEFAULT_PRESET,
@@ -237,7 +237,7 @@ def restore(
         Option(
             "--suffix",
             metavar="SUFFIX",
-            help="For several images: end of the output names. Default: .tif, or as IN if .ome.tif or .zarr.",
+            help="For several images: output suffix, such as .png. Default: .tif, or as IN if .ome.tif or .zarr.",
         ),
     ] = None,
     scheduler: Annotated[
@@ -262,8 +262,8 @@ def restore(
 
     napari-dip restore "data/*.tif" restored/ --mask "masks/{stem}.png" --resume
 
-    A TIFF or OME-Zarr keeps the intensity units of the input, as float32 unless you add --dtype same. Every output
-    carries a record of the run (in a TIFF, as its description).
+    A TIFF or OME-Zarr keeps the intensity units of the input, as float32 unless you add --dtype same. Every image
+    written carries a record of the run (in a TIFF, as its description).
 
     Ctrl-C (or SIGTERM, which clusters send) stops and writes the best result so far; a second one ends at once. For a
     stack, finished planes are kept for --resume. For several images, the current one is not written and no more are
@@ -331,7 +331,7 @@ def restore(
             if bands is not None:
                 if result is None:
                     raise ValueError(
-                        "the --bands plot cannot be drawn, because an earlier run finished the plane; add --overwrite."
+                        "--bands cannot draw the plot, because an earlier run finished the plane; add --overwrite."
                     )
                 _write_band_figure(bands, result)
             if outcome.left_out:

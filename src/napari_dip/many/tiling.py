@@ -89,10 +89,12 @@ def plan_tiles(shape: tuple[int, ...], request: Request, memory: float | None = 
 
     Raises
     ------
+    NotEnoughMemory
+        If even the smallest tile does not fit the device.
     ValueError
-        If even the smallest tile does not fit, a parameter does not suit the task, or the device cannot be used.
+        If it does not fit ``memory``, a parameter does not suit the task, or the device cannot be used.
     """
-    from ..device import free_memory
+    from ..device import check_memory, free_memory
     from ..device_check import choose_proven_device
     from ..fit_plan import bytes_needed
     from ..torch_modes import plain_modes
@@ -118,6 +120,8 @@ def plan_tiles(shape: tuple[int, ...], request: Request, memory: float | None = 
     fitting = [side for side in range(_SMALLEST_TILE, max(height, width), 32) if needs(side, side) + fixed <= budget]
     if not fitting:
         least = needs(_SMALLEST_TILE, _SMALLEST_TILE) + fixed
+        if memory is None:
+            check_memory(device.device, least / _SHARE_OF_FREE)  # refuses it
         raise ValueError(
             f"the memory budget of {budget / 1e9:.2f} GB is too small: even a tile of {_SMALLEST_TILE} pixels needs "
             f"about {least / 1e9:.2f} GB. Allow more memory, or choose a narrower network (width) or fewer runs."

@@ -58,7 +58,7 @@ def test_a_run_is_repeated_by_the_script_in_the_clipboard(viewer, widget, qtbot,
     advanced["step_limit"].value = 20
     run(widget, qtbot)
     press(qtbot, widget.record_tools.copy_button)
-    assert "in the clipboard" in widget.controls.status.value
+    assert "Copied a script" in widget.controls.status.value
     script = QApplication.clipboard().text() + "import numpy\nnumpy.save('out.npy', restored)\n"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False

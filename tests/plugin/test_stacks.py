@@ -468,7 +468,7 @@ def test_the_script_repeats_the_stack(viewer, qtbot, film, tmp_path) -> None:
     stack.first.value, stack.last.value = 1, 2
     run(widget, qtbot)
     press(qtbot, widget.record_tools.copy_button)
-    assert "in the clipboard" in widget.controls.status.value
+    assert "Copied a script" in widget.controls.status.value
     script = QApplication.clipboard().text()
     assert "restore_stack(" in script
     assert str(tmp_path) in script

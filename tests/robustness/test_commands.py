@@ -72,10 +72,10 @@ HOSTILE_INPUTS = [
     "a\0.tif",
 ]
 OUTPUTS = ["out.tif", "out.png", "out.ome.tif", "out.zarr", "out", "sub/out.tif", "theirs.tif"]
-HOSTILE_OUTPUTS = [
+HOSTILE_OUTPUTS = [  # no NUL: no argument of a process can hold one
     "in.tif", "link.tif", "mine.tif", "in.png", "in.zarr", "in.zarr/out.tif", "my.zarr", "folder.tif", "in.tif/out.tif",
     "data", "mask.png", "", ".", "..", "/dev/null", "/dev/full", "/proc/out.tif", "out.jpg", "n" * 300 + ".tif",
-    "n" * 250 + ".tif", "\udcff\n.tif", "[red].zarr", "a\0.tif", ".tif", "report.csv",
+    "n" * 250 + ".tif", "\udcff\n.tif", "[red].zarr", ".tif", "report.csv",
 ]  # fmt: skip
 NUMBERS = ["0", "1", "2", "3", "-1", "0.5", "1e308", "inf", "nan", "9" * 25, "x", "", "None", "[1]", "{}", "True", "'"]
 PATHS = [*OUTPUTS, *HOSTILE_OUTPUTS, "plot.png", "rows.csv", "rows.json", "mask.png", "{stem}.png", "data/a.tif"]

@@ -270,10 +270,8 @@ def write_tiff(
     import tifffile
 
     axes = axes or ("YX" if len(image.shape) == 2 else "YXS")
-    shape, dtype = (
-        image.shape,
-        np.dtype(np.uint8 if image.dtype == bool else image.dtype),
-    )  # few read 1-bit TIFFs
+    shape = image.shape
+    dtype = np.dtype(np.uint8 if image.dtype == bool else image.dtype)  # few programs read 1-bit TIFFs
     colours = shape[-1] if axes.endswith("S") else 1
     options: dict[str, Any] = {"photometric": "rgb" if colours > 1 else "minisblack"}
     if colours == 4:

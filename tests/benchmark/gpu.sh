@@ -13,7 +13,7 @@
 # OUT/tables.md has all tables (written anew after every part), OUT/log.txt everything else. The exit status is 0 if all
 # parts passed, 1 if one failed, 2 if nothing could be run. --quick takes small images and few steps: it runs every line,
 # and its figures say nothing. --seconds is for all parts together; their limits grow and shrink with it. PYTHON names
-# another interpreter than python3. Needed are torch, numpy, scipy, scikit-image, psutil and pytest, and napari-dip's
+# another interpreter than python3. Needed are torch, numpy, scipy, scikit-image, psutil, pydantic and pytest, and napari-dip's
 # metadata; the code is this checkout's.
 set -uo pipefail
 
@@ -61,7 +61,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-missing = [name for name in ("torch", "numpy", "scipy", "skimage", "psutil", "pytest") if find_spec(name) is None]
+missing = [name for name in ("torch", "numpy", "scipy", "skimage", "psutil", "pydantic", "pytest") if find_spec(name) is None]
 if missing:
     sys.exit(f"gpu.sh: {sys.executable} lacks {', '.join(missing)}.")
 try:
@@ -173,7 +173,7 @@ fi
 
 run_part check "The device beside the CPU" 30 "$python" "$benchmark/gpu_check.py" --device "$device" "${check[@]}"
 run_part tests "The engine's tests" 95 \
-  env ${threads[@]+"${threads[@]}"} "$python" -m pytest -m "not full" -p no:cacheprovider -rfE \
+  env ${threads[@]+"${threads[@]}"} "$python" -m pytest -m "not full" -p no:cacheprovider -W default -rfE \
   ${many[@]+"${many[@]}"} "${tests[@]}"
 run_part profile "A step" 30 "$python" "$benchmark/gpu_profile.py" --device "$device" "${profile[@]}"
 run_part speed "Speed" 60 "$python" "$benchmark/speed.py" --markdown --device "$device" \

@@ -47,6 +47,26 @@ class Tally:
     uploads: int = 0
 
 
+class Recording:
+    """What was asked of the device, to be done again with the same numbers in the same memory, as by a CUDA graph."""
+
+    def __init__(self) -> None:
+        self._done: list[tuple[Any, tuple, dict[str, Any], Any]] = []
+
+    def add(self, operation: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> None:
+        """Take an operation on held tensors, with its result."""
+        self._done.append((operation, args, kwargs, result))
+
+    def replay(self) -> None:
+        """Do it all once more."""
+        for operation, args, kwargs, result in self._done:
+            if _facts(operation).works:  # a view or empty memory is there already
+                again = operation(*args, **kwargs)
+                for old, new in zip(pytree.tree_leaves(result), pytree.tree_leaves(again), strict=True):
+                    if isinstance(old, torch.Tensor) and old is not new:
+                        old.copy_(new)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Rules:
     """How strict the device is now; of the process, because autograd works in threads of its own."""
@@ -57,6 +77,7 @@ class _Rules:
     scrambles_outputs: bool = False
     changes: tuple[tuple[str, Callable[[torch.Tensor], torch.Tensor]], ...] = ()
     offered: bool = False
+    recording: Recording | None = None
 
 
 _rules = _Rules()
@@ -95,9 +116,14 @@ class PretendTensor(torch.Tensor):
 
 
 def is_available() -> bool:
-    """Return whether this torch lets a device be written in Python; if so, the device is there from now on."""
+    """Return whether this torch lets a device be written in Python; if so, the device is there from now on.
+
+    Not beside a real accelerator: torch would take this one for it, and CUDA's gradients fail.
+    """
     if _libraries:
         return True
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        return False
     if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
         return False
 
@@ -140,6 +166,14 @@ def scramble_outputs() -> contextlib.AbstractContextManager[None]:
 def offer() -> contextlib.AbstractContextManager[None]:
     """Let torch find the device meanwhile when it is asked for an accelerator; else only who names it has it."""
     return _ruled(offered=True)
+
+
+@contextlib.contextmanager
+def record() -> Iterator[Recording]:
+    """Record meanwhile what is asked of the device; other than by CUDA, it is also done."""
+    recording = Recording()
+    with _ruled(recording=recording, refuses_synchronisation=True):
+        yield recording
 
 
 def make_wrong(
@@ -226,6 +260,8 @@ def _run(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     held_args, held_kwargs = pytree.tree_unflatten([_held(each) for each in leaves], structure)
     result = _write_scrambled(operation, held_args, held_kwargs) if strided else operation(*held_args, **held_kwargs)
     _make_wrong(name, result)
+    if _rules.recording is not None:
+        _rules.recording.add(operation, held_args, held_kwargs, result)
     if to_cpu:
         return args[0] if name == "aten::copy_" else result
     owners = {id(each.held): each for each in tensors if isinstance(each, PretendTensor)}

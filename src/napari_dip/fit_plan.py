@@ -17,6 +17,7 @@ from .optimisation.estimate import Estimate
 from .optimisation.fit import Fit
 from .optimisation.muon import Muon
 from .optimisation.partner import choose_partner
+from .optimisation.step_graph import can_record
 from .prior.networks import NETWORKS, Architecture, Network, fixed_input
 from .settings import Resolved, Settings
 
@@ -136,9 +137,9 @@ def _choose_optimisers(settings: Settings, learning_rate: float, network: Networ
 
     def adam(parameters: list[torch.nn.Parameter], learning_rate: float) -> torch.optim.Adam:
         betas = (0.9, settings.second_moment_decay)
-        return torch.optim.Adam(
-            parameters, lr=learning_rate, betas=betas, weight_decay=settings.weight_decay, foreach=True
-        )
+        # on CUDA its step count lies on the device, so that a step can be recorded
+        way = {"fused": True, "capturable": True} if can_record(network.head.device) else {"foreach": True}
+        return torch.optim.Adam(parameters, lr=learning_rate, betas=betas, weight_decay=settings.weight_decay, **way)
 
     if settings.optimiser == "adam":
         return [adam([*kernels, *rest], learning_rate)]

@@ -6,6 +6,7 @@ do in silence, or slowly, the pretend device refuses; meta tensors, which have n
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pretend_device
@@ -15,12 +16,13 @@ from devices import assert_same, needs_pretend_device
 from pretend_device import NAME
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from napari_dip import Settings
+from napari_dip import Settings, fit_plan
 from napari_dip.device import DeviceChoice
 from napari_dip.fit_plan import build_estimate, build_fit
 from napari_dip.image_tensor import to_tensor
 from napari_dip.measurement.data_term import data_term_of
 from napari_dip.measurement.task import find_task
+from napari_dip.optimisation import step_graph
 from napari_dip.optimisation.fit import Fit
 from napari_dip.prior.networks import NETWORKS, Architecture, Network, fixed_input
 
@@ -118,6 +120,97 @@ def test_a_device_that_scrambles_outputs_learns_all_the_same(layout: str, camera
                 fit.step()
         outputs.append(fit.averaged_outputs)
     assert_same(outputs[1], outputs[0], times=30)
+
+
+def make_recordable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let steps be recorded on the pretend device, which repeats them with the same numbers in the same memory."""
+
+    def record(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
+        with pretend_device.record() as recording:
+            work()  # CUDA would not do it yet: the first replay is taken back
+
+        first = True
+
+        def replay() -> None:
+            nonlocal first
+            if not first:
+                recording.replay()
+            first = False
+
+        return replay
+
+    for module in (step_graph, fit_plan):
+        monkeypatch.setattr(module, "can_record", lambda device: device.type == NAME)
+    monkeypatch.setattr(step_graph, "work_aside", lambda work, device: work())
+    monkeypatch.setattr(step_graph, "record", record)
+
+
+@needs_pretend_device
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_replayed_step_is_a_step(kind: str, camera, monkeypatch) -> None:
+    """λ rises, Adam counts its steps, and the mean runs on: all of that must happen on the device."""
+    make_recordable(monkeypatch)
+    recorded, again = (build(camera, NAME, **KINDS[kind]) for _ in range(2))
+    again._graph = step_graph.StepGraph(again._advance, again.noise.device, is_constant=False)
+    for _ in range(12):
+        recorded.step()
+        again.step()
+    assert recorded._graph.is_recorded
+    assert not again._graph.is_recorded
+    for ours, expected in ((recorded.averaged_outputs, again.averaged_outputs), (recorded.loss, again.loss)):
+        torch.testing.assert_close(ours.cpu(), expected.cpu())
+
+
+@needs_pretend_device
+def test_a_replay_finds_a_fault_that_it_would_hide(camera, monkeypatch) -> None:
+    """If λ came from the host, every replay would use that of the recorded step."""
+    make_recordable(monkeypatch)
+    recorded, again = (build(camera, NAME) for _ in range(2))
+    monkeypatch.setattr(recorded._bound, "fill_", lambda value: None)
+    for _ in range(12):
+        recorded.step()
+        again.step()
+    assert not torch.allclose(recorded.averaged_outputs.cpu(), again.averaged_outputs.cpu())
+
+
+@needs_pretend_device
+def test_what_cannot_be_recorded_is_done_one_by_one(camera, monkeypatch, caplog) -> None:
+    make_recordable(monkeypatch)
+
+    def refuse(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(step_graph, "record", refuse)
+    fit = build(camera, NAME)
+    for _ in range(6):
+        fit.step()
+    assert fit.step_count == 6
+    assert not fit._graph.is_recorded
+    assert caplog.text.count("does not record a step") == 1
+
+
+@pytest.mark.parametrize("noise", [{"input_noise": 0.03}, {"weight_noise": 2.0, "burn_in": 0, "step_limit": 200}])
+def test_fresh_noise_is_never_recorded(noise: dict, camera, monkeypatch) -> None:
+    monkeypatch.setattr(step_graph, "can_record", lambda device: True)
+    monkeypatch.setattr(step_graph, "work_aside", lambda work, device: pytest.fail("it was about to be recorded"))
+    build(camera, "cpu", **noise).step()
+
+
+def test_what_a_step_works_on_stays_where_it_is(camera) -> None:
+    """A graph knows addresses only."""
+    fit = build(camera, "cpu")
+    fit.step()
+
+    def find_addresses() -> list[int]:
+        kept = [fit.noise, fit._mean, fit._bound, *fit.network.parameters(), *fit.network.buffers()]
+        states = [value for each in fit.optimisers for state in each.state.values() for value in state.values()]
+        return [each.data_ptr() for each in (*kept, *states) if isinstance(each, torch.Tensor)]
+
+    before = find_addresses()
+    fit.step()
+    fit.start_from(fit.copy_network())
+    fit.step()
+    assert find_addresses() == before
 
 
 class RefuseStridedOutputs(TorchDispatchMode):

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..measurement.data_term import DataTerm
 from .posterior import PosteriorSamples
+from .step_graph import StepGraph
 
 _STEPS_BETWEEN_SAMPLES = 50  # of the posterior, from Cheng et al.
 _COARSE_BLUR = 16.0  # pixels; any network that learns at all does better (docs/benchmarks.md)
@@ -17,7 +18,8 @@ _COARSE_BLUR = 16.0  # pixels; any network that learns at all does better (docs/
 class Fit:
     """Trains a network on the entries of a measurement that are not held out.
 
-    Everything stays on the device, and a step never waits for it.
+    Everything stays on the device, and a step never waits for it. On a GPU that can, steps are replayed from a graph:
+    ``loss`` and ``outputs`` then lie in the same memory after every step, so keep copies.
 
     Parameters
     ----------
@@ -83,13 +85,25 @@ class Fit:
         self._fitted_values = self._fitted.sum() * data_term.values.shape[1]
         self._lipschitz_bound, self._first_lambda_step = lipschitz_bound, 0
         self._generator = _make_generator(noise.device).manual_seed(seed)
+        self._bound = noise.new_zeros(())  # λ, on the device
+        self._graph = StepGraph(self._advance, noise.device, is_constant=not (input_noise or weight_noise))
 
     def step(self) -> None:
         """Take one step down the mean data term of the fitted entries, each run on its own."""
+        if (bound := self.lipschitz_bound(self.step_count)) is not None:
+            self._bound.fill_(bound)
+        self._graph.run()
+        self.step_count += 1
+        if self.weight_noise:
+            self._diffuse()
+
+    def _advance(self) -> None:
+        """Do a step's work on the device; λ is there, and nothing else changes from step to step."""
         noise = self.noise
         if self.input_noise:
             noise = noise + self.input_noise * self._draw(noise)
-        outputs = cut_centre(self.network(noise, self.lipschitz_bound(self.step_count)), self.data_term.size)
+        bound = None if self.lipschitz_bound(0) is None else self._bound
+        outputs = cut_centre(self.network(noise, bound), self.data_term.size)
         # runs do not share weights, so the sum over runs trains each by its own error
         loss = self._mean_of_fitted(self.data_term.errors(outputs))
         for optimiser in self.optimisers:
@@ -97,12 +111,9 @@ class Fit:
         loss.backward()
         for optimiser in self.optimisers:
             optimiser.step()
-        self.step_count += 1
         self.loss = loss.detach() / self.runs
         self.outputs = outputs.detach()
         self._mean.lerp_(self.outputs, 1 - self.averaging)
-        if self.weight_noise:
-            self._diffuse()
 
     @property
     def runs(self) -> int:

@@ -41,21 +41,26 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Take one step along the gradients; kernels without a gradient stay as they are."""
         for group in self.param_groups:
-            momentum, rate = group["momentum"], group["lr"]
-            by_shape: dict[torch.Size, list[tuple[torch.Tensor, torch.Tensor]]] = defaultdict(list)
+            by_shape: dict[torch.Size, list[torch.Tensor]] = defaultdict(list)
             for kernel in group["params"]:
-                if kernel.grad is None:
-                    continue
-                if not self.state[kernel]:
-                    self.state[kernel]["momentum"] = torch.zeros_like(kernel)
-                running = self.state[kernel]["momentum"]
-                running.mul_(momentum).add_(kernel.grad)
-                by_shape[kernel.shape].append((kernel, kernel.grad.add(running, alpha=momentum)))
-            for pairs in by_shape.values():
-                directions = torch.cat([direction.flatten(2) for _, direction in pairs])  # (n * s, out, in * k * k)
-                updates = orthogonalise(directions).split(pairs[0][0].shape[0])
-                for (kernel, _), update in zip(pairs, updates, strict=True):
-                    kernel.add_(update.reshape(kernel.shape), alpha=-rate)
+                if kernel.grad is not None:
+                    by_shape[kernel.shape].append(kernel)
+            for kernels in by_shape.values():
+                self._step_together(kernels, group["momentum"], group["lr"])
+
+    def _step_together(self, kernels: list[torch.Tensor], momentum: float, rate: float) -> None:
+        """Update kernels of one shape, in few operations however many there are: on a GPU each one is a launch."""
+        for kernel in kernels:
+            if not self.state[kernel]:
+                self.state[kernel]["momentum"] = torch.zeros_like(kernel)
+        running = [self.state[kernel]["momentum"] for kernel in kernels]
+        gradients = [kernel.grad for kernel in kernels if kernel.grad is not None]
+        torch._foreach_mul_(running, momentum)
+        torch._foreach_add_(running, gradients)
+        ahead = torch._foreach_add(gradients, running, alpha=momentum)
+        directions = torch.cat([each.flatten(2) for each in ahead])  # (n * s, out, in * k * k)
+        updates = orthogonalise(directions).unflatten(2, kernels[0].shape[2:]).split(len(kernels[0]))
+        torch._foreach_add_(kernels, updates, alpha=-rate)
 
 
 def orthogonalise(matrices: torch.Tensor, iterations: int = _ITERATIONS) -> torch.Tensor:

@@ -19,6 +19,7 @@ from .collaborative_filter import collaborative_filter, match_blocks
 _BLOCK_SIDES = (8, 16)  # of the Wiener filter; one for texture, one for smooth images
 _SHIFTS, _SHIFTS_OF_RESULT = 4, 8  # of the blocks, along each side; more is better and slower
 _PATCH, _REACH, _STRENGTH = 5, 6, 0.8  # of non-local means: pixels, pixels, noise deviations
+_ON_CPU, _ON_GPU = 1 << 17, 1 << 25  # values that are shifted at once: few that stay in the cache, or few launches
 # Passes of the collaborative filter, measured in docs/benchmarks.md: large blocks tolerate more noise, small blocks
 # find more similar ones.
 _PASSES = ((8, 4, 12, 64), (4, 2, 12, 32))  # side, stride, reach, count
@@ -286,17 +287,22 @@ def wiener_filter(
     )
     variance_wide = functional.pad(variance.mean(dim=1, keepdim=True), pad, mode="reflect")
     total, left_over = torch.zeros_like(pilot_wide), torch.zeros_like(variance_wide)
-    for top in range(0, side, stride):
-        for left in range(0, side, stride):
-            here = (..., slice(top, top + height), slice(left, left + width))
-            power = blocks(pilot_wide[here]).square()
-            block_variance = _spread(functional.avg_pool2d(variance_wide[here], side), side)
-            gain = power / (power + block_variance)
-            gain[:, 0, ::side, ::side] = 1
-            total[here] += blocks.invert(gain * blocks(noisy_wide[here]))
-            left_over[here] += _spread(
-                functional.avg_pool2d(gain.mean(dim=1, keepdim=True) * block_variance, side), side
-            )
+    corners = [(top, left) for top in range(0, side, stride) for left in range(0, side, stride)]
+    at_once = max(1, (_ON_CPU if pilot.is_cpu else _ON_GPU) // (height * width * pilot.shape[1]))
+    for some in (corners[n : n + at_once] for n in range(0, len(corners), at_once)):
+        places = [(..., slice(top, top + height), slice(left, left + width)) for top, left in some]
+        pilots, data, variances = (
+            torch.cat([image[place] for place in places]) for image in (pilot_wide, noisy_wide, variance_wide)
+        )
+        power = blocks(pilots).square()
+        block_variance = _spread(functional.avg_pool2d(variances, side), side)
+        gain = power / (power + block_variance)
+        gain[:, 0, ::side, ::side] = 1
+        filtered = blocks.invert(gain * blocks(data))
+        left = _spread(functional.avg_pool2d(gain.mean(dim=1, keepdim=True) * block_variance, side), side)
+        for place, image, share in zip(places, filtered.split(1), left.split(1), strict=True):
+            total[place] += image
+            left_over[place] += share
     inside = (..., slice(side, side + pilot.shape[-2]), slice(side, side + pilot.shape[-1]))
     return torch.einsum("dc,sdhw->schw", between, total[inside] / shifts**2), left_over[inside] / shifts**2
 

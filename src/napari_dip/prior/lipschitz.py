@@ -64,7 +64,9 @@ def spectral_norms(
     return squares.clamp_min(0).sqrt(), column[:, :, 0]
 
 
-def bound_kernels(kernels: torch.Tensor, norms: torch.Tensor, lipschitz_bound: float | None) -> torch.Tensor:
+def bound_kernels(
+    kernels: torch.Tensor, norms: torch.Tensor, lipschitz_bound: float | torch.Tensor | None
+) -> torch.Tensor:
     """Return w / max(1, ‖w‖sn / λ) (Eq. 5): kernels above the bound λ are scaled down to it, others stay as they are.
 
     Parameters
@@ -73,8 +75,8 @@ def bound_kernels(kernels: torch.Tensor, norms: torch.Tensor, lipschitz_bound: f
         ``(n, out, in, k, k)``.
     norms : Tensor
         ``(n,)``; treated as constants, as in the published implementation.
-    lipschitz_bound : float or None
-        λ; None for no bound.
+    lipschitz_bound : float, Tensor or None
+        λ, as a number or ``()`` on the kernels' device; None for no bound.
     """
     if lipschitz_bound is None:
         return kernels

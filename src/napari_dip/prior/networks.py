@@ -151,26 +151,30 @@ class Network(nn.Module, ABC):
         each = (layer.outputs * layer.inputs * layer.side**2 for layer in cls.plan(architecture))
         return _BYTES_OF_WEIGHT * architecture.runs * sum(each)
 
-    def forward(self, noise: torch.Tensor, lipschitz_bound: float | None) -> torch.Tensor:
+    def forward(self, noise: torch.Tensor, lipschitz_bound: float | torch.Tensor | None) -> torch.Tensor:
         """Map z, ``(s, input_channels, h, w)``, to float32 images ``(s, c, H, W)``, with every kernel bounded by λ."""
-        kernels = [kernel.to(self.compute_dtype) for kernel in self.bounded_kernels(lipschitz_bound)]
+        kernels = self.bounded_kernels(lipschitz_bound)
         features = self.extract(noise.to(self.compute_dtype), kernels)
         features = convolve(features, self.head.to(self.compute_dtype)).float()
         low, high = self.output_range
         return low + (high - low) * torch.sigmoid(features + self.head_bias[:, :, None, None])
 
-    def bounded_kernels(self, lipschitz_bound: float | None) -> list[torch.Tensor]:
-        """Return each layer's bounded kernel, ``(s, out, in, k, k)``; all kernels of one shape are measured at once."""
-        bounded: list[torch.Tensor] = [layer.kernel for layer in self.convolutions]
-        if lipschitz_bound is None:
-            return bounded
+    def bounded_kernels(self, lipschitz_bound: float | torch.Tensor | None) -> list[torch.Tensor]:
+        """Return each layer's bounded kernel, ``(s, out, in, k, k)``, in the type of the convolutions.
+
+        All kernels of one shape are measured and bounded at once.
+        """
+        bounded: dict[int, torch.Tensor] = {}
         for group, vectors in zip(self.groups, self.singular_vectors, strict=True):
-            with torch.no_grad():
-                norms, followed = spectral_norms(self._group_kernels(group), vectors)
-                vectors.copy_(followed)
-            for index, norm in zip(group, norms.split(bounded[group[0]].shape[0]), strict=True):
-                bounded[index] = bound_kernels(bounded[index], norm, lipschitz_bound)
-        return bounded
+            kernels = torch.cat([self.convolutions[index].kernel for index in group])  # (n * s, out, in, k, k)
+            if lipschitz_bound is not None:
+                with torch.no_grad():
+                    norms, followed = spectral_norms(kernels, vectors)
+                    vectors.copy_(followed)
+                kernels = bound_kernels(kernels, norms, lipschitz_bound)
+            split = kernels.to(self.compute_dtype).split(self.architecture.runs)
+            bounded |= dict(zip(group, split, strict=True))
+        return [bounded[index] for index in range(len(bounded))]
 
     @property
     def convolutions(self) -> list[ControlledConvolution]:

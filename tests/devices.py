@@ -6,8 +6,8 @@ import pretend_device
 import pytest
 import torch
 
-# What holds bit by bit on a CPU holds to (relative, absolute) rounding elsewhere: sums are taken in another order. CUDA
-# multiplies in TF32, with 10 bits, unless it is told not to; of MPS nothing is known, and no more is asked.
+# What holds bit by bit on a CPU holds to (relative, absolute) rounding elsewhere: sums are taken in another order. Of
+# MPS nothing is known, and no more is asked.
 TOLERANCE = {"cpu": (0.0, 0.0), pretend_device.NAME: (1e-4, 1e-5), "cuda": (5e-3, 2e-3), "mps": (5e-3, 2e-3)}
 needs_pretend_device = pytest.mark.skipif(
     not pretend_device.is_available(), reason="this torch takes no device in Python"

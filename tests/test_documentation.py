@@ -64,7 +64,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scheduler():
+def scheduler(kept_environment):
     """The address of a cluster of one process."""
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:

@@ -30,7 +30,7 @@ def one_thread():
 
 
 @pytest.fixture
-def client(monkeypatch, one_thread):
+def client(monkeypatch, one_thread, kept_environment):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,

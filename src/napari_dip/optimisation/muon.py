@@ -83,5 +83,5 @@ def orthogonalise(matrices: torch.Tensor, iterations: int = _ITERATIONS) -> torc
     a, b, c = _COEFFICIENTS
     for _ in range(iterations):
         gram = near @ near.mT
-        near = a * near + (b * gram + c * gram @ gram) @ near
+        near = torch.baddbmm(near, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), near, beta=a)
     return near.mT if tall else near

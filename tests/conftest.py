@@ -31,7 +31,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def full_float32(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let CUDA multiply float32 in float32: TF32 keeps 10 of 23 bits, and batch normalisation magnifies what is lost."""
+    """Let CUDA multiply float32 in float32: TF32 keeps 10 of 23 bits, and batch normalisation magnifies the loss."""
     of = request.node.callspec.params if hasattr(request.node, "callspec") else {}
     if "cuda" in (of.get("device"), of.get("accelerator")):
         import torch

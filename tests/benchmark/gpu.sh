@@ -172,13 +172,13 @@ if "$python" -c 'import os, xdist; assert os.cpu_count() > 4' 2>/dev/null; then
 fi
 
 run_part check "The device beside the CPU" 30 "$python" "$benchmark/gpu_check.py" --device "$device" "${check[@]}"
-run_part tests "The engine's tests" 95 \
+run_part tests "The engine's tests" 80 \
   env ${threads[@]+"${threads[@]}"} "$python" -m pytest -m "not full" -p no:cacheprovider -W default -rfE \
   ${many[@]+"${many[@]}"} "${tests[@]}"
-run_part profile "A step" 30 "$python" "$benchmark/gpu_profile.py" --device "$device" "${profile[@]}"
+run_part profile "A step" 45 "$python" "$benchmark/gpu_profile.py" --device "$device" "${profile[@]}"
 run_part speed "Speed" 60 "$python" "$benchmark/speed.py" --markdown --device "$device" \
   --preset default published "${speed[@]}"
-run_part restorations "Restorations" 85 "$python" "$benchmark/gpu_restorations.py" --device "$device" \
+run_part restorations "Restorations" 80 "$python" "$benchmark/gpu_restorations.py" --device "$device" \
   ${fewer[@]+"${fewer[@]}"}
 if [ -n "$judge" ]; then
   run_part judge "The judge's cases, CPU and $device" 60 "$python" "$benchmark/gpu_judge.py" "$judge" --device "$device" \

@@ -94,18 +94,19 @@ MAY_IMPORT = {  # a room, or a module beside them; what is not named imports not
     "device_check": {"device", "fit_plan", "measurement", "settings"},
     "measured_plane": {"device", "image_tensor", "measurement", "record"},
     "request": {"settings"},
-    "stage": {"optimisation", "outcome", "pace", "request", "settings"},
+    "torch_modes": {"interruption"},
+    "stage": {"interruption", "optimisation", "outcome", "pace", "request", "settings", "torch_modes"},
     "plane_run": {
-        *WORDS, "fit_plan", "guidance", "measured_plane", "measurement", "optimisation", "record_fields", "request",
-        "spectrum", "stage", "torch_modes",
+        *WORDS, "fit_plan", "guidance", "interruption", "measured_plane", "measurement", "optimisation",
+        "record_fields", "request", "spectrum", "stage", "torch_modes",
     },
     "restoration": {
         *WORDS, "device_check", "fit_plan", "image_tensor", "measured_plane", "measurement", "plane_run", "request",
         "torch_modes",
     },
     "many": {
-        *WORDS, *FILES, "device", "device_check", "fit_plan", "image_tensor", "measurement", "pace", "request",
-        "restoration", "torch_modes",
+        *WORDS, *FILES, "device", "device_check", "fit_plan", "image_tensor", "interruption", "measurement", "pace",
+        "request", "restoration", "torch_modes",
     },
     "command_progress": {"device_check", "many", "measurement", "pace", "request", "restoration", "settings"},
     "command_line": {
@@ -113,8 +114,8 @@ MAY_IMPORT = {  # a room, or a module beside them; what is not named imports not
         "spectrum", "threads",
     },
     "plugin": {
-        *WORDS, *FILES, "device", "device_check", "many", "measurement", "pace", "request", "restoration",
-        "samples", "smaller_way", "spectrum", "threads",
+        *WORDS, *FILES, "device", "device_check", "interruption", "many", "measurement", "pace", "request",
+        "restoration", "samples", "smaller_way", "spectrum", "threads",
     },
 }  # fmt: skip
 

@@ -144,6 +144,10 @@ class Tile:
     columns: slice
     sample: bool = False
 
+    def describe(self) -> str:
+        """Return which tile it is, in words."""
+        return f"{'sample' if self.sample else 'tile'} {self.number} of {self.count}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Progress:
@@ -200,8 +204,8 @@ class Progress:
         """The stage and the tile, in words."""
         if self.tile is None:
             return self.stage
-        which = f"{self.tile.number} of {self.tile.count}"
-        return f"finding the step, sample {which}" if self.tile.sample else f"{self.stage} tile {which}"
+        which = self.tile.describe()
+        return f"finding the step, {which}" if self.tile.sample else f"{self.stage} {which}"
 
     @property
     def report(self) -> Report:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .fit_plan import build_estimate, build_fit, resolve_settings
 from .guidance import advise_denoising, warn_of_idle_network
+from .interruption import Interrupted
 from .measured_plane import MeasuredPlane
 from .measurement.data_term import data_term_of
 from .measurement.task import find_task
@@ -59,6 +60,8 @@ class _RunState:
     moments : tuple of Snapshot
     smoothed : Tensor or None
         ``(1, c, H, W)``; None if not requested or not finished.
+    cut_short : bool
+        Whether a stop left out the last filters.
     """
 
     restored: torch.Tensor
@@ -75,6 +78,7 @@ class _RunState:
     warm_start: WarmStart | None = None
     moments: tuple[Snapshot, ...] = ()
     smoothed: torch.Tensor | None = None
+    cut_short: bool = False
 
 
 def run_plane(
@@ -149,6 +153,7 @@ def _fit(
         deviation=estimate.deviation,
         warm_start=WarmStart(estimate.network, estimate.lambda_step) if keep_network else None,
         moments=tuple(sorted(moments, key=lambda each: each.step)),
+        cut_short=outcome.cut_short,
     )
 
 
@@ -174,6 +179,10 @@ def _smooth(plane: MeasuredPlane, fitted: _RunState, hooks: Hooks) -> Generator[
         outcome = yield from stage.run(build, show)
     except FloatingPointError:
         if counts:  # otherwise the restored image is still worth returning
+            raise
+        return fitted
+    except Interrupted:
+        if counts:  # there is nothing else
             raise
         return fitted
     steps = fitted.steps + outcome.steps  # failed starts included: a script that repeats the run takes them too
@@ -237,6 +246,7 @@ def _conclude(plane: MeasuredPlane, ended: _RunState, seconds: float, stopped_af
             versions=read_versions(),
             given=plane.given,
             stopped_after=stopped_after,
+            cut_short=ended.cut_short,
             restarts=ended.restarts,
             noise=plane.noise,
             threads=torch.get_num_threads(),
@@ -272,6 +282,7 @@ def _read_moment(plane: MeasuredPlane, fitted: _RunState, snapshot: Snapshot, se
         step=snapshot.step,
         reason=StopReason.CHOSEN,
         bound=reports[-1].lipschitz_bound,
+        cut_short=False,
     )
     return _conclude(plane, moment, seconds, None)
 

@@ -224,6 +224,8 @@ class Record:
         The input; None in records of version 0.1.0 and before.
     stopped_after : int or None
         If the user stopped the run: the number of steps until then, over all stages.
+    cut_short : bool
+        Whether that stop left out the last filters, which a script cannot repeat.
     restarts : int
         How many networks were given up because their output stayed constant. The settings hold the seed of the
         restoring network that learned; repeating a smoothing gives up the same networks again.
@@ -254,6 +256,7 @@ class Record:
     versions: Annotated[dict[VersionText, VersionText], Field(max_length=100)]
     given: Given | None = None
     stopped_after: Count | None = None
+    cut_short: Flag = False
     restarts: Count = 0
     noise: Amount | None = None
     output: Output = Output()

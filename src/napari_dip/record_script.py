@@ -55,6 +55,8 @@ def write_script(record: Record) -> str:
             "this record lacks what a script needs: it is from an older version, or of an image restored in tiles."
         )
     kind = "image" if stack is None else "stack"
+    if record.cut_short:
+        raise ValueError("this result is from a run that was stopped before its last filters, which no script repeats.")
     path, advice = given.path, ""
     if path is None:
         path = _name_file(given.layer or kind)

@@ -48,13 +48,20 @@ class Hooks:
 
     Attributes
     ----------
-    stop_requested, report_wanted, quick_estimates
+    stop_requested, report_wanted, quick_estimates, ends_at_once, phase_begun
         As ``restore_steps`` takes them.
     """
 
     stop_requested: Callable[[], bool] = lambda: False
     report_wanted: Callable[[], bool] = lambda: True
     quick_estimates: bool = False
+    ends_at_once: bool = False
+    phase_begun: Callable[[str], None] = lambda words: None
+
+    @property
+    def stop_at_once(self) -> Callable[[], bool] | None:
+        """What slow work looks at while it goes on; None if a stop waits for it."""
+        return self.stop_requested if self.ends_at_once else None
 
     @property
     def arguments(self) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from .plane_run import run_plane
 from .record import describe_given
 from .request import Hooks
 from .settings import Settings
-from .torch_modes import keep_modes, plain_modes
+from .torch_modes import interruptible, keep_modes, plain_modes
 
 
 def restore(
@@ -92,6 +92,8 @@ def restore_steps(
     stop_requested: Callable[[], bool] = lambda: False,
     report_wanted: Callable[[], bool] = lambda: True,
     quick_estimates: bool = False,
+    ends_at_once: bool = False,
+    phase_begun: Callable[[str], None] = lambda words: None,
 ) -> Iterator[Progress]:
     """Restore one image step by step. The arguments are checked at the call; the iteration ends when the run stops.
 
@@ -113,6 +115,11 @@ def restore_steps(
     quick_estimates : bool
         Whether all estimates but the last are the images judged on held-out pixels: close to what stopping would
         return, and already computed. For previews.
+    ends_at_once : bool
+        Whether a stop also ends what is slow beside the steps, and a step in its middle. The result is then the
+        estimate that was judged at its report, without the last filters. ``stop_requested`` is called very often.
+    phase_begun : callable
+        Called with words for what the run does while there are no steps, such as "Preparing the filters".
 
     Yields
     ------
@@ -123,6 +130,8 @@ def restore_steps(
     ------
     ValueError, TypeError
         As ``restore`` does.
+    Interrupted
+        With ``ends_at_once``, at the call or later, if a stop comes before there is anything to keep.
     """
     settings = Settings() if settings is None else settings
     if not isinstance(settings, Settings):
@@ -131,7 +140,10 @@ def restore_steps(
     parameters = chosen_task.read_parameters({"factor": factor, "quantisation_table": quantisation_table})
     if settings.chosen_step is not None and not chosen_task.removes_noise:
         raise ValueError(f"chosen_step picks a step of a restoration, but the task {task!r} has none; leave it None.")
-    with plain_modes():
+    hooks = Hooks(stop_requested, report_wanted, quick_estimates, ends_at_once, phase_begun)
+    if whole is None:
+        phase_begun("Measuring the noise")
+    with plain_modes(), interruptible(hooks.stop_at_once):
         image, mask = read_arrays(image, mask, colours=colours)
         check_shape(image.shape, colours=colours)
         chosen_task.check_image(image, parameters)
@@ -147,5 +159,4 @@ def restore_steps(
         plane = measure_plane(
             tensor, chosen_task, parameters, device, given, whole=whole, keep_known=settings.keep_known
         )
-    hooks = Hooks(stop_requested, report_wanted, quick_estimates)
     return keep_modes(run_plane(plane, settings, hooks, start, keep_network))

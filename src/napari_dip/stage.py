@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .interruption import Interrupted
 from .optimisation.estimate import Estimate, Measures
 from .optimisation.snapshots import Snapshots
 from .optimisation.stopping import StopReason, choose_rule
@@ -17,6 +19,7 @@ from .outcome import Progress, Report
 from .pace import StepTimer
 from .request import Hooks
 from .settings import Settings, find_bounds
+from .torch_modes import interruptible
 
 _MOST_STARTS = 4
 _STEPS_TO_START = {"muon": 60, "adam": 300}  # Muon's networks take 10 to 40, Adam's up to 150 (docs/benchmarks.md)
@@ -44,6 +47,8 @@ class Outcome:
     reason : StopReason
     last : Progress
         The last report.
+    cut_short : bool
+        Whether a stop left out the last filters.
     """
 
     estimate: Estimate
@@ -53,6 +58,7 @@ class Outcome:
     reports: tuple[Report, ...]
     reason: StopReason
     last: Progress
+    cut_short: bool = False
 
     def is_idle(self) -> bool:
         """Return whether the network explains the image no better than a coarse blur, although it had time to learn."""
@@ -106,14 +112,24 @@ class Stage:
         ------
         FloatingPointError
             If the fit diverges before anything is worth keeping.
+        Interrupted
+            If the hooks want a stop to end at once, and it comes before the first report.
         """
         history: list[Report] = []
-        steps = 0
+        steps, cut_short = 0, False
         for restarts in range(_MOST_STARTS):
             seed = (self.settings.seed + restarts * _SEEDS_APART) % _SEEDS
             settings = replace(self.settings, seed=seed)
-            estimate = build(settings)
-            ended = yield from self._run_once(estimate, as_image, history, may_give_up=restarts + 1 < _MOST_STARTS)
+            self.hooks.phase_begun("Preparing the filters" if self.settings.partner else "Preparing the network")
+            with interruptible(self.hooks.stop_at_once):
+                estimate = build(settings)
+            self.hooks.phase_begun("Taking the first steps")
+            try:
+                ended = yield from self._run_once(estimate, as_image, history, may_give_up=restarts + 1 < _MOST_STARTS)
+            except Interrupted:  # there is an estimate to keep, see _interruptible
+                cut_short = True
+                estimate.keep_judged()
+                ended = StopReason.USER, self._progress(history[-1], as_image(estimate.image))
             steps += estimate.fit.step_count
             if ended is not None:
                 break
@@ -122,7 +138,7 @@ class Stage:
                 self.snapshots.clear()
         assert ended is not None  # the last start is not given up
         reason, last = ended
-        return Outcome(estimate, settings, restarts, steps, tuple(history), reason, last)
+        return Outcome(estimate, settings, restarts, steps, tuple(history), reason, last, cut_short)
 
     def _run_once(
         self,
@@ -145,12 +161,14 @@ class Stage:
         timer = StepTimer()
         started = not may_give_up
         while True:
-            fit.step()
+            with self._interruptible(estimate, history):
+                fit.step()
             stopped = self.hooks.stop_requested()
             at_limit = fit.step_count >= self.step_limit
             if not (stopped or at_limit or fit.step_count % self.settings.report_every == 0):
                 continue
-            measures = estimate.measure()
+            with self._interruptible(estimate, history):
+                measures = estimate.measure()
             if not math.isfinite(measures.loss):
                 if history and estimate.is_kept:
                     return StopReason.DIVERGED, self._progress(history[-1], as_image(estimate.image))
@@ -173,7 +191,11 @@ class Stage:
             elif reason is None and at_limit:
                 reason = StopReason.STEP_LIMIT
             if reason is not None:
-                return reason, self._progress(history[-1], as_image(estimate.image))
+                if stopped and self.hooks.ends_at_once and estimate.is_kept:
+                    raise Interrupted
+                self.hooks.phase_begun("Applying the last filters" if estimate.has_partner else "Finishing")
+                with self._interruptible(estimate, history):
+                    return reason, self._progress(history[-1], as_image(estimate.image))
             seconds_per_step = timer.seconds_per_step(fit.step_count)
             if self.hooks.report_wanted():
                 left = self._seconds_left(fit.step_count, rule.earliest_stop, seconds_per_step)
@@ -181,6 +203,10 @@ class Stage:
                 progress = self._progress(history[-1], as_image(image), left)
                 with timer.stopped():
                     yield progress
+
+    def _interruptible(self, estimate: Estimate, history: list[Report]) -> AbstractContextManager[object]:
+        """Let a stop end what is being computed, if that is wanted and there is an estimate that it cannot spoil."""
+        return interruptible(self.hooks.stop_at_once if history and estimate.is_kept else None)
 
     def _seconds_left(
         self, step: int, earliest_stop: int | None, seconds_per_step: float | None

@@ -1,13 +1,16 @@
-"""Modes that a caller may have set in torch and numpy: a run ignores them and leaves them as they were."""
+"""Torch's and numpy's modes: a run ignores the caller's, and has one of its own that lets a stop end it at once."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
+
+from .interruption import Interrupted
 
 _Reported = TypeVar("_Reported")
 _NUMPYS_OWN = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
@@ -49,3 +52,26 @@ def keep_modes(steps: Generator[_Reported, None, None]) -> Generator[_Reported, 
             yield reported
     finally:
         steps.close()
+
+
+class _Watch(TorchFunctionMode):
+    """Looks at the stop before every operation."""
+
+    def __init__(self, stop_requested: Callable[[], bool]) -> None:
+        super().__init__()
+        self._stop_requested = stop_requested
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if self._stop_requested():
+            raise Interrupted
+        return func(*args, **(kwargs or {}))
+
+
+def interruptible(stop_requested: Callable[[], bool] | None) -> AbstractContextManager[object]:
+    """Raise ``Interrupted`` before torch's next operation once a stop is requested; None: never.
+
+    So filters and steps need not look at the stop themselves. What they were computing is then incomplete.
+    """
+    return nullcontext() if stop_requested is None else _Watch(stop_requested)

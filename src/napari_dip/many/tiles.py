@@ -1,4 +1,4 @@
-"""Restore an image that exceeds a memory budget in overlapping tiles, which share what was measured on all of it."""
+"""Restore a large image in overlapping tiles, which share what was measured on all of it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..image_tensor import SMALLEST_SIDE, check_size, find_intensity_range, read_arrays, to_tensor
+from ..interruption import Interrupted, wait_for
 from ..measurement.noise import estimate_channel_noise, estimate_noise, is_correlated
 from ..measurement.task import Task, find_task
 from ..measurement.whole_image import WholeImage
@@ -82,14 +83,19 @@ def restore_tiles(
     """Restore a plane tile by tile, with the same intensity range, noise, schedule of λ and step for all tiles.
 
     The step is the median of those that sample tiles choose for themselves (unless the settings fix it); every tile
-    ends at that step. Tiles are blended into their neighbours. After a stop, the result has the finished tiles, and NaN
-    elsewhere.
+    ends at that step. Tiles are blended into their neighbours. After a stop, the result has the tiles restored until
+    then (the samples, if there are no others), and NaN elsewhere.
 
     Yields
     ------
     Progress
         Of a tile; the estimate is the tile's, the time left is for all tiles. The last one has the result for the whole
         plane; its history is that of the last tile.
+
+    Raises
+    ------
+    Interrupted
+        If the hooks want a stop to end at once, and it comes before there is anything to keep.
     """
     return keep_modes(_restore_tiles(stack, plane, tiling, request, hooks))
 
@@ -100,8 +106,10 @@ def _restore_tiles(
     start = time.perf_counter()
     task, shape = find_task(request.task), stack.axes.plane_shape
     settings = dataclasses.replace(request.settings, snapshots=0)
-    whole = measure_whole(stack, plane, request)
-    surveys = [_survey(stack, plane, place, request.colours) for place in tiling.places()]
+    hooks.phase_begun("Measuring the noise")
+    whole = wait_for(lambda: measure_whole(stack, plane, request), hooks.stop_at_once)
+    hooks.phase_begun("Planning the tiles")
+    surveys = list(_survey_all(stack, plane, tiling, request.colours, hooks))
     known = [each for each in surveys if each.known >= SMALLEST_SIDE]
     if not known:
         raise ValueError("no tile has enough known pixels to learn from; allow more memory or crop the image.")
@@ -110,22 +118,33 @@ def _restore_tiles(
     if not fitted:
         raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
 
-    def steps(place: Place, settings: Settings) -> Iterator[Progress]:
+    def steps(tile: Tile, settings: Settings) -> Iterator[Progress]:
+        place = tile.rows, tile.columns
         image, mask = stack.read(plane, *place), stack.read_mask(plane, *place)
         adapted = dataclasses.replace(request, settings=settings)
-        return restore_steps(image, mask, **adapted.arguments, whole=whole, **hooks.arguments)
+        about = dataclasses.replace(hooks, phase_begun=lambda words: hooks.phase_begun(f"{words}, {tile.describe()}"))
+        return restore_steps(image, mask, **adapted.arguments, whole=whole, **about.arguments)
 
+    final: Progress | None = None
+    sampled: list[tuple[Place, Restoration]] = []
     if settings.chosen_step is None and settings.stopping != "fixed" and task.removes_noise:
-        chosen = []
         samples = _choose_samples(fitted)
-        for number, place in enumerate(samples, start=1):
-            tile = Tile(number, len(samples), *place, sample=True)
-            for progress in steps(place, dataclasses.replace(settings, **_NO_EXTRAS)):
-                if progress.result is None:
-                    yield dataclasses.replace(progress, seconds_left=None, tile=tile)
-                else:
-                    chosen.append(progress.result.step)
-        settings = dataclasses.replace(settings, chosen_step=int(np.median(chosen)))
+        try:
+            for number, place in enumerate(samples, start=1):
+                tile = Tile(number, len(samples), *place, sample=True)
+                for progress in steps(tile, dataclasses.replace(settings, **_NO_EXTRAS)):
+                    if progress.result is None:
+                        yield dataclasses.replace(progress, seconds_left=None, tile=tile)
+                    else:
+                        final = progress
+                        sampled.append((place, progress.result))
+                if hooks.stop_requested():
+                    break
+        except Interrupted:
+            if not sampled:
+                raise
+        chosen = int(np.median([result.step for _, result in sampled]))
+        settings = dataclasses.replace(settings, chosen_step=chosen)
     sums = _Sums(tiling, shape, request.enlargement)
     # where all tiles have the image's own values, which blending would round
     kept = np.ones(shape, bool) if _keeps_values(request, shape) else None
@@ -134,47 +153,79 @@ def _restore_tiles(
         image = _in_float32(stack.read(plane, *survey.place))
         sums.add(survey.place, {"restored": image, "residual": np.zeros_like(image) if settings.residual else None})
     missing = sum(survey.missing for survey in surveys if survey.known < SMALLEST_SIDE)
-    final: Progress | None = None
+
+    def add(place: Place, result: Restoration) -> None:
+        sums.add(place, {name: getattr(result, name) for name in ("restored", *FURTHER_OUTPUTS)})
+        finished.append(place)
+        if kept is not None:
+            kept[place] &= result.restored == _in_float32(stack.read(plane, *place))
+
     seconds: list[float] = []
     for number, survey in enumerate(fitted, start=1):
-        began = time.perf_counter()
-        for progress in steps(survey.place, settings):
-            if progress.result is None:
-                elapsed = time.perf_counter() - began
-                left = seconds_left_of_planes(progress.seconds_left, elapsed, seconds, len(fitted) - number)
-                before = time.perf_counter()
-                yield dataclasses.replace(progress, seconds_left=left, tile=Tile(number, len(fitted), *survey.place))
-                began += time.perf_counter() - before  # the caller's time does not count
-            final = progress
+        if sampled and hooks.stop_requested():
+            break
+        began, tile = time.perf_counter(), Tile(number, len(fitted), *survey.place)
+        result: Restoration | None = None
+        try:
+            for progress in steps(tile, settings):
+                result = progress.result
+                if result is None:
+                    elapsed = time.perf_counter() - began
+                    left = seconds_left_of_planes(progress.seconds_left, elapsed, seconds, len(fitted) - number)
+                    before = time.perf_counter()
+                    yield dataclasses.replace(progress, seconds_left=left, tile=tile)
+                    began += time.perf_counter() - before  # the caller's time does not count
+                else:
+                    final = progress
+        except Interrupted:
+            break
         seconds.append(time.perf_counter() - began)
-        assert final is not None
-        assert final.result is not None
-        missing += final.result.record.missing
-        sums.add(survey.place, {name: getattr(final.result, name) for name in ("restored", *FURTHER_OUTPUTS)})
-        finished.append(survey.place)
-        if kept is not None:
-            kept[survey.place] &= final.result.restored == _in_float32(stack.read(plane, *survey.place))
+        assert result is not None
+        missing += result.record.missing
+        add(survey.place, result)
         if hooks.stop_requested():
             break
+    if not seconds:  # a stop came before the first tile
+        if not sampled:
+            raise Interrupted
+        for place, sample in sampled:
+            add(place, sample)
     assert final is not None
     assert final.result is not None
-    empty = len(surveys) - len(known)
+    hooks.phase_begun("Putting the tiles together")
     outputs = sums.finish()
     if kept is not None:
         for place in finished:
             np.copyto(outputs["restored"][place], _in_float32(stack.read(plane, *place)), where=kept[place])
-    result = _combine(final.result, outputs, time.perf_counter() - start, missing, tiling, empty)
-    yield dataclasses.replace(final, estimate=result.restored, result=result)
+    empty, open_tiles = len(surveys) - len(known), len(known) - len(finished)
+    whole_result = _combine(final.result, outputs, time.perf_counter() - start, missing, tiling, empty, open_tiles)
+    yield dataclasses.replace(final, estimate=whole_result.restored, result=whole_result)
 
 
 def _combine(
-    last: Restoration, outputs: dict[str, NDArray[np.float32]], seconds: float, missing: int, tiling: Tiling, empty: int
+    last: Restoration,
+    outputs: dict[str, NDArray[np.float32]],
+    seconds: float,
+    missing: int,
+    tiling: Tiling,
+    empty: int,
+    open_tiles: int,
 ) -> Restoration:
-    """Turn the result of the last tile into that of the whole image."""
+    """Turn the result of the last tile into that of the whole image; some tiles are empty, or open after a stop."""
     count, (rows, columns) = len(tiling.places()), tiling.tile
-    note = f"{last.note} {empty} of {count} tiles had too few known pixels and were left out." if empty else last.note
+    notes = [last.note]
+    if empty:
+        notes.append(f"{empty} of {count} tiles had too few known pixels and were left out.")
+    if open_tiles:
+        notes.append(f"{open_tiles} of {count} tiles were still to be restored; they are empty.")
+    note, reason, after = " ".join(filter(None, notes)), last.stop_reason, last.record.stopped_after
+    if open_tiles:
+        reason = type(reason).USER
+        after = last.record.stop_step if after is None else after
     record = dataclasses.replace(
         last.record,
+        stop_reason=reason.value,
+        stopped_after=after,
         given=None,
         note=note,
         seconds=seconds,
@@ -182,7 +233,7 @@ def _combine(
         compared=f"{last.record.compared}, in {count} tiles of {rows} x {columns} pixels",
     )
     all_outputs: dict[str, Any] = dict.fromkeys(FURTHER_OUTPUTS) | outputs
-    return dataclasses.replace(last, record=record, note=note, moments=(), **all_outputs)
+    return dataclasses.replace(last, record=record, note=note, stop_reason=reason, moments=(), **all_outputs)
 
 
 class _Survey(NamedTuple):
@@ -192,6 +243,13 @@ class _Survey(NamedTuple):
     contrast: float
     known: int
     missing: int
+
+
+def _survey_all(stack: MaskedStack, plane: Plane, tiling: Tiling, colours: bool, hooks: Hooks) -> Iterator[_Survey]:
+    for place in tiling.places():
+        if hooks.ends_at_once and hooks.stop_requested():
+            raise Interrupted
+        yield _survey(stack, plane, place, colours)
 
 
 def _survey(stack: MaskedStack, plane: Plane, place: Place, colours: bool) -> _Survey:

@@ -1,4 +1,4 @@
-"""Plan the tiles of an image that exceeds a memory budget, and the weights that blend them."""
+"""Plan the tiles of an image that exceeds a memory budget or takes too long for each step, and their weights."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from ..request import Request
 _OVERLAP = 64  # pixels; a small tile overlaps by a quarter
 _SMALLEST_TILE = 64
 _SHARE_OF_FREE = 0.8  # of the free memory, by default
+# For a window, which is to obey within a second: the most pixels that it restores at once, and the side of its tiles. A
+# step, and each operation of the filters, takes well under a second there, on a slow machine too.
+_MOST_AT_ONCE = 1 << 20
+_PROMPT_TILE = {"cpu": 384}
+_PROMPT_TILE_OF_GPU = 768
 _BYTES_OF_PLANE = 16  # per pixel and channel, for the plane as read and as put together
 _BYTES_OF_IMPORTS = 430e6  # resident, in addition to those in bytes_needed; measured: tests/benchmark/large_image.py
 
@@ -76,7 +81,9 @@ class Tiling:
         return ramp
 
 
-def plan_tiles(shape: tuple[int, ...], request: Request, memory: float | None = None) -> Tiling | None:
+def plan_tiles(
+    shape: tuple[int, ...], request: Request, memory: float | None = None, *, prompt: bool = False
+) -> Tiling | None:
     """Plan tiles that fit a memory budget; return None if the whole image fits.
 
     Parameters
@@ -86,6 +93,8 @@ def plan_tiles(shape: tuple[int, ...], request: Request, memory: float | None = 
     request : Request
     memory : float, optional
         Bytes that the run may take, torch and the image included. Default: most of the device's free memory.
+    prompt : bool
+        Whether to cut every large image, however much memory there is, so that each of its steps is short.
 
     Raises
     ------
@@ -114,10 +123,15 @@ def plan_tiles(shape: tuple[int, ...], request: Request, memory: float | None = 
         # a user's budget is for the whole process, imports included; free memory excludes them already
         return needed + (_BYTES_OF_IMPORTS if memory is not None and device.device == "cpu" else 0.0)
 
-    if needs(height, width) <= budget:
+    too_slow = prompt and height * width * enlargement**2 > _MOST_AT_ONCE
+    if needs(height, width) <= budget and not too_slow:
         return None
     fixed = _BYTES_OF_PLANE * height * width * channels * enlargement**2 if device.device == "cpu" else 0
-    fitting = [side for side in range(_SMALLEST_TILE, max(height, width), 32) if needs(side, side) + fixed <= budget]
+    longest = max(height, width)
+    if too_slow:
+        side = _PROMPT_TILE.get(device.device, _PROMPT_TILE_OF_GPU)
+        longest = min(longest, max(_SMALLEST_TILE, side // enlargement) + 1)
+    fitting = [side for side in range(_SMALLEST_TILE, longest, 32) if needs(side, side) + fixed <= budget]
     if not fitting:
         least = needs(_SMALLEST_TILE, _SMALLEST_TILE) + fixed
         if memory is None:

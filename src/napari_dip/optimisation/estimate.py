@@ -85,8 +85,8 @@ class Estimate:
         self._best = torch.zeros_like(fit.outputs)
         self._best_step, self._smallest_error = 0, float("inf")
         self._best_network: dict[str, torch.Tensor] | None = None
-        self._helped: tuple[int, torch.Tensor, torch.Tensor] | None = None  # step, estimate, variance
-        self._judged: tuple[int, torch.Tensor] | None = None  # step, judged estimate
+        self._helped: tuple[int, torch.Tensor, torch.Tensor | None] | None = None  # step, estimate, variance if known
+        self._judged: tuple[int, torch.Tensor, torch.Tensor] | None = None  # step, judged estimate, its outputs
 
     @property
     def image(self) -> torch.Tensor:
@@ -121,7 +121,8 @@ class Estimate:
             return (within + posterior.mean.var(dim=0, keepdim=True, correction=0)).sqrt()
         if not self._wants_uncertainty:
             return None
-        return self._image_and_variance()[1].sqrt()
+        variance = self._image_and_variance()[1]
+        return None if variance is None else variance.sqrt()
 
     @property
     def has_partner(self) -> bool:
@@ -173,8 +174,9 @@ class Estimate:
         )
         loss, spread, held_out_error, prior_held_out_error, discrepancy_value, blurred, sharp, *bands = figures.tolist()
         if self._has_held_out and held_out_error < self._smallest_error:
-            self._smallest_error, self._judged = held_out_error, (fit.step_count, estimate)
+            self._smallest_error = held_out_error
             self._keep_present()
+            self._judged = self._best_step, estimate, self._best
             if self._keeps_network:
                 self._best_network = fit.copy_network()
         return Measures(
@@ -192,6 +194,12 @@ class Estimate:
     def choose_present(self) -> None:
         """Make the current step the estimate, even if an earlier one was better."""
         self._keep_present()
+
+    def keep_judged(self) -> None:
+        """Make the image that was judged the estimate, because there is no time for more filters; no deviation."""
+        if self._judged is not None:
+            self._best_step, image, self._best = self._judged
+            self._helped = self._best_step, image, None
 
     def take_snapshot(self) -> Snapshot:
         """Return a snapshot of the current step: what the estimate would be if this step were chosen."""
@@ -211,8 +219,8 @@ class Estimate:
     def _keep_present(self) -> None:
         self._best, self._best_step = self.fit.averaged_outputs, self.fit.step_count
 
-    def _image_and_variance(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the image from the best averaged outputs, and its variance, both ``(1, c, H, W)``."""
+    def _image_and_variance(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the image from the best averaged outputs, and its variance if known, both ``(1, c, H, W)``."""
         if self._helped is None or self._helped[0] != self.step:  # computed on request, because it takes a while
             outputs = self._best if self._best_step else self.fit.averaged_outputs
             image, variance = self._help(_mean_over_runs(outputs))

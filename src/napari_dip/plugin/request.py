@@ -34,7 +34,7 @@ class LayerRequest:
 
     @property
     def plane_request(self) -> Request:
-        """How to restore each plane, including the parameters that come with the layer."""
+        """How to restore each plane, including the parameters that come with the layer: its file may be read."""
         task, source = find_task(self.options.task), self.source
         brought = {name: value for name, value in source.parameters.items() if task.takes(name)}
         parameters = {**self.options.parameters, **brought}

@@ -137,8 +137,8 @@ class RestoreWidget(Container):
         self.controls.say("Starting …")
         self._plot_dock.begin()
         self._run = Run(
-            request, self._view.begin(request), on_report=self._on_report, on_end=self._on_end,
-            on_error=self._on_error, on_finished=self._on_finished,
+            request, self._view.begin(request), on_report=self._on_report, on_phase=self._on_phase,
+            on_end=self._on_end, on_error=self._on_error, on_finished=self._on_finished,
         )  # fmt: skip
         self._run.start()
 
@@ -175,6 +175,10 @@ class RestoreWidget(Container):
                 QTimer.singleShot(number * _MS_BETWEEN, functools.partial(self._if_still, run, follow, report))
         if at_once:
             self.record_tools.refresh()
+
+    def _on_phase(self, words: str) -> None:
+        if self._run is not None and not self._closed and not self._run.stopping:
+            self.controls.show_phase(words)
 
     def _if_still(self, run: Run, follow: Callable[[RunReport, Run], None], report: RunReport) -> None:
         if not self._closed and self._run is run:

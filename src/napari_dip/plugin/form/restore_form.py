@@ -250,7 +250,7 @@ class RestoreForm(Container):
         )
 
     def request(self, region: Callable[[Image], tuple[slice, slice]] | None = None) -> LayerRequest:
-        """Return what the form asks for, with a copy of the pixels of a single plane; several are read one at a time.
+        """Return what the form asks for; the worker reads the pixels.
 
         Parameters
         ----------

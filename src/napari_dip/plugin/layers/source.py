@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...image_files import read_image, read_quantisation_table
 from ...many.axes import Axes, Plane
+from .array_part import take_part
 from .layer_axes import LayerAxes, count_dimensions, find_array, find_layer_axes
 from .mask_layers import StackMarks, find_stack_marks, read_mask_layer
 from .origin import Origin
@@ -32,8 +33,9 @@ class Source:
     Attributes
     ----------
     array : array
-        Has the axes of the layer. For several planes it is the layer's own array (numpy, dask or zarr), read one plane
-        at a time; for a single plane it is a copy, of length 1 along the axes that are stepped through.
+        Has the axes of the layer. For several planes it is the layer's own array (numpy, dask or zarr); for a single
+        plane a part of it, of length 1 along the axes that are stepped through. Only a small plane in memory has been
+        copied; the worker reads everything else, one plane at a time, and then keeps what it has read.
     layer_axes : LayerAxes
         The axes of the array.
     selection : mapping
@@ -54,9 +56,8 @@ class Source:
         What else the layer's metadata hold, such as channel names.
     origin : Origin
         The layer.
-    parameters : mapping
-        Parameters of tasks that come with the layer: the ``quantisation_table`` of a grey JPEG file, if the layer
-        shows the file unchanged.
+    jpeg : Path or None
+        The file that the layer shows, if its quantisation table may belong to the pixels.
     region : tuple or None
         ``((first row, end row), (first column, end column))`` if only a part of the plane is restored.
     """
@@ -72,7 +73,7 @@ class Source:
     path: str | None
     metadata: dict[str, Any]
     origin: Origin
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    jpeg: Path | None = None
     region: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     @property
@@ -97,8 +98,16 @@ class Source:
 
     @property
     def image(self) -> NDArray:
-        """The pixels of the first, or the only, plane: ``(h, w)`` or ``(h, w, c)``."""
+        """The pixels of the first, or the only, plane: ``(h, w)`` or ``(h, w, c)``; they may have to be read."""
         return self.axes.read(self.array, next(self.planes()))
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Parameters of tasks that come with the layer; to be asked for in the worker, because files are read.
+
+        The ``quantisation_table`` of a grey JPEG file, if the layer shows the file unchanged.
+        """
+        return {} if self.jpeg is None else _read_parameters(self.jpeg, self.image)
 
     def planes(self) -> Iterator[Plane]:
         """Return the chosen planes in order."""
@@ -136,7 +145,7 @@ class Source:
             array=array,
             layer_axes=dataclasses.replace(self.layer_axes, axes=dataclasses.replace(self.axes, shape=array.shape)),
             mask=None if self.mask is None else self.mask[region],
-            parameters={},
+            jpeg=None,
             name=f"{self.name} region",
             appearance=self.appearance | {"translate": find_translation(self.appearance, corner)},
             first=tuple(np.add(self.first, corner)),
@@ -157,7 +166,9 @@ def read_source(
     layer_axes: LayerAxes | None = None,
     selection: Mapping[str, slice] | None = None,
 ) -> Source:
-    """Read from an Image layer what a run needs, with a mask from a Labels or Shapes layer if there is one.
+    """Find in an Image layer what a run needs, with a mask from a Labels or Shapes layer if there is one.
+
+    Pixels of the image are read later, in the worker, but the mask now: the user may go on painting.
 
     Parameters
     ----------
@@ -209,11 +220,11 @@ def read_source(
         mask = axes.read_mask(mask, plane)
         if not mask.any():
             raise ValueError(f'the mask "{labels.name}" marks nothing at {place}.')
-    pixels = np.array(axes.read(array, plane))
+    within = [selection.get(letter, slice(None)) for letter in axes.letters]
     return dataclasses.replace(
-        source, array=axes.spread(pixels), layer_axes=dataclasses.replace(layer_axes, axes=part), selection={},
+        source, array=take_part(array, within), layer_axes=dataclasses.replace(layer_axes, axes=part), selection={},
         mask=mask, name=f"{image.name} ({place})" if place else image.name,
-        parameters=_read_parameters(image, pixels) if image.ndim == 2 else {},
+        jpeg=Path(path) if image.ndim == 2 and path is not None else None,
     )  # fmt: skip
 
 
@@ -228,11 +239,8 @@ def read_metadata(image: Image, layer_axes: LayerAxes) -> dict[str, Any]:
     return from_file | ({} if size is None else {PIXEL_SIZE_KEY: size}) | kept
 
 
-def _read_parameters(image: Image, pixels: NDArray) -> dict[str, Any]:
+def _read_parameters(path: Path, pixels: NDArray) -> dict[str, Any]:
     """Return the quantisation table of the layer's JPEG file, if the layer still shows that file's pixels."""
-    if image.source.path is None:
-        return {}
-    path = Path(image.source.path)
     try:
         table = read_quantisation_table(path)
         shown = table is not None and np.array_equal(read_image(path), pixels)

@@ -5,27 +5,33 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
 
+from ...interruption import Interrupted, wait_for
 from ...many.axes import Plane
+from ...many.image_stack import MaskedStack
 from ...measurement.task import find_task
 from ...outputs import list_wanted
 from ...pace import Pace, seconds_left_of_planes
 from ...record import Record, describe_given
 from ...request import Hooks
 from ...threads import shorten_waits
-from ..layers.source import Place, Source, place_of
+from ..layers.source import Place, place_of
 from ..request import LayerRequest
 from .failures import explain_failure
+from .plane_reader import PlaneReader
 
 if TYPE_CHECKING:
     from ...outcome import Progress, Restoration
 
 _SHARE_OF_MEMORY = 0.8  # of the free memory that the result's layers may take
+# With more, a stop leaves out the last filters, which then take more than a second. Below, it keeps the best result,
+# which a script can repeat.
+_MOST_PIXELS_TO_WAIT_FOR = 1 << 18
 _MOST_FAILURES = 3  # before the first finished plane
 
 
@@ -67,7 +73,11 @@ class RunReport:
 
 
 def restore_in_worker(
-    request: LayerRequest, stop: threading.Event, unpaused: threading.Event, finished: Mapping[Place, Record]
+    request: LayerRequest,
+    stop: threading.Event,
+    unpaused: threading.Event,
+    finished: Mapping[Place, Record],
+    phase_begun: Callable[[str], None],
 ) -> Generator[RunReport, None, None]:
     """Run the engine: show previews by the clock, and raise only exceptions that napari's worker passes on.
 
@@ -78,6 +88,8 @@ def restore_in_worker(
     finished : mapping
         The records of planes that an earlier run has finished. They are skipped if their pixels and masks are
         unchanged; otherwise all planes are restored again.
+    phase_begun : callable
+        Called with words for what is being done between the reports.
 
     Raises
     ------
@@ -88,7 +100,9 @@ def restore_in_worker(
 
     try:
         with shorten_waits():
-            yield from _restore(request, stop, unpaused, finished)
+            yield from _restore(request, stop, unpaused, finished, phase_begun)
+        return
+    except Interrupted:  # there is nothing to keep of the current plane
         return
     except (RuntimeError, MemoryError, NotEnoughMemory) as error:  # torch's own, also when out of memory
         failure = explain_failure(error)
@@ -97,34 +111,43 @@ def restore_in_worker(
 
 
 def _restore(
-    request: LayerRequest, stop: threading.Event, unpaused: threading.Event, finished: Mapping[Place, Record]
+    request: LayerRequest,
+    stop: threading.Event,
+    unpaused: threading.Event,
+    finished: Mapping[Place, Record],
+    phase_begun: Callable[[str], None],
 ) -> Generator[RunReport, None, None]:
     from ...device import NotEnoughMemory
-    from ...many.image_stack import MaskedStack
     from ...many.stack import restore_planes
     from ...many.tiling import plan_tiles
     from ...many.warm_start import Neighbours
 
-    source, plane_request = request.source, request.plane_request
+    source = request.source
     axes, to_do = source.axes, list(source.planes())
     count = len(to_do)
+    reader = PlaneReader(source.array, axes, stop.is_set, phase_begun)
+    stack = MaskedStack(reader, axes, source.mask)
     again = [plane for plane in to_do if place_of(plane) in finished]
-    continues = bool(again) and all(_is_unchanged(source, plane, finished[place_of(plane)]) for plane in again)
+    continues = bool(again) and all(_is_unchanged(stack, plane, finished[place_of(plane)]) for plane in again)
     if continues:
         to_do = [plane for plane in to_do if place_of(plane) not in finished]
     else:
         _check_memory(request)
     yield RunReport(to_do[0], count - len(to_do) + 1, count, continues)
-    tiling = plan_tiles(axes.plane_shape, plane_request)
+    plane_request = wait_for(lambda: request.plane_request, stop.is_set)
+    tiling = plan_tiles(axes.plane_shape, plane_request, prompt=True)
     neighbours = None if request.warm_start is None else Neighbours(axes, request.warm_start)
     pace = Pace(1 / request.previews_per_second)  # napari would queue up more than it can show
-    hooks = Hooks(stop.is_set, lambda: pace.is_due() or not unpaused.is_set(), quick_estimates=True)
+    hooks = Hooks(
+        stop.is_set, lambda: pace.is_due() or not unpaused.is_set(), quick_estimates=True,
+        ends_at_once=math.prod(axes.plane_shape[:2]) * request.options.enlargement**2 > _MOST_PIXELS_TO_WAIT_FOR,
+        phase_begun=phase_begun,
+    )  # fmt: skip
     seconds: list[float] = []
     failures: list[str] = []
     while to_do:
         start = time.perf_counter()
         try:
-            stack = MaskedStack(source.array, axes, source.mask)
             for each in restore_planes(
                 stack, list(to_do), plane_request, hooks, tiling=tiling, neighbours=neighbours, client=None
             ):
@@ -168,13 +191,12 @@ def _is_cut_short(result: Restoration, request: LayerRequest) -> bool:
     return any(getattr(result, kind.name) is None for kind in wanted)
 
 
-def _is_unchanged(source: Source, plane: Plane, record: Record) -> bool:
+def _is_unchanged(stack: MaskedStack, plane: Plane, record: Record) -> bool:
     """Return whether a plane and its mask are the same as when it was restored."""
-    before, axes = record.given, source.axes
+    before = record.given
     if before is None:
         return True  # records of tiled planes have no digest
-    mask = None if source.mask is None else axes.read_mask(source.mask, plane)
-    now = describe_given(axes.read(source.array, plane), mask, before.colours)
+    now = describe_given(stack.read(plane), stack.read_mask(plane), before.colours)
     return (now.digest, now.mask) == (before.digest, before.mask)
 
 

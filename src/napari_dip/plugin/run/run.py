@@ -41,8 +41,8 @@ class Run:
     request : LayerRequest
     finished : mapping
         The records of planes that an earlier run has finished.
-    on_report, on_end, on_error, on_finished : callable
-        Called with each report; when the run ends without an error; with the exception that ended it; and always last.
+    on_report, on_phase, on_end, on_error, on_finished : callable
+        Called with each report; with words for what is being done between reports; when the run ends without an error; with the exception that ended it; and always last.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Run:
         finished: Mapping[Place, Record],
         *,
         on_report: Callable[[RunReport], None],
+        on_phase: Callable[[str], None],
         on_end: Callable[[None], None],
         on_error: Callable[[Exception], None],
         on_finished: Callable[[], None],
@@ -59,15 +60,26 @@ class Run:
         self._stop, self._unpaused = threading.Event(), threading.Event()
         self._unpaused.set()
         self._started = time.perf_counter()
+        self._on_report, self._on_phase = on_report, on_phase
         self._job = Job(
-            restore_in_worker, request, self._stop, self._unpaused, finished,
-            on_progress=on_report, on_result=on_end, on_error=on_error, on_finished=on_finished,
+            restore_in_worker, request, self._stop, self._unpaused, finished, self._tell,
+            on_progress=self._show, on_result=on_end, on_error=on_error, on_finished=on_finished,
         )  # fmt: skip
 
     def start(self) -> None:
         """Begin."""
         _runs.add(self)
         self._job.start()
+
+    def _tell(self, words: str) -> None:
+        """Pass on, from the worker's thread, what it begins."""
+        self._job.tell(words)
+
+    def _show(self, told: RunReport | str) -> None:
+        if isinstance(told, str):
+            self._on_phase(told)
+        else:
+            self._on_report(told)
 
     @property
     def seconds(self) -> float:

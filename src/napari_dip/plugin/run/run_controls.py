@@ -78,6 +78,11 @@ class RunControls(Container):
         self.progress.native.setFormat(state.text)
         self.progress.tooltip = state.tooltip
 
+    def show_phase(self, words: str) -> None:
+        """Show what a run does between its reports; the bar stays where it is."""
+        self.progress.native.setFormat(words)
+        self.say(f"{words} …")
+
     def say(self, sentence: str) -> None:
         """Show a message below the bar, unless it is there already."""
         if self.status.value != sentence:

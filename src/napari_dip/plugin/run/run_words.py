@@ -100,7 +100,8 @@ def describe_end(layers: ResultLayers, failures: Sequence[str], stopped: str, vi
     if done + len(failures) == count:
         others = f" {len(failures) - 1} more were skipped." if len(failures) > 1 else ""
         return f"{capitalise(failures[0])} It was skipped.{others} {describe_finished(layers, failures)}"
-    kept_so_far = f"Stopped: {describe_finished(layers, failures)}" if done else "Stopped before a plane was finished."
+    nothing = "Stopped before there was anything to keep." if count == 1 else "Stopped before a plane was finished."
+    kept_so_far = f"Stopped: {describe_finished(layers, failures)}" if done else nothing
     at_work = f"The unfinished plane is “{stopped}”." if stopped else ""
     return f"{kept_so_far} {at_work}".strip()
 

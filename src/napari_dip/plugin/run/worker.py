@@ -36,7 +36,7 @@ class Job:
     on_result, on_error : callable
         Called with the value that the function returns, or with the exception that it raises.
     on_progress : callable
-        Called with each value that a generator function yields.
+        Called with each value that a generator function yields or tells.
     on_finished : callable
         Always called at the end. Until then the callbacks and their owners are kept alive, but no longer.
     """
@@ -88,6 +88,10 @@ class Job:
     def quit(self) -> None:
         """End at the next step of a generator, without a result."""
         self.worker.quit()
+
+    def tell(self, progress: Any) -> None:
+        """Pass a value on from a generator function that cannot yield now; called in the worker's thread."""
+        self.worker.yielded.emit(progress)
 
     def _report(self, progress: Any) -> None:
         if self._on_progress is not None:

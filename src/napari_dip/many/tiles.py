@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,8 +34,18 @@ _NO_EXTRAS: dict[str, Any] = dict.fromkeys(FURTHER_OUTPUTS, False)
 Place = tuple[slice, slice]
 
 
-def measure_whole(stack: MaskedStack, plane: Plane, request: Request) -> WholeImage:
+def measure_whole(
+    stack: MaskedStack, plane: Plane, request: Request, phase_begun: Callable[[str], None] = lambda words: None
+) -> WholeImage:
     """Measure the intensity range and the noise of a whole plane; if it is large, from blocks spread evenly over it.
+
+    Parameters
+    ----------
+    stack : MaskedStack
+    plane : Plane
+    request : Request
+    phase_begun : callable
+        Called with words once the blocks are read.
 
     Raises
     ------
@@ -63,6 +73,7 @@ def measure_whole(stack: MaskedStack, plane: Plane, request: Request) -> WholeIm
             mask_line.append(mask)
         parts.append(np.concatenate(line, axis=1))
         masks.append(np.concatenate(mask_line, axis=1))
+    phase_begun("Measuring the noise")
     image, mask = np.concatenate(parts), np.concatenate(masks)
     channels, known = _channels_of(image, colours), _known_of(image, mask, colours)
     if not known.any():
@@ -106,8 +117,8 @@ def _restore_tiles(
     start = time.perf_counter()
     task, shape = find_task(request.task), stack.axes.plane_shape
     settings = dataclasses.replace(request.settings, snapshots=0)
-    hooks.phase_begun("Measuring the noise")
-    whole = wait_for(lambda: measure_whole(stack, plane, request), hooks.stop_at_once)
+    hooks.phase_begun("Reading the image")
+    whole = wait_for(lambda: measure_whole(stack, plane, request, hooks.phase_begun), hooks.stop_at_once)
     hooks.phase_begun("Planning the tiles")
     surveys = list(_survey_all(stack, plane, tiling, request.colours, hooks))
     known = [each for each in surveys if each.known >= SMALLEST_SIDE]

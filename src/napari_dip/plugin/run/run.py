@@ -42,7 +42,8 @@ class Run:
     finished : mapping
         The records of planes that an earlier run has finished.
     on_report, on_phase, on_end, on_error, on_finished : callable
-        Called with each report; with words for what is being done between reports; when the run ends without an error; with the exception that ended it; and always last.
+        Called with each report; with words for what is being done between reports; when the run ends without an error;
+        with the exception that ended it; and always last.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,36 @@ class OutputImage:
     enlargement: int = 1
 
 
-def list_outputs(result: Restoration, source: Source, original_type: bool) -> list[OutputImage]:
+def convert_outputs(result: Restoration, dtype: np.dtype, original_type: bool) -> dict[str, tuple[np.ndarray, int]]:
+    """Return the images that become layers in their pixel type, each with its number of clipped pixels.
+
+    This takes a while if the image is large, so the worker does it.
+
+    Parameters
+    ----------
+    result : Restoration
+        The result for one plane.
+    dtype : dtype
+        The source's.
+    original_type : bool
+        Whether to round and clip images to it. Pixels that were not restored then become 0.
+    """
+    converted = {}
+    for name, kind in OUTPUTS.items():
+        image = getattr(result, name)
+        if image is None or (name == "restored" and find_task(result.record.task).main_output != name):
+            continue
+        wanted = dtype if original_type and not kind.is_signed else np.dtype(np.float32)
+        converted[name] = as_dtype(image if wanted.kind == "f" else np.nan_to_num(image), wanted)
+    return converted
+
+
+def list_outputs(
+    result: Restoration,
+    source: Source,
+    original_type: bool,
+    converted: Mapping[str, tuple[np.ndarray, int]] | None = None,
+) -> list[OutputImage]:
     """Return the images that become layers, the most important one last.
 
     Parameters
@@ -58,13 +88,13 @@ def list_outputs(result: Restoration, source: Source, original_type: bool) -> li
         What was restored.
     original_type : bool
         Whether to round and clip images to the source's pixel type.
+    converted : mapping, optional
+        What ``convert_outputs`` has returned for this result.
     """
     outputs = []
-    for name, kind in reversed(OUTPUTS.items()):
-        image = getattr(result, name)
-        if image is None or (name == "restored" and find_task(result.record.task).main_output != name):
-            continue
-        data, clipped = as_dtype(image, source.dtype if original_type and not kind.is_signed else np.float32)
+    converted = convert_outputs(result, source.dtype, original_type) if converted is None else converted
+    for name, (data, clipped) in reversed(list(converted.items())):
+        kind = OUTPUTS[name]
         record = result.record.of_output(
             name, data, clipped, path=source.path, layer=source.layer_name, region=source.region
         )

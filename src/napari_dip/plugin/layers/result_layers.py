@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,12 +74,12 @@ class ResultLayers:
         if self.is_shown and self._viewer.layers.selection.active is None:
             self._viewer.layers.selection.active = list(self._layers.values())[-1]
 
-    def fill(self, plane: Plane, result: Restoration) -> None:
-        """Put a finished plane in its place, with its record; the selection stays the same."""
+    def fill(self, plane: Plane, result: Restoration, converted: Mapping[str, tuple[np.ndarray, int]]) -> None:
+        """Put a finished plane, converted by ``convert_outputs``, in its place; the selection stays the same."""
         selected = self._viewer.layers.selection.active
         self.records[place_of(plane)] = result.record
         self.source = self.source.follow_layer(self._viewer)
-        outputs = list_outputs(result, self.source, self._request.original_type)
+        outputs = list_outputs(result, self.source, self._request.original_type, converted)
         main = find_main_output(outputs)
         for output in outputs:
             if output.suffix in self._outputs:
@@ -88,13 +89,13 @@ class ResultLayers:
         if selected is not None and selected in self._viewer.layers:  # napari selects every layer that is added
             self._viewer.layers.selection.active = selected
 
-    def keep_stopped(self, plane: Plane, result: Restoration) -> str:
+    def keep_stopped(self, plane: Plane, result: Restoration, converted: Mapping[str, tuple[np.ndarray, int]]) -> str:
         """Keep the unfinished current plane as a layer of its own; return its name, or "" if there is no layer.
 
         It lies below these layers, which hide it once they have that plane.
         """
         source, layers = self.source.follow_layer(self._viewer), self._viewer.layers
-        main = find_main_output(list_outputs(result, source, self._request.original_type))
+        main = find_main_output(list_outputs(result, source, self._request.original_type, converted))
         name = f"{source.name} ({source.describe(plane)}) stopped early"
         layer = None if main is None else self._preview.keep(source, main, name, plane)
         if layer is None:

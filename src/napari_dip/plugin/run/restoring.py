@@ -6,9 +6,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import psutil
 
 from ...interruption import Interrupted, wait_for
@@ -20,6 +21,7 @@ from ...pace import Pace, seconds_left_of_planes
 from ...record import Record, describe_given
 from ...request import Hooks
 from ...threads import shorten_waits
+from ..layers.outputs import convert_outputs
 from ..layers.source import Place, place_of
 from ..request import LayerRequest
 from .failures import explain_failure
@@ -55,6 +57,8 @@ class RunReport:
         The least and the most, for all planes.
     failure : str
         Why the plane could not be restored; the run continues with the next.
+    converted : mapping
+        The result's images as ``convert_outputs`` returns them; empty until there is a result.
     """
 
     plane: Plane
@@ -65,6 +69,7 @@ class RunReport:
     is_finished: bool = False
     seconds_left: tuple[float, float] | None = None
     failure: str = ""
+    converted: Mapping[str, tuple[np.ndarray, int]] = field(default_factory=dict)
 
     @property
     def result(self) -> Restoration | None:
@@ -160,7 +165,12 @@ def _restore(
                     left = 0.0, 0.0
                     seconds.append(elapsed)
                 left = seconds_left_of_planes(left, elapsed, seconds, to_come)
-                yield RunReport(each.plane, count - to_come, count, continues, each.progress, is_finished, left)
+                yield RunReport(
+                    each.plane, count - to_come, count, continues, each.progress, is_finished, left,
+                    converted={} if each.result is None else convert_outputs(
+                        each.result, source.dtype, request.original_type
+                    ),
+                )  # fmt: skip
                 if is_finished:
                     to_do.pop(0)
                     start = time.perf_counter()

@@ -59,12 +59,12 @@ class RunView:
         if report.result is None:
             return False
         if report.is_finished:
-            layers.fill(report.plane, report.result)
+            layers.fill(report.plane, report.result, report.converted)
             if layers not in self._unfinished:
                 self._unfinished.append(layers)
             self.preview.raise_to_top()
         else:
-            self._stopped = layers.keep_stopped(report.plane, report.result)
+            self._stopped = layers.keep_stopped(report.plane, report.result, report.converted)
         return True
 
     def show_curves(self, report: RunReport, run: Run, plot: BandPlot) -> None:

@@ -10,12 +10,13 @@ from skimage.metrics import peak_signal_noise_ratio
 
 import napari_dip
 from napari_dip.image_files import read_image, read_quantisation_table
+from napari_dip.interruption import Interrupted
 from napari_dip.many import tiles
 from napari_dip.many.axes import Plane, find_axes
 from napari_dip.many.image_stack import MaskedStack
 from napari_dip.many.tiles import measure_whole
 from napari_dip.many.tiling import Tiling, plan_tiles
-from napari_dip.request import NO_REPORTS, Request
+from napari_dip.request import NO_REPORTS, Hooks, Request
 
 
 @pytest.mark.parametrize(("shape", "tile", "overlap"), [((100, 70), (40, 32), 8), ((50, 50), (64, 20), 5)])
@@ -242,3 +243,62 @@ def test_a_stop_with_a_uniform_tile_and_enlargement(noisy, small_settings, colou
     assert done[:40, :40].all()
     assert done.sum() <= np.isfinite(result.restored).sum()
     assert result.smoothed[done].min() > 0.5 * image.min()
+
+
+def test_a_window_cuts_what_its_steps_would_take_too_long_for(small_settings) -> None:
+    """However much memory there is; a script does not."""
+    request = Request("denoise", small_settings)
+    assert plan_tiles((2048, 2048), request, 1e12) is None
+    assert plan_tiles((1024, 1024), request, 1e12, prompt=True) is None
+    assert plan_tiles((2048, 2048), request, 1e12, prompt=True).tile == (384, 384)
+    assert plan_tiles((100, 20_000), request, 1e12, prompt=True).tile == (100, 384)
+    enlarging = dataclasses.replace(request, task="super_resolve", parameters={"factor": 4})
+    assert plan_tiles((600, 600), enlarging, 1e12, prompt=True).tile == (96, 96)
+
+
+def stop_in_phase(noisy, settings, words: str, **hooks):
+    """Restore in tiles and stop in a phase; return the phases and all reports."""
+    phases, reports = [], []
+    try:
+        for each in tiles.restore_tiles(
+            *as_stack(noisy), Tiling(noisy.shape, (80, 80), 32), Request("denoise", settings),
+            Hooks(lambda: words in phases, lambda: True, ends_at_once=True, phase_begun=phases.append),
+        ):  # fmt: skip
+            reports.append(each)
+    except Interrupted:
+        reports.append(None)
+    return phases, reports
+
+
+@pytest.mark.parametrize("words", ["Measuring the noise", "Planning the tiles", "Preparing the filters, sample 1 of 2"])
+def test_a_stop_before_the_first_tile_leaves_nothing(noisy, small_settings, words) -> None:
+    phases, reports = stop_in_phase(noisy[1], small_settings, words)
+    assert phases[0] == "Reading the image"
+    assert words in phases[-2:]
+    assert reports == [None]
+
+
+@pytest.mark.parametrize("words", ["Preparing the filters, sample 2 of 2", "Preparing the filters, tile 1 of 4"])
+def test_a_stop_before_the_first_finished_tile_keeps_the_samples(noisy, small_settings, words) -> None:
+    _, reports = stop_in_phase(noisy[1], small_settings, words)
+    sampled = {(each.tile.rows.start, each.tile.columns.start) for each in reports[:-1]}
+    result = reports[-1].result
+    for place in Tiling(noisy[1].shape, (80, 80), 32).places():
+        is_sample = (place[0].start, place[1].start) in sampled
+        middle = result.restored[place][24:56, 24:56]
+        assert np.isfinite(middle).all() == is_sample
+    assert result.was_stopped
+    assert result.stop_reason is napari_dip.StopReason.USER
+    assert f"{4 - len(sampled)} of 4 tiles were still to be restored" in result.note
+
+
+def test_a_stop_while_a_tile_is_prepared_keeps_the_tiles_before_it(noisy, small_settings) -> None:
+    settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=10)
+    _, reports = stop_in_phase(noisy[1], settings, "Preparing the filters, tile 3 of 4")
+    result = reports[-1].result
+    assert np.isfinite(result.restored[:80]).all()
+    assert np.isnan(result.restored[80:]).all()
+    assert result.was_stopped
+    assert "2 of 4 tiles were still to be restored; they are empty." in result.note
+    _, reports = stop_in_phase(noisy[1], settings, "Putting the tiles together")
+    assert not reports[-1].result.was_stopped

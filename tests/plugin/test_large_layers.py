@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterator
 
 import dask.array
 import numpy as np
@@ -43,14 +44,10 @@ class Chunks:
         if block_info:
             place = tuple(block_info[0]["chunk-location"])
             self.read.append(place)
-            if self.in_windows_thread():
+            if threading.current_thread() is threading.main_thread():
                 self.by_window.append(place)
             self.wait()
         return block
-
-    def in_windows_thread(self) -> bool:
-        # dask computes in threads of its own; only with its synchronous scheduler in the caller's
-        return threading.current_thread() is threading.main_thread()
 
 
 def reader_of(array, letters: str = "YX", **hooks) -> tuple[MaskedStack, PlaneReader]:
@@ -131,7 +128,7 @@ def test_a_part_of_an_array_is_read_only_where_it_is_indexed(picture) -> None:
     class Eager:
         """Like zarr: indexing reads."""
 
-        shape, dtype, asked = (2, 3, SIDE, SIDE), picture.dtype, []  # noqa: RUF012
+        shape, dtype, asked = (2, 3, SIDE, SIDE), picture.dtype, []
 
         def __getitem__(self, index):
             self.asked.append(index)
@@ -159,6 +156,13 @@ def test_the_form_asks_without_reading(picture, viewer) -> None:
 
 
 @pytest.fixture
+def synchronous() -> Iterator[None]:
+    """Let dask compute in the thread that asks, not in threads of its own."""
+    with dask.config.set(scheduler="synchronous"):
+        yield
+
+
+@pytest.fixture
 def tiled(monkeypatch) -> None:
     """So that an image of 160 x 160 pixels counts as large."""
     monkeypatch.setattr(tiling, "_MOST_AT_ONCE", 100 * 100)
@@ -167,7 +171,7 @@ def tiled(monkeypatch) -> None:
 
 
 def test_a_large_layer_says_what_it_does_and_shows_the_tile_in_its_place(
-    picture, viewer, qtbot, tiled, small_blocks
+    picture, viewer, qtbot, tiled, small_blocks, synchronous
 ) -> None:
     chunks = Chunks(picture, (80, 80))
     layer = viewer.add_image(chunks.array, name="slide", translate=(5, 7))
@@ -176,7 +180,9 @@ def test_a_large_layer_says_what_it_does_and_shows_the_tile_in_its_place(
     said: list[str] = []
     controls, say = widget.controls, widget.controls.say
     widget.controls.say = lambda sentence: (said.append(sentence), say(sentence))
+    assert chunks.by_window  # napari's own reading, to draw it
     chunks.read.clear()
+    chunks.by_window.clear()
     press(qtbot, controls.restore_button)
     qtbot.waitUntil(lambda: "slide preview" in viewer.layers, timeout=60_000)
     preview = viewer.layers["slide preview"]

@@ -159,10 +159,13 @@ def _restore_tiles(
     sums = _Sums(tiling, shape, request.enlargement)
     # where all tiles have the image's own values, which blending would round
     kept = np.ones(shape, bool) if _keeps_values(request, shape) else None
-    finished = [survey.place for survey in unchanged]
+    finished: list[Place] = []
     for survey in unchanged:
+        if hooks.ends_at_once and hooks.stop_requested():
+            break
         image = _in_float32(stack.read(plane, *survey.place))
         sums.add(survey.place, {"restored": image, "residual": np.zeros_like(image) if settings.residual else None})
+        finished.append(survey.place)
     missing = sum(survey.missing for survey in surveys if survey.known < SMALLEST_SIDE)
 
     def add(place: Place, result: Restoration) -> None:
@@ -333,11 +336,15 @@ class _Sums:
             if len(self._places[name]) == len(self._tiling.places()):
                 continue  # their weights sum to 1
             scale = self._scale(name)
-            total = np.zeros(each.shape[:2], np.float32)
-            for place in self._places[name]:
-                total[_enlarge(place, scale)] += self._tiling.weights(place, scale)
+            places = [_enlarge(place, scale) for place in self._places[name]]
+            top, bottom = min(rows.start for rows, _ in places), max(rows.stop for rows, _ in places)
+            each[:top] = each[bottom:] = np.nan
+            total = np.zeros((bottom - top, each.shape[1]), np.float32)
+            for place, (rows, columns) in zip(self._places[name], places, strict=True):
+                total[rows.start - top : rows.stop - top, columns] += self._tiling.weights(place, scale)
+            between = each[top:bottom]
             with np.errstate(invalid="ignore"):  # 0 / 0 becomes NaN, as intended
-                np.divide(each, total if each.ndim == 2 else total[:, :, None], out=each)
+                np.divide(between, total if each.ndim == 2 else total[:, :, None], out=between)
         return self._sums
 
     def _scale(self, name: str) -> int:

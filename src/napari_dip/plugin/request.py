@@ -36,6 +36,6 @@ class LayerRequest:
     def plane_request(self) -> Request:
         """How to restore each plane, including the parameters that come with the layer: its file may be read."""
         task, source = find_task(self.options.task), self.source
-        brought = {name: value for name, value in source.parameters.items() if task.takes(name)}
+        brought = source.parameters if task.takes("quantisation_table") else {}
         parameters = {**self.options.parameters, **brought}
         return replace(self.options, parameters=parameters, colours=not source.axes.takes_channels_together)

@@ -4,7 +4,7 @@
 
 2048 x 2048 pixels in numpy, 8000 x 8000 in dask (its chunks take a while to compute, as those of a file do). A timer in
 the window's own thread rings every 5 ms; the longest time between two rings is how long the window was held. What
-napari itself takes to add a layer, or to take new data, is measured apart.
+napari itself takes to add a layer or to take new data, and to draw it for the first time, is measured apart.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Window:
         self.viewer.window.resize(1380, 960)
         _, self.widget = self.viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
         self.rings: list[float] = []
-        self.added: list[tuple[float, float]] = []  # when napari began to add a layer or take new data, and the end
+        self.added: list[tuple[float, float]] = []  # when napari began to add, take or first draw data, and the end
+        self._to_draw = False  # whether there are data that it has not drawn yet
         self._watch_napari()
         self._timer = QTimer()
         self._timer.setInterval(5)
@@ -63,23 +64,26 @@ class Window:
         return 1000 * worst, 1000 * worst_of_all
 
     def _watch_napari(self) -> None:
-        """Note when napari adds a layer or takes new data."""
-        add, change, added = self.viewer.add_layer, napari.layers.Image.data.fset, self.added
+        """Note when napari adds a layer, takes new data, or draws them for the first time."""
+        insert, change = napari.components.LayerList.insert, napari.layers.Image.data.fset
+        canvas = self.viewer.window._qt_viewer.canvas._scene_canvas
+        draw = canvas.on_draw
 
-        def add_layer(*arguments, **named):
-            start = time.perf_counter()
-            try:
-                return add(*arguments, **named)
-            finally:
-                added.append((start, time.perf_counter()))
+        def note(work: Callable[..., object], drawing: bool) -> Callable[..., object]:
+            def noted(*arguments, **named):
+                start = time.perf_counter()
+                result = work(*arguments, **named)
+                if self._to_draw or not drawing:
+                    self.added.append((start, time.perf_counter()))
+                self._to_draw = not drawing
+                return result
 
-        def set_data(layer, pixels):
-            start = time.perf_counter()
-            change(layer, pixels)
-            added.append((start, time.perf_counter()))
+            return noted
 
-        object.__setattr__(self.viewer, "add_layer", add_layer)
-        napari.layers.Image.data = napari.layers.Image.data.setter(set_data)
+        napari.components.LayerList.insert = note(insert, False)
+        napari.layers.Image.data = napari.layers.Image.data.setter(note(change, False))
+        canvas.events.draw.disconnect(draw)
+        canvas.events.draw.connect(note(draw, True))
 
 
 def make_image(side: int) -> np.ndarray:
@@ -106,13 +110,15 @@ def make_dask(side: int):
     return dask.array.from_array(image, chunks=1000).map_blocks(read, dtype=image.dtype)
 
 
-def measure(name: str, pixels: object, stops: int, screenshots: Path | None) -> None:
+def measure(name: str, pixels: object, stops: int, steps: int | None, screenshots: Path | None) -> None:
     """Print the figures of one image."""
     window = Window()
     viewer, widget, controls = window.viewer, window.widget, window.widget.controls
     layer = viewer.add_image(pixels, name=name, contrast_limits=(0, 3000))
     window.live(5)
     widget.form.image.value = layer
+    if steps is not None:
+        widget.form.advanced["step_limit"].value = steps
     window.live(3)
     print(f"{name}: at rest the window is held for at most {window.longest_hold()[0]:.0f} ms")
     for number, least in enumerate(WAITS[:stops]):
@@ -152,6 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("numpy", "dask"))
     parser.add_argument("--stops", type=int, default=len(WAITS), help="how many runs to stop, each later than the last")
+    parser.add_argument("--steps", type=int, help="at most, to reach later tiles soon")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of Stop")
     parser.add_argument("--screenshots", type=Path, help="a folder for pictures of the window before each Stop")
     arguments = parser.parse_args()
@@ -159,7 +166,7 @@ def main() -> None:
     print(f"load {psutil.getloadavg()[0]:.1f} on {psutil.cpu_count()} cores")
     for kind, side, make in (("numpy", 2048, make_image), ("dask", 8000, make_dask)):
         if arguments.only in (None, kind):
-            measure(f"{kind} {side}²", make(side), arguments.stops, arguments.screenshots)
+            measure(f"{kind} {side}²", make(side), arguments.stops, arguments.steps, arguments.screenshots)
     print(f"load {psutil.getloadavg()[0]:.1f}")
 
 

@@ -411,7 +411,7 @@ def test_multiscale_reads_the_finest_level() -> None:
 
 @pytest.mark.full
 def test_an_image_beyond_memory_is_restored_in_tiles(viewer, qtbot, camera, geometry, monkeypatch) -> None:
-    monkeypatch.setattr("napari_dip.many.tiling.plan_tiles", lambda shape, *_: Tiling(shape, (24, 24), 4))
+    monkeypatch.setattr("napari_dip.many.tiling.plan_tiles", lambda shape, *_, **__: Tiling(shape, (24, 24), 4))
     image = viewer.add_image(camera, name="cells", **geometry)
     widget = open_widget(viewer)
     widget.form.advanced["step_limit"].value = 60

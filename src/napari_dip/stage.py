@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -161,7 +161,8 @@ class Stage:
         timer = StepTimer()
         started = not may_give_up
         while True:
-            with self._interruptible(estimate, history):
+            # a step on a GPU is short, and may be being recorded
+            with self._interruptible(estimate, history) if fit.noise.is_cpu else nullcontext():
                 fit.step()
             stopped = self.hooks.stop_requested()
             at_limit = fit.step_count >= self.step_limit

@@ -178,8 +178,8 @@ def test_a_large_layer_says_what_it_does_and_shows_the_tile_in_its_place(
     widget = open_widget(viewer, layer)
     widget.form.original_type.value = True
     said: list[str] = []
-    controls, say = widget.controls, widget.controls.say
-    widget.controls.say = lambda sentence: (said.append(sentence), say(sentence))
+    controls, hear = widget.controls, widget._on_phase
+    widget._on_phase = lambda words: (said.append(words), hear(words))
     assert chunks.by_window  # napari's own reading, to draw it
     chunks.read.clear()
     chunks.by_window.clear()
@@ -187,7 +187,6 @@ def test_a_large_layer_says_what_it_does_and_shows_the_tile_in_its_place(
     qtbot.waitUntil(lambda: "slide preview" in viewer.layers, timeout=60_000)
     preview = viewer.layers["slide preview"]
     assert preview.data.shape == (TILE, TILE)
-    assert preview.bounding_box.visible
     corner = np.array(preview.data_to_world((0, 0))) - (5, 7)
     assert all(at in (0, 32, 64, 96) for at in corner)
     qtbot.waitUntil(lambda: any("sample 2 of" in each for each in said), timeout=60_000)
@@ -195,11 +194,10 @@ def test_a_large_layer_says_what_it_does_and_shows_the_tile_in_its_place(
     assert sorted(chunks.read) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert chunks.by_window == []
     for words in ("Reading the image", "Measuring the noise", "Planning the tiles"):
-        assert f"{words} …" in said
-    assert "Preparing the filters, sample 1 of 3 …" in said
+        assert words in said
+    assert "Preparing the filters, sample 1 of 3" in said
     assert names(viewer) == ["slide", "slide restored"]
     restored = viewer.layers["slide restored"]
-    assert not restored.bounding_box.visible
     assert restored.data.dtype == picture.dtype
     assert (restored.data == 0).mean() > 0.5
     assert restored.data.any()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import Container
 from napari.layers import Layer
@@ -34,6 +34,7 @@ from .words import capitalise
 if TYPE_CHECKING:
     from .run.band_plot import BandPlot
 
+_MS_BEFORE_PHASE = 200  # what takes less is not worth a sentence
 _MS_BETWEEN = 50  # between image, status, dock and curves: drawing them all at once would block the window
 
 
@@ -46,6 +47,7 @@ class RestoreWidget(Container):
         self._run: Run | None = None
         self._closed = self._loading = False
         self._problem = ""  # the last problem shown
+        self._phase = ""  # what the run does until its next report
         self._view = RunView(napari_viewer)
         self._selected: Layer | None = None  # when the run started
         self._window: QMainWindow | None = None  # that the run started in
@@ -165,6 +167,8 @@ class RestoreWidget(Container):
         run = self._run
         if run is None or not self._can_show_layers:
             return
+        if report.progress is not None:
+            self._phase = ""
         at_once = self._view.show(report, run)
         if self._closed or report.progress is None:
             return
@@ -177,12 +181,17 @@ class RestoreWidget(Container):
             self.record_tools.refresh()
 
     def _on_phase(self, words: str) -> None:
-        if self._run is not None and not self._closed and not self._run.stopping:
+        self._phase, run = words, self._run
+        if run is not None and not self._closed:
+            QTimer.singleShot(_MS_BEFORE_PHASE, functools.partial(self._if_still, run, self._say_phase, words))
+
+    def _say_phase(self, words: str, run: Run) -> None:
+        if words == self._phase and not run.stopping:
             self.controls.show_phase(words)
 
-    def _if_still(self, run: Run, follow: Callable[[RunReport, Run], None], report: RunReport) -> None:
+    def _if_still(self, run: Run, follow: Callable[[Any, Run], None], told: RunReport | str) -> None:
         if not self._closed and self._run is run:
-            follow(report, run)
+            follow(told, run)
 
     def _say_progress(self, report: RunReport, run: Run) -> None:
         state = self._view.describe(report, run)

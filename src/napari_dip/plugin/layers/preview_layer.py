@@ -52,8 +52,6 @@ class PreviewLayer:
             self._layer = add_over(
                 self._viewer, appearance, own, f"{source.name} preview", {}, enlargement=enlargement, first=here
             )
-            # a frame, because a tile of a large image is hard to find
-            self._layer.bounding_box.visible = progress.tile is not None
         elif self._layer is not None and self._layer in self._viewer.layers:
             self._draw(self._layer, data)
             _move(self._layer, {"translate": place_over(appearance, enlargement, here)["translate"]})
@@ -108,7 +106,6 @@ class PreviewLayer:
         layer.data, layer.metadata = output.data, output.metadata
         place = {each: source.appearance[each] for each in PLACEMENT if each in source.appearance}
         _move(layer, place | place_over(source.appearance, output.enlargement, source.find_corner(plane)))
-        layer.bounding_box.visible = False
         layer.name = name  # napari numbers a name that exists
         layer.visible = True  # a user who hid the preview to look below it still wants to see the result
         if layers[-1] is not layer:

@@ -130,7 +130,11 @@ def _restore(
     source = request.source
     axes, to_do = source.axes, list(source.planes())
     count = len(to_do)
-    reader = PlaneReader(source.array, axes, stop.is_set, phase_begun)
+
+    def say(words: str) -> None:
+        phase_begun(words if count == 1 else f"{words}, plane {count - len(to_do) + 1} of {count}")
+
+    reader = PlaneReader(source.array, axes, stop.is_set, say)
     stack = MaskedStack(reader, axes, source.mask)
     again = [plane for plane in to_do if place_of(plane) in finished]
     continues = bool(again) and all(_is_unchanged(stack, plane, finished[place_of(plane)]) for plane in again)
@@ -146,7 +150,7 @@ def _restore(
     hooks = Hooks(
         stop.is_set, lambda: pace.is_due() or not unpaused.is_set(), quick_estimates=True,
         ends_at_once=math.prod(axes.plane_shape[:2]) * request.options.enlargement**2 > _MOST_PIXELS_TO_WAIT_FOR,
-        phase_begun=phase_begun,
+        phase_begun=say,
     )  # fmt: skip
     seconds: list[float] = []
     failures: list[str] = []

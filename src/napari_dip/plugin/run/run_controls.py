@@ -80,7 +80,7 @@ class RunControls(Container):
 
     def show_phase(self, words: str) -> None:
         """Show what a run does between its reports; the bar stays where it is."""
-        self.progress.native.setFormat(words)
+        self.progress.native.setFormat(words.partition(",")[0])
         self.say(f"{words} …")
 
     def say(self, sentence: str) -> None:

@@ -30,6 +30,7 @@ from .tiling import Tiling
 
 _SAMPLES = 3  # tiles that choose the step
 _BLOCK, _MOST_PIXELS = 128, 1 << 22  # side of a block, and how many pixels are read for the intensity range
+_ROWS_AT_ONCE = 1024  # of an output, while room is made for it
 _ENOUGH_FOR_NOISE = 1 << 20  # pixels; with more, every second block in each direction is measured, which takes seconds
 _NO_EXTRAS: dict[str, Any] = dict.fromkeys(FURTHER_OUTPUTS, False)
 
@@ -150,6 +151,8 @@ def _restore_tiles(
         about = dataclasses.replace(hooks, phase_begun=lambda words: hooks.phase_begun(f"{words}, {tile.describe()}"))
         return restore_steps(image, mask, **adapted.arguments, whole=whole, **about.arguments)
 
+    sums = _Sums(tiling, shape, request.enlargement)
+    sums.prepare("restored", shape[2:], hooks.stop_at_once)  # now, so that a stop need not wait for it
     final: Progress | None = None
     sampled: list[tuple[Place, Restoration]] = []
     if settings.chosen_step is None and settings.stopping != "fixed" and task.removes_noise:
@@ -170,7 +173,6 @@ def _restore_tiles(
                 raise
         chosen = int(np.median([result.step for _, result in sampled]))
         settings = dataclasses.replace(settings, chosen_step=chosen)
-    sums = _Sums(tiling, shape, request.enlargement)
     # where all tiles have the image's own values, which blending would round
     kept = np.ones(shape, bool) if _keeps_values(request, shape) else None
     finished: list[Place] = []
@@ -331,18 +333,39 @@ class _Sums:
         self._sums: dict[str, NDArray[np.float32]] = {}
         self._places: dict[str, list[Place]] = {}  # per output, because a tile that was stopped may lack some
 
+    def prepare(self, name: str, channels: tuple[int, ...], stop_requested: Callable[[], bool] | None = None) -> None:
+        """Make room for an output, unless there is some: for a large image this takes a while.
+
+        Parameters
+        ----------
+        name : str
+        channels : tuple of int
+            The output's axes beside rows and columns.
+        stop_requested : callable, optional
+            Raises ``Interrupted`` once this is true.
+        """
+        if name in self._sums:
+            return
+        scale = self._scale(name)
+        room = np.empty((self._shape[0] * scale, self._shape[1] * scale, *channels), np.float32)
+        for top in range(0, len(room), _ROWS_AT_ONCE):
+            if stop_requested is not None and stop_requested():
+                raise Interrupted
+            room[top : top + _ROWS_AT_ONCE] = np.nan
+        self._sums[name], self._places[name] = room, []
+
     def add(self, place: Place, outputs: dict[str, np.ndarray | None]) -> None:
         """Add the outputs of a tile, except those that are None."""
         for name, image in outputs.items():
             if image is None:
                 continue
             scale = self._scale(name)
-            if name not in self._sums:
-                size = (self._shape[0] * scale, self._shape[1] * scale)
-                self._sums[name] = np.zeros((*size, *image.shape[2:]), np.float32)
+            self.prepare(name, image.shape[2:])
             weights = self._tiling.weights(place, scale)
-            self._sums[name][_enlarge(place, scale)] += image * (weights if image.ndim == 2 else weights[:, :, None])
-            self._places.setdefault(name, []).append(place)
+            part = self._sums[name][_enlarge(place, scale)]
+            part[self._find_first(name, place).repeat(scale, axis=0).repeat(scale, axis=1)] = 0
+            part += image * (weights if image.ndim == 2 else weights[:, :, None])
+            self._places[name].append(place)
 
     def finish(self) -> dict[str, NDArray[np.float32]]:
         """Return the outputs; where tiles were left out, the weights of the others are scaled to sum to 1."""
@@ -352,14 +375,22 @@ class _Sums:
             scale = self._scale(name)
             places = [_enlarge(place, scale) for place in self._places[name]]
             top, bottom = min(rows.start for rows, _ in places), max(rows.stop for rows, _ in places)
-            each[:top] = each[bottom:] = np.nan
             total = np.zeros((bottom - top, each.shape[1]), np.float32)
             for place, (rows, columns) in zip(self._places[name], places, strict=True):
                 total[rows.start - top : rows.stop - top, columns] += self._tiling.weights(place, scale)
             between = each[top:bottom]
-            with np.errstate(invalid="ignore"):  # 0 / 0 becomes NaN, as intended
+            with np.errstate(invalid="ignore"):  # NaN stays NaN, as intended
                 np.divide(between, total if each.ndim == 2 else total[:, :, None], out=between)
         return self._sums
+
+    def _find_first(self, name: str, place: Place) -> NDArray[np.bool_]:
+        """Return which pixels of a tile no tile before it has, ``(h, w)``."""
+        (top, bottom), (left, right) = ((each.start, each.stop) for each in place)
+        first = np.ones((bottom - top, right - left), bool)
+        for rows, columns in self._places[name]:
+            within = slice(max(rows.start - top, 0), max(rows.stop - top, 0))
+            first[within, max(columns.start - left, 0) : max(columns.stop - left, 0)] = False
+        return first
 
     def _scale(self, name: str) -> int:
         return self._factor if OUTPUTS[name].is_enlarged else 1

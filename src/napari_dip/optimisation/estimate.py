@@ -9,8 +9,11 @@ import torch
 from ..spectrum.band_correspondence import band_correspondence
 from ..spectrum.sharpness import blurriness, sharpness
 from .fit import Fit
-from .partner import Partner
+from .partner import Judgement, Partner
 from .snapshots import Snapshot
+
+
+_SIGNIFICANT = 1.0  # standard errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,9 @@ class Measures:
         Of the current output (Eq. 8).
     band_correspondence : tuple of float
         Of the current output against the degraded image (Eq. 1), lowest band first.
+    is_better : bool or None
+        Whether all known pixels say that the current estimate is better than all before; None where they cannot say,
+        because the noise is unknown.
     """
 
     loss: float
@@ -45,6 +51,7 @@ class Measures:
     sharpness: float
     ratio: float
     band_correspondence: tuple[float, ...]
+    is_better: bool | None = None
 
 
 class Estimate:
@@ -85,8 +92,14 @@ class Estimate:
         self._best = torch.zeros_like(fit.outputs)
         self._best_step, self._smallest_error = 0, float("inf")
         self._best_network: dict[str, torch.Tensor] | None = None
-        self._helped: tuple[int, torch.Tensor, torch.Tensor | None] | None = None  # step, estimate, variance if known
-        self._judged: tuple[int, torch.Tensor, torch.Tensor] | None = None  # step, judged estimate, its outputs
+        loss, spread, held_out_error, prior_held_out_error, discrepancy_value, *rest = figures.tolist()
+        gained, by_chance, blurred, sharp, *bands = rest
+        if judgement.errors is None:
+            is_better = self._has_held_out and held_out_error < self._smallest_error
+        else:
+            is_better = not self._best_step or gained > _SIGNIFICANT * by_chance
+        if is_better:
+            self._smallest_error, self._kept_errors = held_out_error, judgement.errors
 
     @property
     def image(self) -> torch.Tensor:
@@ -153,8 +166,10 @@ class Estimate:
         output = fit.outputs.mean(dim=0, keepdim=True)
         seen, measured = data_term.compare(output)
         average = _mean_over_runs(fit.averaged_outputs)
-        estimate = average if self._partner is None else self._partner.judge(average)
+        judgement = Judgement(average) if self._partner is None else self._partner.judge(average)
+        estimate = judgement.image
         error, prior_error = self._held_out_error(estimate), self._held_out_error(average)
+        gain, uncertainty_of_gain = self._gain_over_kept(judgement.errors)
         discrepancy = data_term.discrepancy(estimate)
         figures = torch.cat(
             [
@@ -165,6 +180,8 @@ class Estimate:
                         error,
                         prior_error,
                         error if discrepancy is None else discrepancy,
+                        gain,
+                        uncertainty_of_gain,
                     ]
                 ),
                 blurriness(output),
@@ -172,9 +189,21 @@ class Estimate:
                 band_correspondence(seen, measured, self._bands)[0],
             ]
         )
+<<<<<<< HEAD
         loss, spread, held_out_error, prior_held_out_error, discrepancy_value, blurred, sharp, *bands = figures.tolist()
         if self._has_held_out and held_out_error < self._smallest_error:
             self._smallest_error = held_out_error
+=======
+        loss, spread, held_out_error, prior_held_out_error, discrepancy_value, *rest = figures.tolist()
+        gained, by_chance, blurred, sharp, *bands = rest
+        if judgement.errors is None:
+            is_better = self._has_held_out and held_out_error < self._smallest_error
+        else:
+            is_better = not self._best_step or gained > _SIGNIFICANT * by_chance
+        if is_better:
+            self._smallest_error, self._judged = held_out_error, (fit.step_count, estimate)
+            self._kept_errors = judgement.errors
+>>>>>>> c59aa49 (The choice of the moment: Stein's estimate from all pixels where the noise is known; a first report after the first step)
             self._keep_present()
             self._judged = self._best_step, estimate, self._best
             if self._keeps_network:
@@ -189,7 +218,18 @@ class Estimate:
             sharpness=sharp,
             ratio=blurred / max(sharp, 1e-6),
             band_correspondence=tuple(bands),
+            is_better=None if judgement.errors is None else is_better,
         )
+
+    def _gain_over_kept(self, errors: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return how much smaller these errors are on average than those of the kept step, and its standard error."""
+        if errors is None or self._kept_errors is None:
+            return self.fit.loss, self.fit.loss  # nobody asks
+        gains = self._kept_errors - errors
+        known = self.fit.data_term.known
+        count = known.sum()
+        mean = (gains * known).sum() / count
+        return mean, ((gains - mean).square() * known).sum().sqrt() / count
 
     def choose_present(self) -> None:
         """Make the current step the estimate, even if an earlier one was better."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..measurement.missing_pixels import fill_smoothly
 from ..measurement.noise import ChannelNoise, NoiseModel
 from .collaborative_filter import collaborative_filter, match_blocks
 
+_PROBE = 0.1  # of the noise's deviation
 _BLOCK_SIDES = (8, 16)  # of the Wiener filter; one for texture, one for smooth images
 _SHIFTS, _SHIFTS_OF_RESULT = 4, 8  # of the blocks, along each side; more is better and slower
 _PATCH, _REACH, _STRENGTH = 5, 6, 0.8  # of non-local means: pixels, pixels, noise deviations
@@ -25,11 +27,29 @@ _ON_CPU, _ON_GPU = 1 << 17, 1 << 25  # values that are shifted at once: few that
 _PASSES = ((8, 4, 12, 64), (4, 2, 12, 32))  # side, stride, reach, count
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Judgement:
+    """A partner's quick opinion of an output.
+
+    Attributes
+    ----------
+    image : Tensor
+        ``(1, c, H, W)``, the output improved without seeing held-out pixels, which can then judge it.
+    errors : Tensor or None
+        ``(1, 1, H, W)``: of the output improved with all known pixels, an estimate of each pixel's squared error whose
+        mean is unbiased, as far as the noise is known; single pixels may be negative. 0 where a pixel is missing. None
+        if the noise is unknown.
+    """
+
+    image: torch.Tensor
+    errors: torch.Tensor | None = None
+
+
 class Partner(Protocol):
     """Improves the network's output with its own knowledge of the degraded image."""
 
-    def judge(self, output: torch.Tensor) -> torch.Tensor:
-        """Improve the network's output, ``(1, c, H, W)``, without seeing held-out pixels, which can then judge it."""
+    def judge(self, output: torch.Tensor) -> Judgement:
+        """Improve the network's output, ``(1, c, H, W)``, quickly, and estimate how good that is."""
         ...
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
@@ -77,10 +97,10 @@ class CompletingPartner:
     def __init__(self, values: torch.Tensor, fitted: torch.Tensor, held_out: torch.Tensor) -> None:
         self._values, self._fitted, self._held_out = values, fitted, held_out
 
-    def judge(self, output: torch.Tensor) -> torch.Tensor:
-        """Return the output, ``(1, c, h, w)``, with the residual continued from the fitted pixels."""
+    def judge(self, output: torch.Tensor) -> Judgement:
+        """Continue the residual of the fitted pixels; the noise is unknown."""
         change, share = self._continue_residual(output)
-        return torch.where(self._fitted, output, output + share * change)
+        return Judgement(torch.where(self._fitted, output, output + share * change))
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the same, continued from all known pixels, and a variance of 0, because the noise is unknown."""
@@ -127,11 +147,46 @@ class DenoisingPartner:
         self._known = fitted | held_out
         self._smooth_of_fitted = non_local_means(values, fitted, noise)
         self._smooth_of_known = non_local_means(values, self._known, noise)
+        self._probe = _PROBE * _draw_signs(values) * noise.variance(self._smooth_of_known).sqrt()
+        self._smooth_of_probed = non_local_means(values + self._probe, self._known, noise)
 
-    def judge(self, output: torch.Tensor) -> torch.Tensor:
-        """Return the image from network and filters together, ``(1, c, h, w)``, from the fitted pixels alone."""
-        image, _, _ = self._blend(output)
-        return image
+    def judge(self, output: torch.Tensor) -> Judgement:
+        """Blend network and Wiener filter, and estimate the squared error of their blend.
+
+        The estimate is Stein's, from all known pixels: the squared residual, less the noise variance, plus twice the
+        covariance of image and noise. The covariance is what a weak probe, added to the degraded image, changes in the
+        filters' result. Through the network, noise reaches the result too: what the same probe changes if it is added
+        to the output, times the share of a pixel's own noise that the network has learned. That share follows from how
+        much better it explains the pixels that it has seen than those held out.
+
+        References
+        ----------
+        Stein: Estimation of the mean of a multivariate normal distribution, Annals of Statistics 9, 1981. The probe:
+        Ramani, Blu and Unser: Monte-Carlo SURE, IEEE Transactions on Image Processing 17, 2008.
+        """
+        judged, first, second = self._blend(output)
+        smooth = torch.cat([self._smooth_of_known, self._smooth_of_probed, self._smooth_of_known])
+        outputs = torch.cat([output, output, output + self._probe])
+        values = torch.cat([self._values, self._values + self._probe, self._values])
+        blends = torch.lerp(smooth, outputs, first)
+        if not bool(self._known.all()):
+            blends = torch.cat([self._complete(each[None], output) for each in blends])
+        filtered, _ = self._filter(blends, self._known, _SHIFTS, values)
+        image, probed, of_network = torch.lerp(blends, filtered, second).split(1)
+        followed = (probed - image) + self._own_share(output) * (of_network - image)
+        covariance = followed * self._probe / _PROBE**2
+        noise = self._noise.variance(image)
+        errors = (image - self._values).square() - noise + 2 * covariance
+        return Judgement(judged, errors.mean(dim=1, keepdim=True) * self._known)
+
+    def _own_share(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the share of a pixel's own noise in the network's output, ``()`` in [0, 1].
+
+        A linear smoother's residual at a pixel is 1 minus that share times the residual if the pixel is left out.
+        """
+        squares = (output - self._values).square().mean(dim=1, keepdim=True)
+        seen, unseen = ((squares * each).sum() / each.sum() for each in (self._fitted, self._held_out))
+        return (1 - (seen / unseen).sqrt()).clamp(0, 1)
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the image from all known pixels, and its squared error.
@@ -191,9 +246,12 @@ class DenoisingPartner:
         noisy = torch.where(seen, self._values, pilot)
         return collaborative_filter(pilot, noisy, self._noise.variance(pilot), groups, side, stride)
 
-    def _filter(self, pilot: torch.Tensor, seen: torch.Tensor, shifts: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _filter(
+        self, pilot: torch.Tensor, seen: torch.Tensor, shifts: int, values: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the mean of the Wiener filters of all block sizes, and the mean of their variances."""
-        noisy, variance = torch.where(seen, self._values, pilot), self._noise.variance(pilot)
+        values = self._values if values is None else values
+        noisy, variance = torch.where(seen, values, pilot), self._noise.variance(pilot)
         sides = [side for side in _BLOCK_SIDES if 2 * side <= min(pilot.shape[-2:])]
         images, variances = zip(*(wiener_filter(pilot, noisy, variance, side, shifts) for side in sides), strict=True)
         return torch.stack(images).mean(dim=0), torch.stack(variances).mean(dim=0)
@@ -201,6 +259,12 @@ class DenoisingPartner:
     def _share(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         """Return how far to go from one image towards another."""
         return best_share(other - one, self._values - one, self._held_out)
+
+
+def _draw_signs(like: torch.Tensor) -> torch.Tensor:
+    """Draw 1 or -1 for each entry, the same on every device and in every run."""
+    signs = 2 * torch.randint(2, like.shape, generator=torch.Generator().manual_seed(0)) - 1
+    return signs.to(like)
 
 
 def best_share(change: torch.Tensor, error: torch.Tensor, judged: torch.Tensor) -> torch.Tensor:
@@ -257,7 +321,7 @@ def wiener_filter(
     Parameters
     ----------
     pilot, noisy : Tensor
-        ``(1, c, h, w)``, a first estimate and the degraded image; h and w at least twice ``side``.
+        ``(n, c, h, w)``, first estimates and degraded images; h and w at least twice ``side``.
     variance : Tensor
         Of the noise, in the same shape.
     side : int
@@ -268,8 +332,8 @@ def wiener_filter(
     Returns
     -------
     (Tensor, Tensor)
-        The filtered image, ``(1, c, h, w)``, and the variance left in it if P is the image's spectrum,
-        ``(1, 1, h, w)``: the mean of V P² / (P² + V) over each block.
+        The filtered images, ``(n, c, h, w)``, and the variance left in them if P is the image's spectrum,
+        ``(n, 1, h, w)``: the mean of V P² / (P² + V) over each block.
 
     References
     ----------
@@ -288,7 +352,8 @@ def wiener_filter(
     variance_wide = functional.pad(variance.mean(dim=1, keepdim=True), pad, mode="reflect")
     total, left_over = torch.zeros_like(pilot_wide), torch.zeros_like(variance_wide)
     corners = [(top, left) for top in range(0, side, stride) for left in range(0, side, stride)]
-    at_once = max(1, (_ON_CPU if pilot.is_cpu else _ON_GPU) // (height * width * pilot.shape[1]))
+    count = len(pilot)
+    at_once = max(1, (_ON_CPU if pilot.is_cpu else _ON_GPU) // (count * height * width * pilot.shape[1]))
     for some in (corners[n : n + at_once] for n in range(0, len(corners), at_once)):
         places = [(..., slice(top, top + height), slice(left, left + width)) for top, left in some]
         pilots, data, variances = (
@@ -300,7 +365,7 @@ def wiener_filter(
         gain[:, 0, ::side, ::side] = 1
         filtered = blocks.invert(gain * blocks(data))
         left = _spread(functional.avg_pool2d(gain.mean(dim=1, keepdim=True) * block_variance, side), side)
-        for place, image, share in zip(places, filtered.split(1), left.split(1), strict=True):
+        for place, image, share in zip(places, filtered.split(count), left.split(count), strict=True):
             total[place] += image
             left_over[place] += share
     inside = (..., slice(side, side + pilot.shape[-2]), slice(side, side + pilot.shape[-1]))

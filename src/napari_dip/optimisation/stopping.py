@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from .estimate import Measures
 
+_FEWEST_STEPS = 60  # a network that could help has begun to by then
 _QUANTISATION_SHARE = 0.7  # 1 would be Morozov's; on seven JPEGs 0.7 came nearest to the best step (docs/benchmarks.md)
 
 
@@ -56,6 +57,9 @@ class HeldOutRule:
 
     def update(self, step: int, measures: Measures) -> StopReason | None:
         """Return the reason to stop, or None."""
+        if measures.is_better is not None:
+            self._step = step if measures.is_better else max(self._step, _FEWEST_STEPS - self._patience)
+            return StopReason.HELD_OUT if step - self._step >= self._patience else None
         for n, error in enumerate((measures.held_out_error, measures.prior_error)):
             if error is None:
                 raise ValueError("the held-out rule needs held-out pixels.")

@@ -33,6 +33,7 @@ _COPIES_FOR_BFLOAT16 = 2
 _BYTES_PER_VALUE_READ = 25  # while the image is scaled to [0, 1]; with outliers 59
 _MUON_RATE, _MUON_RATE_INDIRECT, _ADAM_RATE = 0.02, 0.01, 0.004  # of learning_rate="auto"
 _ADAM_BESIDE_MUON = 0.2  # Adam's learning rate for biases and head, as a share of Muon's
+_AVERAGING, _AVERAGING_WITH_PARTNER = 0.98, 0.9  # of averaging="auto"
 _FIRST_BOUND, _LAST_BOUND = 1.0, 2.2  # λ of lipschitz_bound="auto"
 _BOUND_PER_STEP = {"muon": 0.003, "adam": 0.0008}  # Muon learns faster
 
@@ -76,7 +77,7 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
         data_term=data_term,
         held_out=held_out,
         optimisers=_choose_optimisers(settings, resolved.learning_rate, network),
-        averaging=settings.averaging,
+        averaging=resolved.averaging,
         lipschitz_bound=_schedule_bound(settings),
         input_noise=settings.input_noise,
         weight_noise=settings.weight_noise,
@@ -249,13 +250,18 @@ def resolve_settings(settings: Settings, data_term: DataTerm) -> Resolved:
     if rate == "auto":
         muon = _MUON_RATE if data_term.is_direct else _MUON_RATE_INDIRECT
         rate = muon if settings.optimiser == "muon" else _ADAM_RATE
+    helps = settings.partner and data_term.noise is not None
+    averaging = settings.averaging
+    if averaging == "auto":
+        averaging = _AVERAGING_WITH_PARTNER if helps else _AVERAGING
     return Resolved(
         levels=levels,
-        width=settings.choose_width(partner=settings.partner and data_term.noise is not None),
+        width=settings.choose_width(partner=helps),
         runs=settings.networks,
         held_out=held_out,
         held_out_side=side,
         learning_rate=rate,
+        averaging=averaging,
     )
 
 

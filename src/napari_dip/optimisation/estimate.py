@@ -13,7 +13,7 @@ from .partner import Judgement, Partner
 from .snapshots import Snapshot
 
 
-_SIGNIFICANT = 1.0  # standard errors
+_EARLY = 50  # steps until which the network usually is at its best beside filters (docs/benchmarks.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,21 +189,16 @@ class Estimate:
                 band_correspondence(seen, measured, self._bands)[0],
             ]
         )
-<<<<<<< HEAD
-        loss, spread, held_out_error, prior_held_out_error, discrepancy_value, blurred, sharp, *bands = figures.tolist()
-        if self._has_held_out and held_out_error < self._smallest_error:
-            self._smallest_error = held_out_error
-=======
         loss, spread, held_out_error, prior_held_out_error, discrepancy_value, *rest = figures.tolist()
         gained, by_chance, blurred, sharp, *bands = rest
         if judgement.errors is None:
             is_better = self._has_held_out and held_out_error < self._smallest_error
         else:
-            is_better = not self._best_step or gained > _SIGNIFICANT * by_chance
+            # early on the network gets the benefit of the doubt, later the kept step does
+            least = by_chance if fit.step_count > _EARLY else -by_chance
+            is_better = not self._best_step or gained > least
         if is_better:
-            self._smallest_error, self._judged = held_out_error, (fit.step_count, estimate)
-            self._kept_errors = judgement.errors
->>>>>>> c59aa49 (The choice of the moment: Stein's estimate from all pixels where the noise is known; a first report after the first step)
+            self._smallest_error, self._kept_errors = held_out_error, judgement.errors
             self._keep_present()
             self._judged = self._best_step, estimate, self._best
             if self._keeps_network:

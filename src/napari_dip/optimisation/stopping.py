@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .estimate import Measures
 
 _FEWEST_STEPS = 60  # a network that could help has begun to by then
+_SHARE_OF_PATIENCE = 0.4  # where all pixels judge: they see smaller differences
 _QUANTISATION_SHARE = 0.7  # 1 would be Morozov's; on seven JPEGs 0.7 came nearest to the best step (docs/benchmarks.md)
 
 
@@ -44,7 +45,8 @@ class HeldOutRule:
     Parameters
     ----------
     patience : int
-        That number of steps. A new minimum must be at least 0.1% below the last.
+        That number of steps. A new minimum must be at least 0.1% below the last. Where the noise is known and all
+        pixels judge, 0.4 of it suffices, and only a significant gain counts.
     wait_for_prior : bool
         Whether to watch the network's own error besides the estimate's. A partner may make the estimate good at once,
         while the network still has much to learn that will improve it.
@@ -53,13 +55,16 @@ class HeldOutRule:
     def __init__(self, patience: int, wait_for_prior: bool = True) -> None:
         self._patience, self._wait_for_prior = patience, wait_for_prior
         self._smallest = [float("inf")] * 2
-        self._step = 0
+        self._step, self._patience_left = 0, patience
 
     def update(self, step: int, measures: Measures) -> StopReason | None:
         """Return the reason to stop, or None."""
         if measures.is_better is not None:
-            self._step = step if measures.is_better else max(self._step, _FEWEST_STEPS - self._patience)
-            return StopReason.HELD_OUT if step - self._step >= self._patience else None
+            self._patience_left = round(_SHARE_OF_PATIENCE * self._patience)
+            if measures.is_better:
+                self._step = step
+            self._step = max(self._step, _FEWEST_STEPS - self._patience_left)
+            return StopReason.HELD_OUT if step - self._step >= self._patience_left else None
         for n, error in enumerate((measures.held_out_error, measures.prior_error)):
             if error is None:
                 raise ValueError("the held-out rule needs held-out pixels.")
@@ -70,7 +75,7 @@ class HeldOutRule:
     @property
     def earliest_stop(self) -> int:
         """The step at which patience ends, unless an error falls before."""
-        return self._step + self._patience
+        return self._step + self._patience_left
 
 
 class RatioRule:

@@ -77,7 +77,7 @@ CHOICES = {
     "learning_rate": Choice("Learning rate", "Larger is faster, until it fails. auto: 0.02, or 0.01 for a JPEG and to "
                             "enlarge; for Adam 0.004.", LineEdit, {}),
     "averaging": Choice("Output averaging", "Weight of the past in the running mean of the network's outputs: 0.98 "
-                        "averages about 50 steps, 0 none.", FloatSpinBox, {"step": 0.01}),
+                        "averages about 50 steps, 0 none. auto: 0.98, or 0.9 to remove noise.", LineEdit, {}),
     "input_noise": Choice("Input noise", "Noise added to the network's input at every step. Slower, but without "
                           "control less noise is fitted (0.03 in the original deep image prior).", FloatSpinBox,
                           {"step": 0.01}),
@@ -93,7 +93,7 @@ CHOICES = {
 _DECIMALS = 4
 _SHOWN_FOR_GAUSSIAN = ("gaussian_sigma", "gaussian_kernel_size")
 _WHOLE_OR_AUTO = ("levels", "width")
-_NUMBER_OR_AUTO = ("lipschitz_bound", "learning_rate")
+_NUMBER_OR_AUTO = ("lipschitz_bound", "learning_rate", "averaging")
 _WORDS = {"auto": "auto", "none": None}
 
 

@@ -12,7 +12,6 @@ from .fit import Fit
 from .partner import Judgement, Partner
 from .snapshots import Snapshot
 
-
 _EARLY = 50  # steps until which the network usually is at its best beside filters (docs/benchmarks.md)
 
 
@@ -38,7 +37,7 @@ class Measures:
     band_correspondence : tuple of float
         Of the current output against the degraded image (Eq. 1), lowest band first.
     is_better : bool or None
-        Whether all known pixels say that the current estimate is better than all before; None where they cannot say,
+        Whether all known pixels say that the current estimate is better than the kept one; None where they cannot say,
         because the noise is unknown.
     """
 
@@ -55,9 +54,10 @@ class Measures:
 
 
 class Estimate:
-    """Judges a fit at every report, and keeps the averaged outputs of the step with the smallest held-out error.
+    """Judges a fit at every report, and keeps the averaged outputs of the best step.
 
-    Without held-out entries, the estimate is that of the current step. With Langevin dynamics, it is the mean of the
+    That is the step with the smallest held-out error. Where a partner knows the noise, it is the step whose estimated
+    squared error over all known pixels is smallest; one step replaces another only for a significant gain. Without held-out entries, the estimate is that of the current step. With Langevin dynamics, it is the mean of the
     posterior's samples, as soon as there is one.
 
     Parameters
@@ -92,14 +92,9 @@ class Estimate:
         self._best = torch.zeros_like(fit.outputs)
         self._best_step, self._smallest_error = 0, float("inf")
         self._best_network: dict[str, torch.Tensor] | None = None
-        loss, spread, held_out_error, prior_held_out_error, discrepancy_value, *rest = figures.tolist()
-        gained, by_chance, blurred, sharp, *bands = rest
-        if judgement.errors is None:
-            is_better = self._has_held_out and held_out_error < self._smallest_error
-        else:
-            is_better = not self._best_step or gained > _SIGNIFICANT * by_chance
-        if is_better:
-            self._smallest_error, self._kept_errors = held_out_error, judgement.errors
+        self._helped: tuple[int, torch.Tensor, torch.Tensor | None] | None = None  # step, estimate, variance if known
+        self._judged: tuple[int, torch.Tensor, torch.Tensor] | None = None  # step, judged estimate, its outputs
+        self._kept_errors: torch.Tensor | None = None  # of each pixel, at the kept step; where the noise is known
 
     @property
     def image(self) -> torch.Tensor:
@@ -169,7 +164,7 @@ class Estimate:
         judgement = Judgement(average) if self._partner is None else self._partner.judge(average)
         estimate = judgement.image
         error, prior_error = self._held_out_error(estimate), self._held_out_error(average)
-        gain, uncertainty_of_gain = self._gain_over_kept(judgement.errors)
+        gain, deviation_of_gain = self._gain_over_kept(judgement.errors)
         discrepancy = data_term.discrepancy(estimate)
         figures = torch.cat(
             [
@@ -181,7 +176,7 @@ class Estimate:
                         prior_error,
                         error if discrepancy is None else discrepancy,
                         gain,
-                        uncertainty_of_gain,
+                        deviation_of_gain,
                     ]
                 ),
                 blurriness(output),
@@ -193,9 +188,8 @@ class Estimate:
         gained, by_chance, blurred, sharp, *bands = rest
         if judgement.errors is None:
             is_better = self._has_held_out and held_out_error < self._smallest_error
-        else:
-            # early on the network gets the benefit of the doubt, later the kept step does
-            least = by_chance if fit.step_count > _EARLY else -by_chance
+        else:  # early on the network gets the benefit of the doubt, later the kept step does
+            least = -by_chance if fit.step_count <= _EARLY else by_chance
             is_better = not self._best_step or gained > least
         if is_better:
             self._smallest_error, self._kept_errors = held_out_error, judgement.errors
@@ -215,16 +209,6 @@ class Estimate:
             band_correspondence=tuple(bands),
             is_better=None if judgement.errors is None else is_better,
         )
-
-    def _gain_over_kept(self, errors: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return how much smaller these errors are on average than those of the kept step, and its standard error."""
-        if errors is None or self._kept_errors is None:
-            return self.fit.loss, self.fit.loss  # nobody asks
-        gains = self._kept_errors - errors
-        known = self.fit.data_term.known
-        count = known.sum()
-        mean = (gains * known).sum() / count
-        return mean, ((gains - mean).square() * known).sum().sqrt() / count
 
     def choose_present(self) -> None:
         """Make the current step the estimate, even if an earlier one was better."""
@@ -271,6 +255,16 @@ class Estimate:
             return output, torch.zeros_like(output)
         image, variance = self._partner.help(output, quick=quick)
         return image, variance.expand_as(image)
+
+    def _gain_over_kept(self, errors: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return how much smaller these errors are on average than those of the kept step, and its standard error."""
+        if errors is None or self._kept_errors is None:
+            return self.fit.loss, self.fit.loss  # nobody asks
+        known = self.fit.data_term.known
+        count = known.sum()
+        gains = (self._kept_errors - errors) * known
+        mean = gains.sum() / count
+        return mean, (((gains - mean) * known).square().sum()).sqrt() / count
 
     def _held_out_error(self, image: torch.Tensor) -> torch.Tensor:
         """Return the mean data term of the held-out entries, ``()``; 0 if there are none."""

@@ -123,7 +123,8 @@ class Settings:
         Maximum number of evenly spaced moments to keep besides the chosen step (``Restoration.moments``), to look at
         after the run; 0 for none.
     report_every : int
-        Steps between two reports; the run is measured, and may stop, only at reports.
+        Steps between two reports; the run is measured, and may stop, only at reports. Where partners help, there is one
+        after the first step, too.
     bands : int
         Number of frequency bands of Eq. 1.
     keep_known : bool

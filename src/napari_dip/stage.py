@@ -166,7 +166,8 @@ class Stage:
                 fit.step()
             stopped = self.hooks.stop_requested()
             at_limit = fit.step_count >= self.step_limit
-            is_due = fit.step_count == 1 or fit.step_count % self.settings.report_every == 0
+            # a partner has something to show at once
+            is_due = fit.step_count % self.settings.report_every == 0 or (fit.step_count == 1 and estimate.has_partner)
             if not (stopped or at_limit or is_due):
                 continue
             with self._interruptible(estimate, history):

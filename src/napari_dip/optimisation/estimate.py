@@ -57,7 +57,8 @@ class Estimate:
     """Judges a fit at every report, and keeps the averaged outputs of the best step.
 
     That is the step with the smallest held-out error. Where a partner knows the noise, it is the step whose estimated
-    squared error over all known pixels is smallest; one step replaces another only for a significant gain. Without held-out entries, the estimate is that of the current step. With Langevin dynamics, it is the mean of the
+    squared error over all known pixels is smallest, and one step replaces another only for a significant gain. Without
+    held-out entries, the estimate is that of the current step. With Langevin dynamics, it is the mean of the
     posterior's samples, as soon as there is one.
 
     Parameters

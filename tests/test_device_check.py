@@ -59,7 +59,7 @@ FAULTS = {
     "padding in another layout": ("aten::reflection_pad2d", None, "does not compute what the CPU does"),
     "gradients 5% too large": ("aten::convolution_backward", lambda each: 1.05 * each, "of the gradients differ by"),
     "not a number": ("aten::upsample_bilinear2d", lambda each: each * torch.nan, "are NaN"),
-    "not implemented": ("aten::leaky_relu", refuse, "failed a short check: the operator is not implemented for"),
+    "not implemented": ("aten::leaky_relu_", refuse, "failed a short check: the operator is not implemented for"),
 }
 
 

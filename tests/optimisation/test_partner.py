@@ -80,6 +80,49 @@ def test_seeing_all_pixels_is_better(noisy) -> None:
     assert mean_square(helped_by(partner, blurred) - truth) < mean_square(partner.judge(blurred).image - truth)
 
 
+def estimate_error(partner: DenoisingPartner, output: torch.Tensor) -> float:
+    errors = partner.judge(output).errors
+    assert errors is not None
+    return float(errors.sum() / partner._known.sum())
+
+
+@pytest.mark.parametrize("kernel", [3, 7, 15])
+def test_the_error_is_known_without_the_truth(noisy, kernel: int) -> None:
+    """Of what network and filters make together with all known pixels, to a fifth of the noise."""
+    truth, values, held_out = noisy
+    partner = partner_of(values, held_out)
+    output = torch.nn.functional.avg_pool2d(truth, kernel, 1, kernel // 2)
+    image, _ = partner.help(output, quick=True)
+    assert abs(estimate_error(partner, output) - mean_square(image - truth)) < 0.2 * DEVIATION**2
+
+
+def test_the_truth_is_the_better_output(noisy) -> None:
+    truth, values, held_out = noisy
+    partner = partner_of(values, held_out)
+    constant = truth.mean() * torch.ones_like(truth)
+    assert estimate_error(partner, truth) < estimate_error(partner, constant) - 0.1 * DEVIATION**2
+
+
+def test_noise_that_the_network_has_learned_is_no_gain(noisy) -> None:
+    """It copies the pixels that it has seen and guesses those held out: single pixels would call that good."""
+    truth, values, held_out = noisy
+    partner = partner_of(values, held_out)
+    overfitted = torch.where(held_out, truth, values)
+    assert estimate_error(partner, overfitted) > estimate_error(partner, truth) + 0.3 * DEVIATION**2
+
+
+def test_missing_pixels_say_nothing_about_the_error(noisy) -> None:
+    truth, values, held_out = noisy
+    missing = torch.zeros_like(held_out)
+    missing[..., 20:30, 20:30] = True
+    held_out = held_out & ~missing
+    one, other = (partner_of(torch.where(missing, value, values), held_out, missing) for value in (0.0, 9.0))
+    errors = one.judge(truth).errors
+    assert errors is not None
+    assert not errors[missing].any()
+    assert estimate_error(one, truth) == pytest.approx(estimate_error(other, truth), rel=1e-3)
+
+
 def test_missing_pixels_continue_what_the_filters_change(noisy) -> None:
     truth, values, held_out = noisy
     missing = torch.zeros_like(held_out)

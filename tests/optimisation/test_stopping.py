@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from napari_dip.optimisation.estimate import Measures
@@ -39,6 +41,21 @@ def test_held_out_rule_waits_for_the_prior() -> None:
     impatient = HeldOutRule(patience=30, wait_for_prior=False)
     reasons = [impatient.update(10 * (n + 1), measured(1.0, prior_error=error)) for n, error in enumerate(prior[:4])]
     assert reasons == [None] * 3 + [StopReason.HELD_OUT]
+
+
+def test_where_all_pixels_judge_a_shorter_patience_follows_significant_gains() -> None:
+    def steps_until(better: list[int], patience: int = 100) -> int:
+        rule = HeldOutRule(patience)
+        for step in range(10, 1000, 10):
+            if rule.update(step, dataclasses.replace(measured(1.0), is_better=step in better)) is not None:
+                return step
+            assert rule.earliest_stop > step
+        raise AssertionError("it never stopped")
+
+    assert steps_until([]) == 60  # a network that could help has begun to by then
+    assert steps_until([10, 20, 50]) == 90
+    assert steps_until([50, 80, 110]) == 150
+    assert steps_until([50, 70], patience=50) == 90
 
 
 def test_ratio_rule_stops_when_the_mean_is_steady() -> None:

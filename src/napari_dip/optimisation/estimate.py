@@ -37,8 +37,8 @@ class Measures:
     band_correspondence : tuple of float
         Of the current output against the degraded image (Eq. 1), lowest band first.
     is_better : bool or None
-        Whether all known pixels say that the current estimate is better than the kept one; None where they cannot say,
-        because the noise is unknown.
+        Whether all known pixels say that the current estimate is better than the one kept before; None where they
+        cannot say, because the noise is unknown.
     """
 
     loss: float
@@ -165,7 +165,7 @@ class Estimate:
         judgement = Judgement(average) if self._partner is None else self._partner.judge(average)
         estimate = judgement.image
         error, prior_error = self._held_out_error(estimate), self._held_out_error(average)
-        gain, deviation_of_gain = self._gain_over_kept(judgement.errors)
+        gain, deviation_of_gain = self._compare_to_kept(judgement.errors)
         discrepancy = data_term.discrepancy(estimate)
         figures = torch.cat(
             [
@@ -257,15 +257,15 @@ class Estimate:
         image, variance = self._partner.help(output, quick=quick)
         return image, variance.expand_as(image)
 
-    def _gain_over_kept(self, errors: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def _compare_to_kept(self, errors: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return how much smaller these errors are on average than those of the kept step, and its standard error."""
-        if errors is None or self._kept_errors is None:
-            return self.fit.loss, self.fit.loss  # nobody asks
         known = self.fit.data_term.known
         count = known.sum()
-        gains = (self._kept_errors - errors) * known
-        mean = gains.sum() / count
-        return mean, (((gains - mean) * known).square().sum()).sqrt() / count
+        gains = torch.zeros_like(known, dtype=torch.float32)
+        if errors is not None and self._kept_errors is not None:
+            gains = self._kept_errors - errors
+        gain = gains.sum() / count
+        return gain, ((gains - gain) * known).square().sum().sqrt() / count
 
     def _held_out_error(self, image: torch.Tensor) -> torch.Tensor:
         """Return the mean data term of the held-out entries, ``()``; 0 if there are none."""

@@ -173,20 +173,23 @@ class DenoisingPartner:
             blends = torch.cat([self._complete(each[None], output) for each in blends])
         filtered, _ = self._filter(blends, self._known, _SHIFTS, values)
         image, probed, of_network = torch.lerp(blends, filtered, second).split(1)
-        followed = (probed - image) + self._own_share(output) * (of_network - image)
+        seen, unseen = self._measure_fit(output)
+        own_share = (1 - (seen / unseen).sqrt()).clamp(0, 1)
+        followed = (probed - image) + own_share * (of_network - image)
         covariance = followed * self._probe / _PROBE**2
         noise = self._noise.variance(image)
         errors = (image - self._values).square() - noise + 2 * covariance
-        return Judgement(judged, errors.mean(dim=1, keepdim=True) * self._known)
+        errors = errors.mean(dim=1, keepdim=True) * self._known
+        return Judgement(judged, errors)
 
-    def _own_share(self, output: torch.Tensor) -> torch.Tensor:
-        """Return the share of a pixel's own noise in the network's output, ``()`` in [0, 1].
+    def _measure_fit(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the mean squared residuals of the pixels that the network has seen, and of those held out, ``()``.
 
-        A linear smoother's residual at a pixel is 1 minus that share times the residual if the pixel is left out.
+        A linear smoother's residual at a pixel is 1 minus the share of the pixel's own noise in the result, times the
+        residual if the pixel is held out.
         """
-        squares = (output - self._values).square().mean(dim=1, keepdim=True)
-        seen, unseen = ((squares * each).sum() / each.sum() for each in (self._fitted, self._held_out))
-        return (1 - (seen / unseen).sqrt()).clamp(0, 1)
+        squares = (output - self._values).square()
+        return _mean_where(self._fitted, squares), _mean_where(self._held_out, squares)
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the image from all known pixels, and its squared error.
@@ -259,6 +262,11 @@ class DenoisingPartner:
     def _share(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         """Return how far to go from one image towards another."""
         return best_share(other - one, self._values - one, self._held_out)
+
+
+def _mean_where(places: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Return the mean of ``(1, c, h, w)`` values over some pixels, ``()``."""
+    return (values.mean(dim=1, keepdim=True) * places).sum() / places.sum()
 
 
 def _draw_signs(like: torch.Tensor) -> torch.Tensor:

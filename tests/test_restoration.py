@@ -15,8 +15,10 @@ from skimage import data
 
 import napari_dip
 from napari_dip import Settings, StopReason, restore, restore_steps
+from napari_dip.guidance import advise_denoising
 from napari_dip.measurement.task import TASKS
 from napari_dip.optimisation.fit import Fit
+from napari_dip.outcome import Report
 from napari_dip.settings import PRESETS
 
 
@@ -591,3 +593,17 @@ def test_a_chosen_step_need_be_no_report_and_has_no_sense_where_nothing_is_resto
         restore_steps(camera, task="enhance", settings=settings)
     enhanced = restore(camera, task="enhance", settings=dataclasses.replace(small_settings, snapshots=3))
     assert enhanced.moments == ()
+
+
+def test_the_note_says_that_the_filters_did_it_alone() -> None:
+    report = Report(
+        step=1, loss=0.1, held_out_error=0.01, prior_error=0.1, band_correspondence=(1.0,), ratio=1.0,
+        lipschitz_bound=1.0,
+    )  # fmt: skip
+
+    def advise(report: Report) -> str:
+        return advise_denoising(None, correlation_side=1, residual_correlation=0.0, scale=1.0, report=report)
+
+    assert "the network found nothing to improve" in advise(report)
+    assert "did most of the work" in advise(dataclasses.replace(report, step=10))
+    assert advise(dataclasses.replace(report, prior_error=None)) == ""  # there were no filters

@@ -57,7 +57,9 @@ def advise_denoising(
                 f"The noise is equally strong everywhere: {level}. If it is Gaussian, a filter that uses this level, "
                 "such as BM3D, is faster and may be better."
             )
-    if report is not None and report.prior_error and report.held_out_error is not None:
+    if report is not None and report.step == 1 and report.prior_error is not None:
+        sentences.append("The filters did all the work: the network found nothing to improve on them.")
+    elif report is not None and report.prior_error and report.held_out_error is not None:
         sentences.append(_say_gain(1 - report.held_out_error / report.prior_error))
     if residual_correlation > _COLOURED and correlation_side == 1:
         sentences.append(

@@ -18,6 +18,7 @@ class StopReason(enum.Enum):
     """Why a run ended; the value is a sentence for the user."""
 
     HELD_OUT = "the error on the held-out pixels no longer fell"
+    ESTIMATED = "the estimated error no longer fell"
     DISCREPANCY = "the JPEG's quantisation explains the remaining error"
     RATIO = "the ratio of blurriness to sharpness no longer changed"
     STEP_LIMIT = "the step limit was reached"
@@ -64,7 +65,7 @@ class HeldOutRule:
             if measures.is_better:
                 self._step = step
             self._step = max(self._step, _FEWEST_STEPS - self._patience_left)
-            return StopReason.HELD_OUT if step - self._step >= self._patience_left else None
+            return StopReason.ESTIMATED if step - self._step >= self._patience_left else None
         for n, error in enumerate((measures.held_out_error, measures.prior_error)):
             if error is None:
                 raise ValueError("the held-out rule needs held-out pixels.")

@@ -106,7 +106,7 @@ def test_a_part_that_hangs_or_fails_stops_none(tmp_path) -> None:
 def test_all_that_a_borrowed_gpu_is_asked(tmp_path) -> None:
     judge = tmp_path / "judge"
     judge.mkdir()  # without cases: the last part fails
-    done = run_on_gpu(tmp_path, judge, "--device", "cpu", "--quick")
+    done = run_on_gpu(tmp_path, judge, "--device", "cpu", "--quick", "--seconds", "900")
     tables = (tmp_path / "tables.md").read_text()
     assert tables.count("| passed |") == 5, done.stdout + done.stderr
     assert "**failed**: there is no cases.py" in tables

@@ -318,7 +318,7 @@ def test_a_closed_plot_is_opened_anew(viewer, qtbot, camera) -> None:
     widget.start()
     finish(widget, qtbot)
     assert widget.band_plot.parent() is not None
-    assert widget.band_plot.steps == [10, 20]
+    assert widget.band_plot.steps == [1, 10, 20]
 
 
 def test_a_run_follows_the_task_that_it_was_started_with(viewer, qtbot, camera) -> None:
@@ -329,7 +329,7 @@ def test_a_run_follows_the_task_that_it_was_started_with(viewer, qtbot, camera) 
     widget.start()
     widget.form.task.value = "enhance"
     finish(widget, qtbot)
-    assert widget.band_plot.steps == [10, 20, 30, 40, 50, 60]
+    assert widget.band_plot.steps == [1, 10, 20, 30, 40, 50, 60]
     assert "cells restored" in viewer.layers
 
 

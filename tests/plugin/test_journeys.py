@@ -144,6 +144,7 @@ def test_stop_and_keep_then_use_another_moment(hands, qtbot) -> None:
     hands.viewer.add_image(noisy, name="photograph")
     hands.viewer.reset_view()
     hands.make_network_small(steps=ENDLESS)
+    hands.widget.form.advanced["stopping"].value = "fixed"  # it would stop by itself before anyone could
     hands.press(hands.widget.controls.restore_button)
     hands.wait_until(lambda: len(hands.widget.band_plot.steps) > 5)
     hands.look("stop_running")

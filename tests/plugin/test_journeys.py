@@ -199,6 +199,7 @@ def test_close_in_mid_run(hands, qtbot) -> None:
     hands.viewer.add_image(noisy_fluorescence(side=SIDE).degraded, name="cells")
     hands.viewer.reset_view()
     hands.make_network_small(steps=ENDLESS)
+    hands.widget.form.advanced["stopping"].value = "fixed"
     hands.press(hands.widget.controls.restore_button)
     hands.wait_until(lambda: "cells preview" in hands.viewer.layers)
     hands.look("close_running")

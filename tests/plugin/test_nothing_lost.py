@@ -25,7 +25,7 @@ def film() -> np.ndarray:
 
 def begin(widget, qtbot, viewer, preview: str) -> None:
     """Start a run that does not end by itself, and wait for its preview."""
-    widget.form.advanced["step_limit"].value = ENDLESS
+    widget.form.advanced["step_limit"].value, widget.form.advanced["stopping"].value = ENDLESS, "fixed"
     widget.start()
     qtbot.waitUntil(lambda: preview in viewer.layers, timeout=60_000)
 

@@ -6,6 +6,8 @@ do in silence, or slowly, the pretend device refuses; meta tensors, which have n
 
 import contextlib
 import dataclasses
+import gc
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -151,7 +153,7 @@ def test_a_replayed_step_is_a_step(kind: str, camera, monkeypatch) -> None:
     """λ rises, Adam counts its steps, and the mean runs on: all of that must happen on the device."""
     make_recordable(monkeypatch)
     recorded, again = (build(camera, NAME, **KINDS[kind]) for _ in range(2))
-    again._graph = step_graph.StepGraph(again._advance, again.noise.device, is_constant=False)
+    again._graph = step_graph.StepGraph(again.noise.device, is_constant=False)
     for _ in range(12):
         recorded.step()
         again.step()
@@ -194,6 +196,19 @@ def test_fresh_noise_is_never_recorded(noise: dict, camera, monkeypatch) -> None
     monkeypatch.setattr(step_graph, "can_record", lambda device: True)
     monkeypatch.setattr(step_graph, "work_aside", lambda work, device: pytest.fail("it was about to be recorded"))
     build(camera, "cpu", **noise).step()
+
+
+def test_a_fit_is_freed_without_the_garbage_collector(camera) -> None:
+    """After a failed run its memory is needed at once."""
+    fit = build(camera, "cpu")
+    fit.step()
+    alive = weakref.ref(fit)
+    gc.disable()
+    try:
+        del fit
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_what_a_step_works_on_stays_where_it_is(camera) -> None:

@@ -86,13 +86,13 @@ class Fit:
         self._lipschitz_bound, self._first_lambda_step = lipschitz_bound, 0
         self._generator = _make_generator(noise.device).manual_seed(seed)
         self._bound = noise.new_zeros(())  # λ, on the device
-        self._graph = StepGraph(self._advance, noise.device, is_constant=not (input_noise or weight_noise))
+        self._graph = StepGraph(noise.device, is_constant=not (input_noise or weight_noise))
 
     def step(self) -> None:
         """Take one step down the mean data term of the fitted entries, each run on its own."""
         if (bound := self.lipschitz_bound(self.step_count)) is not None:
             self._bound.fill_(bound)
-        self._graph.run()
+        self._graph.run(self._advance)  # not kept there: a fit that fails must be freed at once
         self.step_count += 1
         if self.weight_noise:
             self._diffuse()

@@ -20,19 +20,17 @@ class StepGraph:
 
     Parameters
     ----------
-    work : callable
-        Does a step; it must not wait for the device, nor read numbers that change.
     device : torch.device
     is_constant : bool
-        Whether it meets that last condition.
+        Whether the work reads no numbers from the host that change.
 
     References
     ----------
     NVIDIA: CUDA C++ Programming Guide, "CUDA Graphs".
     """
 
-    def __init__(self, work: Callable[[], None], device: torch.device, *, is_constant: bool = True) -> None:
-        self._work, self._device = work, device
+    def __init__(self, device: torch.device, *, is_constant: bool = True) -> None:
+        self._device = device
         self._may_record = is_constant and can_record(device)
         self._times = 0
         self._replay: Callable[[], None] | None = None
@@ -42,26 +40,26 @@ class StepGraph:
         """Whether the work is replayed from a graph by now."""
         return self._replay is not None
 
-    def run(self) -> None:
-        """Do the work once."""
+    def run(self, work: Callable[[], None]) -> None:
+        """Do the work once: always the same, and without waiting for the device."""
         if self._replay is not None:
             self._replay()
         elif not self._may_record:
-            self._work()
+            work()
         elif self._times < _EAGER_STEPS:
             self._times += 1
-            work_aside(self._work, self._device)
+            work_aside(work, self._device)
         else:
-            self._record()
+            self._record(work)
 
-    def _record(self) -> None:
+    def _record(self, work: Callable[[], None]) -> None:
         """Record the work and replay it; if that fails, do it and record no more."""
         try:
-            self._replay = record(self._work, self._device)
+            self._replay = record(work, self._device)
         except RuntimeError as error:
             _log.warning("This GPU does not record a step as a graph, so steps take longer: %s", error)
             self._may_record = False
-            self._work()
+            work()
         else:
             self._replay()
 

@@ -111,7 +111,8 @@ class Settings:
         ``"auto"`` stops after this many steps without a smaller held-out error; where partners help to remove noise,
         after 0.4 of it without a significant gain.
     wait_for_prior : bool
-        Whether ``"auto"`` also waits for the error of the network alone, which partners may outdo at first.
+        Whether ``"auto"`` also waits for the error of the network alone, which partners may outdo at first. Without
+        effect where partners help to remove noise.
     ratio_window, ratio_threshold : int, float
         n (in steps) and ε of Eq. 8.
     step_limit : int

@@ -154,6 +154,7 @@ class Stage:
             "fixed" if by_hand else self.settings.stopping,
             patience=self.settings.patience,
             wait_for_prior=self.settings.wait_for_prior,
+            steps_to_start=_STEPS_TO_START[self.settings.optimiser],
             ratio_window=self.settings.ratio_window,
             ratio_threshold=self.settings.ratio_threshold,
             knows_discrepancy=not fit.data_term.by_pixel,

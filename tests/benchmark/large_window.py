@@ -19,7 +19,8 @@ from pathlib import Path
 import napari
 import numpy as np
 import psutil
-from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtCore import QTimer
+from responsiveness import live
 from skimage import data
 
 WAITS = (0.05, 0.5, 2.0, 6.0, 15.0, 40.0, 90.0)  # seconds from Restore to Stop, at least; a random half more
@@ -39,18 +40,9 @@ class Window:
         self._timer = QTimer()
         self._timer.setInterval(5)
         self._timer.timeout.connect(lambda: self.rings.append(time.perf_counter()))
-        self.live(60, lambda: self.widget.band_plot is not None)
-        self.live(1)
+        live(60, lambda: self.widget.band_plot is not None)
+        live(1)
         self._timer.start()
-
-    def live(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
-        """Let the window live for a while, or until something has happened."""
-        loop, end = QEventLoop(), time.perf_counter() + seconds
-        poll = QTimer()
-        poll.setInterval(5)
-        poll.timeout.connect(lambda: loop.quit() if until() or time.perf_counter() > end else None)
-        poll.start()
-        loop.exec()
 
     def longest_hold(self) -> tuple[float, float]:
         """Return the longest hold since the last call in ms: without what napari does itself, and with it."""
@@ -115,29 +107,29 @@ def measure(name: str, pixels: object, stops: int, steps: int | None, screenshot
     window = Window()
     viewer, widget, controls = window.viewer, window.widget, window.widget.controls
     layer = viewer.add_image(pixels, name=name, contrast_limits=(0, 3000))
-    window.live(5)
+    live(5)
     widget.form.image.value = layer
     if steps is not None:
         widget.form.advanced["step_limit"].value = steps
-    window.live(3)
+    live(3)
     print(f"{name}: at rest the window is held for at most {window.longest_hold()[0]:.0f} ms")
     for number, least in enumerate(WAITS[:stops]):
         pressed = time.perf_counter()
         controls.restore_button.native.click()
-        window.live(60, lambda: widget.running and not controls.status.value.startswith("Starting"))
+        live(60, lambda: widget.running and not controls.status.value.startswith("Starting"))
         first, words = time.perf_counter() - pressed, controls.status.value
-        window.live(least * random.uniform(1, 1.5) - first)
+        live(least * random.uniform(1, 1.5) - first)
         doing = controls.status.value
         held, held_in_all = window.longest_hold()
         if screenshots is not None:
-            window.live(0.2)
+            live(0.2)
             viewer.screenshot(str(screenshots / f"{name}_{number}.png"), canvas_only=False)
             window.longest_hold()
         waited, stopped = time.perf_counter() - pressed, time.perf_counter()
         controls.stop_button.native.click()
-        window.live(60, lambda: not widget.running)
+        live(60, lambda: not widget.running)
         ended = time.perf_counter() - stopped
-        window.live(0.5)
+        live(0.5)
         by_napari = sum(end - start for start, end in window.added)
         held_at_end, held_at_end_in_all = window.longest_hold()
         print(
@@ -148,7 +140,7 @@ def measure(name: str, pixels: object, stops: int, steps: int | None, screenshot
         )
         for each in [each for each in viewer.layers if each is not layer and each.name != name]:
             viewer.layers.remove(each)
-        window.live(1)
+        live(1)
         window.longest_hold()
     viewer.close()
 

@@ -38,25 +38,29 @@ def seconds_of(code: str) -> float:
     return time.perf_counter() - start
 
 
+def live(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+    """Let the window live for a while, or until something has happened."""
+    from qtpy.QtCore import QEventLoop, QTimer
+
+    loop, end = QEventLoop(), time.perf_counter() + seconds
+    poll = QTimer()
+    poll.setInterval(5)
+    poll.timeout.connect(lambda: loop.quit() if until() or time.perf_counter() > end else None)
+    poll.start()
+    loop.exec()
+
+
 def watch_window(size: int, seconds: float) -> None:
     """Open napari and the widget, restore, stop; print waits and the longest holds."""
     import napari
     import numpy as np
-    from qtpy.QtCore import QEventLoop, QTimer
+    from qtpy.QtCore import QTimer
     from qtpy.QtWidgets import QApplication
     from skimage import data
 
     viewer = napari.Viewer()
     viewer.window.resize(1380, 960)
     rings: list[float] = []
-
-    def live(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
-        loop, end = QEventLoop(), time.perf_counter() + seconds
-        poll = QTimer()
-        poll.setInterval(10)
-        poll.timeout.connect(lambda: loop.quit() if until() or time.perf_counter() > end else None)
-        poll.start()
-        loop.exec()
 
     truth = data.camera()[:size, :size].astype(float)
     viewer.add_image(np.clip(truth + np.random.default_rng(0).normal(0, 25, truth.shape), 0, 255), name="noisy")

@@ -14,7 +14,7 @@ from napari_dip.interruption import Interrupted
 from napari_dip.many import tiles
 from napari_dip.many.axes import Plane, find_axes
 from napari_dip.many.image_stack import MaskedStack
-from napari_dip.many.tiles import measure_whole
+from napari_dip.many.tile_survey import measure_whole
 from napari_dip.many.tiling import Tiling, plan_tiles
 from napari_dip.request import NO_REPORTS, Hooks, Request
 

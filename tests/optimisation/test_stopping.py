@@ -45,7 +45,7 @@ def test_held_out_rule_waits_for_the_prior() -> None:
 
 def test_where_all_pixels_judge_a_shorter_patience_follows_significant_gains() -> None:
     def steps_until(better: list[int], patience: int = 100) -> int:
-        rule = HeldOutRule(patience)
+        rule = HeldOutRule(patience, steps_to_start=60)
         for step in range(10, 1000, 10):
             if rule.update(step, dataclasses.replace(measured(1.0), is_better=step in better)) is not None:
                 return step
@@ -83,5 +83,11 @@ def test_a_rule_that_misses_its_figure_says_so() -> None:
             rule.update(10, measured())
     with pytest.raises(ValueError, match="choose auto"):
         choose_rule(
-            "never", patience=1, wait_for_prior=True, ratio_window=1, ratio_threshold=1.0, knows_discrepancy=False
+            "never",
+            patience=1,
+            wait_for_prior=True,
+            steps_to_start=1,
+            ratio_window=1,
+            ratio_threshold=1.0,
+            knows_discrepancy=False,
         )

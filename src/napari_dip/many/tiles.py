@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from ..image_tensor import SMALLEST_SIDE, check_size, find_intensity_range, read_arrays, to_tensor
+from ..image_tensor import SMALLEST_SIDE
 from ..interruption import Interrupted, wait_for
-from ..measurement.noise import estimate_channel_noise, estimate_noise, is_correlated
 from ..measurement.task import Task, find_task
-from ..measurement.whole_image import WholeImage
 from ..outcome import Progress, Restoration, Tile
 from ..outputs import FURTHER_OUTPUTS, OUTPUTS
 from ..pace import seconds_left_of_planes
@@ -26,81 +22,12 @@ from ..settings import Settings
 from ..torch_modes import keep_modes
 from .axes import Plane
 from .image_stack import MaskedStack
+from .tile_survey import Place, Survey, measure_whole, survey_tiles
 from .tiling import Tiling
 
 _SAMPLES = 3  # tiles that choose the step
-_BLOCK, _MOST_PIXELS = 128, 1 << 22  # side of a block, and how many pixels are read for the intensity range
 _ROWS_AT_ONCE = 1024  # of an output, while room is made for it
-_ENOUGH_FOR_NOISE = 1 << 20  # pixels; with more, every second block in each direction is measured, which takes seconds
 _NO_EXTRAS: dict[str, Any] = dict.fromkeys(FURTHER_OUTPUTS, False)
-
-Place = tuple[slice, slice]
-
-
-def measure_whole(
-    stack: MaskedStack, plane: Plane, request: Request, phase_begun: Callable[[str], None] = lambda words: None
-) -> WholeImage:
-    """Measure the intensity range and the noise of a whole plane; if it is large, from blocks spread evenly over it.
-
-    Parameters
-    ----------
-    stack : MaskedStack
-    plane : Plane
-    request : Request
-    phase_begun : callable
-        Called with words once the blocks are read.
-
-    Raises
-    ------
-    ValueError
-        If no pixel is known.
-    """
-    (height, width), colours = stack.axes.plane_shape[:2], request.colours
-    side = math.isqrt(_MOST_PIXELS // _BLOCK**2)
-    rows, columns = ([slice(0, length)] for length in (height, width))
-    if height * width > _MOST_PIXELS:
-        rows, columns = (
-            [slice(start, start + _BLOCK) for start in np.unique(np.linspace(0, length - _BLOCK, side).astype(int))]
-            if length > _BLOCK
-            else [slice(0, length)]
-            for length in (height, width)
-        )
-    parts, masks = [], []
-    for row in rows:
-        line, mask_line = [], []
-        for column in columns:
-            part, mask = _read_part(stack, plane, (row, column), colours)
-            if len(rows) * len(columns) > 1:  # differences across the edges of blocks are not noise
-                mask[[0, -1], :] = mask[:, [0, -1]] = True
-            line.append(part)
-            mask_line.append(mask)
-        parts.append(np.concatenate(line, axis=1))
-        masks.append(np.concatenate(mask_line, axis=1))
-    phase_begun("Measuring the noise")
-    image, mask = np.concatenate(parts), np.concatenate(masks)
-    channels, known = _channels_of(image, colours), _known_of(image, mask, colours)
-    if not known.any():
-        raise ValueError("the mask and the NaN pixels leave nothing to learn from; mark fewer pixels as missing.")
-    intensity_range = find_intensity_range(channels[known], colours=colours)
-    tensor = to_tensor(image, mask, colours=colours, intensity_range=intensity_range)
-    values, measured = tensor.values, tensor.known
-    if measured.numel() > _ENOUGH_FOR_NOISE:
-        values, measured = _take_every_second_block(values, measured)
-    correlated = find_task(request.task).noise_is_independent and is_correlated(values, measured)
-    noise = None
-    if not correlated:
-        estimate = estimate_noise if colours else estimate_channel_noise
-        noise = estimate(values, measured)
-    return WholeImage(intensity_range, noise, correlated)
-
-
-def _take_every_second_block(values: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a quarter of an image, ``(1, c, h, w)``, and of its mask, with the edges of the blocks as unknown."""
-    numbers = [np.arange(length) for length in known.shape[-2:]]
-    rows, columns = (number[number // _BLOCK % 2 == 0] for number in numbers)
-    inside = [~np.isin(number % _BLOCK, (0, _BLOCK - 1)) for number in (rows, columns)]
-    whole_blocks = torch.from_numpy(np.logical_and.outer(*inside))
-    return values[:, :, rows][..., columns], known[:, :, rows][..., columns] & whole_blocks
 
 
 def restore_tiles(
@@ -135,7 +62,7 @@ def _restore_tiles(
     hooks.phase_begun("Reading the image")
     whole = wait_for(lambda: measure_whole(stack, plane, request, hooks.phase_begun), hooks.stop_at_once)
     hooks.phase_begun("Planning the tiles")
-    surveys = list(_survey_all(stack, plane, tiling, request.colours, hooks))
+    surveys = list(survey_tiles(stack, plane, tiling, request.colours, hooks))
     known = [each for each in surveys if each.known >= SMALLEST_SIDE]
     if not known:
         raise ValueError("no tile has enough known pixels to learn from; allow more memory or crop the image.")
@@ -266,32 +193,7 @@ def _combine(
     return dataclasses.replace(last, record=record, note=note, stop_reason=reason, moments=(), **all_outputs)
 
 
-class _Survey(NamedTuple):
-    """A tile's contrast, and its number of known and missing pixels."""
-
-    place: Place
-    contrast: float
-    known: int
-    missing: int
-
-
-def _survey_all(stack: MaskedStack, plane: Plane, tiling: Tiling, colours: bool, hooks: Hooks) -> Iterator[_Survey]:
-    for place in tiling.places():
-        if hooks.ends_at_once and hooks.stop_requested():
-            raise Interrupted
-        yield _survey(stack, plane, place, colours)
-
-
-def _survey(stack: MaskedStack, plane: Plane, place: Place, colours: bool) -> _Survey:
-    image, mask = _read_part(stack, plane, place, colours)
-    known = _known_of(image, mask, colours)
-    if known.any():
-        check_size(_channels_of(image, colours)[known])
-    some = image[::4, ::4][known[::4, ::4]].astype(np.float64)
-    return _Survey(place, float(some.std()) if some.size else 0.0, int(known.sum()), int((~known).sum()))
-
-
-def _stays_unchanged(survey: _Survey, task: Task, settings: Settings) -> bool:
+def _stays_unchanged(survey: Survey, task: Task, settings: Settings) -> bool:
     """Return whether a tile stays as it is, because nothing in it is missing and no extra output is requested."""
     wants_more = settings.smoothed or settings.detail_enhanced or settings.uncertainty
     return task.needs_mask and not survey.missing and settings.keep_known and not wants_more
@@ -310,7 +212,7 @@ def _in_float32(image: np.ndarray) -> NDArray[np.float32]:
         return np.asarray(image).astype(np.float32)
 
 
-def _choose_samples(surveys: list[_Survey]) -> list[Place]:
+def _choose_samples(surveys: list[Survey]) -> list[Place]:
     """Return a few tiles, from medium to highest contrast, that choose when to stop."""
     ordered = sorted(surveys, key=lambda each: each.contrast)
     ranks = np.unique(np.linspace(len(ordered) // 2, len(ordered) - 1, _SAMPLES).astype(int))
@@ -399,19 +301,3 @@ class _Sums:
 def _enlarge(place: Place, scale: int) -> Place:
     rows, columns = (slice(each.start * scale, each.stop * scale) for each in place)
     return rows, columns
-
-
-def _read_part(stack: MaskedStack, plane: Plane, place: Place, colours: bool) -> tuple[np.ndarray, NDArray[np.bool_]]:
-    """Read a part of the plane and of its mask."""
-    part, mask = read_arrays(stack.read(plane, *place), stack.read_mask(plane, *place), colours=colours)
-    return part, np.zeros(part.shape[:2], bool) if mask is None else mask.copy()
-
-
-def _channels_of(image: np.ndarray, colours: bool) -> np.ndarray:
-    """Return the channels that have intensities, ``(h, w, c)``: all except alpha."""
-    return image[:, :, None] if image.ndim == 2 else image[:, :, :3] if colours else image
-
-
-def _known_of(image: np.ndarray, mask: NDArray[np.bool_], colours: bool) -> NDArray[np.bool_]:
-    known: NDArray[np.bool_] = np.isfinite(_channels_of(image, colours)).all(axis=2) & ~mask
-    return known

@@ -17,8 +17,7 @@ _SHARE_OF_FREE = 0.8  # of the free memory, by default
 # For a window, which is to obey within a second: the most pixels that it restores at once, and the side of its tiles. A
 # step, and each operation of the filters, takes well under a second there, on a slow machine too.
 _MOST_AT_ONCE = 1 << 20
-_PROMPT_TILE = {"cpu": 384}
-_PROMPT_TILE_OF_GPU = 768
+_PROMPT_TILE, _PROMPT_TILE_ON_GPU = 384, 768
 _BYTES_OF_PLANE = 16  # per pixel and channel, for the plane as read and as put together
 _BYTES_OF_IMPORTS = 430e6  # resident, in addition to those in bytes_needed; measured: tests/benchmark/large_image.py
 
@@ -129,7 +128,7 @@ def plan_tiles(
     fixed = _BYTES_OF_PLANE * height * width * channels * enlargement**2 if device.device == "cpu" else 0
     longest = max(height, width)
     if too_slow:
-        side = _PROMPT_TILE.get(device.device, _PROMPT_TILE_OF_GPU)
+        side = _PROMPT_TILE if device.device == "cpu" else _PROMPT_TILE_ON_GPU
         longest = min(longest, max(_SMALLEST_TILE, side // enlargement) + 1)
     fitting = [side for side in range(_SMALLEST_TILE, longest, 32) if needs(side, side) + fixed <= budget]
     if not fitting:

@@ -145,6 +145,7 @@ class DenoisingPartner:
     ) -> None:
         self._values, self._fitted, self._held_out, self._noise = values, fitted, held_out, noise
         self._known = fitted | held_out
+        self._is_complete = bool(self._known.all())
         self._smooth_of_fitted = non_local_means(values, fitted, noise)
         self._smooth_of_known = non_local_means(values, self._known, noise)
         self._probe = _PROBE * _draw_signs(values) * noise.variance(self._smooth_of_known).sqrt()
@@ -168,10 +169,12 @@ class DenoisingPartner:
         smooth = torch.cat([self._smooth_of_known, self._smooth_of_probed, self._smooth_of_known])
         outputs = torch.cat([output, output, output + self._probe])
         values = torch.cat([self._values, self._values + self._probe, self._values])
-        blends = torch.lerp(smooth, outputs, first)
-        if not bool(self._known.all()):
-            blends = torch.cat([self._complete(each[None], output) for each in blends])
-        filtered, _ = self._filter(blends, self._known, _SHIFTS, values)
+        blends = torch.cat([self._complete(each, output) for each in torch.lerp(smooth, outputs, first).split(1)])
+        at_once = 1 if blends.is_cpu else len(blends)  # memory is scarce on a CPU, launches are slow on a GPU
+        filtered = torch.cat([
+            self._filter(pilots, self._known, _SHIFTS, some)[0]
+            for pilots, some in zip(blends.split(at_once), values.split(at_once), strict=True)
+        ])  # fmt: skip
         image, probed, of_network = torch.lerp(blends, filtered, second).split(1)
         seen, unseen = self._measure_fit(output)
         own_share = (1 - (seen / unseen).sqrt()).clamp(0, 1)
@@ -238,7 +241,7 @@ class DenoisingPartner:
 
     def _complete(self, image: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         """Return the image where pixels are known, and elsewhere the output plus a continuation of the difference."""
-        if bool(self._known.all()):
+        if self._is_complete:
             return image
         return torch.where(self._known, image, output + fill_smoothly((image - output) * self._known, self._known))
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from .estimate import Measures
 
-_FEWEST_STEPS = 60  # a network that could help has begun to by then
 _SHARE_OF_PATIENCE = 0.4  # where all pixels judge: they see smaller differences
 _QUANTISATION_SHARE = 0.7  # 1 would be Morozov's; on seven JPEGs 0.7 came nearest to the best step (docs/benchmarks.md)
 
@@ -50,33 +49,36 @@ class HeldOutRule:
         pixels judge, 0.4 of it suffices, and only a significant gain counts.
     wait_for_prior : bool
         Whether to watch the network's own error besides the estimate's. A partner may make the estimate good at once,
-        while the network still has much to learn that will improve it.
+        while the network still has much to learn that will improve it. Without effect where all pixels judge.
+    steps_to_start : int
+        Before which a run does not end where all pixels judge: until then the network may not have begun to help.
     """
 
-    def __init__(self, patience: int, wait_for_prior: bool = True) -> None:
-        self._patience, self._wait_for_prior = patience, wait_for_prior
+    def __init__(self, patience: int, wait_for_prior: bool = True, steps_to_start: int = 0) -> None:
+        self._patience, self._wait_for_prior, self._steps_to_start = patience, wait_for_prior, steps_to_start
         self._smallest = [float("inf")] * 2
-        self._step, self._patience_left = 0, patience
+        self._step, self._earliest_stop = 0, patience
 
     def update(self, step: int, measures: Measures) -> StopReason | None:
         """Return the reason to stop, or None."""
         if measures.is_better is not None:
-            self._patience_left = round(_SHARE_OF_PATIENCE * self._patience)
             if measures.is_better:
                 self._step = step
-            self._step = max(self._step, _FEWEST_STEPS - self._patience_left)
-            return StopReason.ESTIMATED if step - self._step >= self._patience_left else None
+            patience = round(_SHARE_OF_PATIENCE * self._patience)
+            self._earliest_stop = max(self._step + patience, self._steps_to_start)
+            return StopReason.ESTIMATED if step >= self._earliest_stop else None
         for n, error in enumerate((measures.held_out_error, measures.prior_error)):
             if error is None:
                 raise ValueError("the held-out rule needs held-out pixels.")
             if error < 0.999 * self._smallest[n] and (n == 0 or self._wait_for_prior):
                 self._smallest[n], self._step = error, step
-        return StopReason.HELD_OUT if step - self._step >= self._patience else None
+        self._earliest_stop = self._step + self._patience
+        return StopReason.HELD_OUT if step >= self._earliest_stop else None
 
     @property
     def earliest_stop(self) -> int:
         """The step at which patience ends, unless an error falls before."""
-        return self._step + self._patience_left
+        return self._earliest_stop
 
 
 class RatioRule:
@@ -156,6 +158,7 @@ def choose_rule(
     *,
     patience: int,
     wait_for_prior: bool,
+    steps_to_start: int,
     ratio_window: int,
     ratio_threshold: float,
     knows_discrepancy: bool,
@@ -165,7 +168,7 @@ def choose_rule(
         case "auto":
             if knows_discrepancy:
                 return DiscrepancyRule(_QUANTISATION_SHARE)
-            return HeldOutRule(patience, wait_for_prior)
+            return HeldOutRule(patience, wait_for_prior, steps_to_start)
         case "ratio":
             return RatioRule(ratio_window, ratio_threshold)
         case "fixed":

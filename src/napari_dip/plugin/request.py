@@ -36,6 +36,7 @@ class LayerRequest:
     def plane_request(self) -> Request:
         """How to restore each plane, including the parameters that come with the layer: its file may be read."""
         task, source = find_task(self.options.task), self.source
-        brought = source.parameters if task.takes("quantisation_table") else {}
+        found = source.parameters if task.parameters else {}
+        brought = {name: value for name, value in found.items() if task.takes(name)}
         parameters = {**self.options.parameters, **brought}
         return replace(self.options, parameters=parameters, colours=not source.axes.takes_channels_together)

@@ -34,9 +34,10 @@ CHOICES = {
     ),
     "step_limit": Choice("Maximum steps", "A run usually stops by itself much earlier.", SpinBox, {}),
     "stopping": Choice(
-        "Stopping rule", "Held-out pixels: stops when the error on pixels that the fit never sees no longer falls.\n"
+        "Stopping rule", "Estimated error: stops when it no longer falls. Pixels that the fit never sees show the "
+        "error; where the noise is known, all pixels do.\n"
         "Paper's ratio: stops when blurriness / sharpness levels off.\nMaximum steps: runs to the end.", ComboBox,
-        _words(("Held-out pixels", "auto"), ("Paper's ratio", "ratio"), ("Maximum steps", "fixed")),
+        _words(("Estimated error", "auto"), ("Paper's ratio", "ratio"), ("Maximum steps", "fixed")),
     ),
     "chosen_step": Choice("Stop at step", "Ends at this step and returns its image, whatever the stopping rule says; "
                           "this repeats a moment that you chose. none: the rule decides.", LineEdit, {}),

@@ -166,7 +166,7 @@ def synchronous() -> Iterator[None]:
 def tiled(monkeypatch) -> None:
     """So that an image of 160 x 160 pixels counts as large."""
     monkeypatch.setattr(tiling, "_MOST_AT_ONCE", 100 * 100)
-    monkeypatch.setattr(tiling, "_PROMPT_TILE", {"cpu": TILE})
+    monkeypatch.setattr(tiling, "_PROMPT_TILE", TILE)
     monkeypatch.setattr(restoring, "_MOST_PIXELS_TO_WAIT_FOR", 100 * 100)
 
 

@@ -92,6 +92,7 @@ MAY_IMPORT = {  # a room, or a module beside them; what is not named imports not
     "outcome": {"outputs", "record", "settings"},
     "fit_plan": {"device", "measurement", "optimisation", "prior", "settings"},
     "device_check": {"device", "fit_plan", "measurement", "settings"},
+    "system_report": {"device", "device_check"},
     "measured_plane": {"device", "image_tensor", "measurement", "record"},
     "request": {"settings"},
     "torch_modes": {"interruption"},
@@ -111,11 +112,11 @@ MAY_IMPORT = {  # a room, or a module beside them; what is not named imports not
     "command_progress": {"device_check", "many", "measurement", "pace", "request", "restoration", "settings"},
     "command_line": {
         *WORDS, *FILES, "command_progress", "device", "device_check", "many", "measurement", "request", "samples",
-        "spectrum", "threads",
+        "spectrum", "system_report", "threads",
     },
     "plugin": {
         *WORDS, *FILES, "device", "device_check", "interruption", "many", "measurement", "pace", "request",
-        "restoration", "samples", "smaller_way", "spectrum", "threads",
+        "restoration", "samples", "smaller_way", "spectrum", "system_report", "threads",
     },
 }  # fmt: skip
 

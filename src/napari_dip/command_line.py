@@ -1,4 +1,4 @@
-"""The command line: napari-dip demo, restore and device."""
+"""The command line: napari-dip demo, restore, device and info."""
 
 from __future__ import annotations
 
@@ -133,6 +133,14 @@ def describe_device(device: DeviceOption = "auto") -> None:
     say(choice.reason)
     if choice.warning:
         raise typer.Exit(1)
+
+
+@app.command(name="info")
+def describe_installation() -> None:
+    """Show versions, device, its check and memory: paste this into a report of a fault."""
+    from .system_report import describe_system
+
+    say(describe_system())
 
 
 @app.command()

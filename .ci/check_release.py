@@ -39,6 +39,8 @@ def list_faults(wheel: Path, tag: str, changelog: str) -> list[str]:
         faults.append(f"The package has no link to {', '.join(missing)}: set repository in pyproject.toml.")
     if relative := re.findall(r"\]\((?![a-z]+:|#)([^)\s]+)\)", description):
         faults.append(f"The package's page has links that lead nowhere: {', '.join(relative[:3])} ...")
+    if "copy of this repository" in description:
+        faults.append("The package's page says how to install a copy of the repository, not the package.")
     if not re.search(rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$", changelog, re.M):
         faults.append(f'CHANGELOG.md has no section "## [{version}] - YYYY-MM-DD".')
     return faults

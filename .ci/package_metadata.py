@@ -1,11 +1,14 @@
 """What the package says of itself on its web page: README.md with absolute addresses, and links to the project.
 
-hatchling runs this when it builds; tests and `.ci/docs_site.py` use its functions. Both the links and the pictures need
-the repository's address, which stands in one place: `repository`, in pyproject.toml.
+README.md is written for a copy of the repository; the page of a release says how to install the release.
+
+hatchling runs this when it builds. Links and pictures need the repository's address, which stands in one place:
+`repository`, in pyproject.toml.
 """
 
+import importlib.util
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from hatch_fancy_pypi_readme import hooks
 from hatchling.metadata.plugin.interface import MetadataHookInterface
@@ -29,7 +32,7 @@ class PackageMetadata(MetadataHookInterface):
 
 
 def make_substitutions(repository: str, version: str) -> list[dict[str, str]]:
-    """Return the replacements that make README's links lead to the files of the release; none without an address.
+    """Return the replacements that make README.md the page of a release; none without an address.
 
     Parameters
     ----------
@@ -42,6 +45,10 @@ def make_substitutions(repository: str, version: str) -> list[dict[str, str]]:
         return []
     picture, page = f"{repository}/raw/v{version}", f"{repository}/blob/v{version}"
     return [
+        {"pattern": r"In a copy of this repository, in ", "replacement": "In "},
+        {"pattern": r" in a copy of this repository", "replacement": ""},
+        {"pattern": r'pip install "\.\[', "replacement": 'pip install "napari-dip['},
+        {"pattern": r"pip install \.(?=[`\s])", "replacement": "pip install napari-dip"},
         {"pattern": rf"(!\[[^\]]*\])\({_RELATIVE}\)", "replacement": rf"\1({picture}/\2)"},
         {"pattern": rf"\]\({_RELATIVE}\)", "replacement": rf"]({page}/\1)"},
     ]
@@ -53,7 +60,7 @@ def list_urls(repository: str) -> dict[str, str]:
         return {"User Support": _FORUM}
     return {
         "Homepage": repository,
-        "Documentation": find_docs_site(repository),
+        "Documentation": _find_docs_site(repository),
         "Source Code": repository,
         "Bug Tracker": f"{repository}/issues",
         "User Support": _FORUM,
@@ -61,7 +68,11 @@ def list_urls(repository: str) -> dict[str, str]:
     }
 
 
-def find_docs_site(repository: str) -> str:
-    """Return where `.github/workflows/docs.yml` publishes the docs of a repository on GitHub."""
-    owner, name = urlsplit(repository).path.strip("/").split("/")
-    return f"https://{owner.lower()}.github.io/{name}/"
+def _find_docs_site(repository: str) -> str:
+    """Ask docs_site.py, which lies beside this file and in no package."""
+    spec = importlib.util.spec_from_file_location("docs_site", Path(__file__).with_name("docs_site.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return str(module.find_docs_site(repository))

@@ -57,6 +57,27 @@ def test_the_ablation_is_printed(tmp_path) -> None:
 
 
 @pytest.mark.full
+def test_rivals_are_beside_ours(tmp_path) -> None:
+    for name in ("microscopy/a_raw", "microscopy/a_truth", "microscopy/a_n2v", "inpaint/boat"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        io.imsave(tmp_path / f"{name}.tif", data.camera()[60:188, 130:258], check_contrast=False)
+    printed = run("rivals.py", tmp_path, "--set", "microscopy", "--only-rivals")
+    assert printed.count("| a |") == 1  # the truth and the rival's result are no images to restore
+    assert "| Noise2Void |" in printed
+    row = run("rivals.py", tmp_path, "--set", "missing", "--preset", "fast").splitlines()[-1].split("|")
+    degraded, ours, _, _, biharmonic = (float(each) for each in row[2:-1])
+    assert ours > degraded + 10
+    assert biharmonic > degraded + 10
+
+
+@pytest.mark.full
+def test_the_sliders_have_their_pictures(tmp_path) -> None:
+    printed = run("before_after.py", tmp_path, "--only", "denoise", "--preset", "fast", "--side", 64)
+    assert "dB after" in printed
+    assert {each.name for each in tmp_path.iterdir()} == {"denoise_before.png", "denoise_after.png"}
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("figure", [3, 4, 5, 6, 7, 16])
 def test_the_figures_are_drawn(tmp_path, figure: int) -> None:
     run("figures.py", tmp_path, "--size", 64, "--width", 8, "--steps", 30, "--figure", figure)

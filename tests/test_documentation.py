@@ -14,6 +14,7 @@ from PIL import Image
 from skimage import data, io
 from terminal import run
 
+import napari_dip
 from napari_dip.image_files import read_image
 from napari_dip.samples import moving_cells, noisy_fluorescence, scratched_photograph, small_photograph
 
@@ -105,3 +106,18 @@ def test_the_pages_name_what_is_there() -> None:
         for line in re.findall(r"^    ((?:napari-dip|python|pip|git|\.ci/)\S* .*|\.ci/run.*)$", text, re.M):
             for part in line.split("&&"):
                 assert part.strip().startswith(("napari-dip ", *_ELSEWHERE)), f"{page.name}: {part}"
+
+
+def test_every_public_name_is_documented() -> None:
+    documented = re.findall(r"^::: napari_dip\.(\w+)$", (ROOT / "docs" / "api.md").read_text(), re.M)
+    assert set(documented) == {*napari_dip.__all__, "samples"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_docs_site_shows_lists_as_github_does(page: Path) -> None:
+    """Python-Markdown, which makes the site, takes what lies in a list item to be there only if it is indented by 4."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for found in re.findall(r"\n\n( {1,3}\S.*)|^( {1,3}(?:[-*]|\d+\.) .*)", text, re.M):
+        pytest.fail(f"indent this by 4 spaces, after an empty line: {''.join(found).strip()}")
+    for above, item in re.findall(r"^(\S.*)\n((?:[-*]|1\.) .*)", text, re.M):
+        assert re.match(r"[-*] |\d+\. ", above), f"put an empty line before the list: {item}"

@@ -38,7 +38,7 @@ def describe(address: str, monkeypatch) -> dict:
     return metadata
 
 
-def test_with_an_address_every_link_and_picture_of_the_readme_is_absolute(monkeypatch) -> None:
+def test_with_an_address_the_readme_becomes_the_page_of_a_release(monkeypatch) -> None:
     metadata = describe(ADDRESS, monkeypatch)
     text = metadata["readme"]["text"]
     assert not re.search(RELATIVE, text)
@@ -48,6 +48,7 @@ def test_with_an_address_every_link_and_picture_of_the_readme_is_absolute(monkey
         assert picture.startswith(f"{ADDRESS}/raw/v1.2.3/")
         assert (ROOT / picture.removeprefix(f"{ADDRESS}/raw/v1.2.3/")).exists()
     assert f"]({ADDRESS}/blob/v1.2.3/docs/" in text
+    assert 'pip install "napari-dip[all]"' in text
     assert metadata["urls"]["Documentation"] == "https://a-lab.github.io/napari-dip/"
 
 
@@ -83,7 +84,7 @@ def test_a_release_with_all_it_needs_is_let_through(make_wheel) -> None:
 @pytest.mark.parametrize(
     ("address", "tag", "changelog", "says"),
     [
-        ("", "v1.2.3", DATED, ["set repository in pyproject.toml", "links that lead nowhere"]),
+        ("", "v1.2.3", DATED, ["set repository in", "links that lead nowhere", "how to install a copy"]),
         (ADDRESS, "v1.2.4", DATED, ["The tag is v1.2.4"]),
         (ADDRESS, "v1.2.3", "## [Unreleased]\n", ["CHANGELOG.md has no section"]),
         (ADDRESS, "v1.2.3", "## [1.2.3] - soon\n", ["CHANGELOG.md has no section"]),

@@ -38,7 +38,7 @@ class DeviceChoice:
         """Whether to store feature maps channels-last; this changes the speed, not the results.
 
         On CUDA, yes. On a CPU, only with bfloat16 or AVX-512: without them, the product for the kernels' gradient then
-        takes 2 to 4 times as long (docs/benchmarks.md). Not elsewhere, because it was not measured there.
+        takes 2 to 4 times as long (docs/tuning.md). Not elsewhere, because it was not measured there.
         """
         kind = torch.device(self.device).type
         if kind != "cpu":

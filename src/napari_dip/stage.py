@@ -22,7 +22,7 @@ from .settings import Settings, find_bounds
 from .torch_modes import interruptible
 
 _MOST_STARTS = 4
-_STEPS_TO_START = {"muon": 60, "adam": 300}  # Muon's networks take 10 to 40, Adam's up to 150 (docs/benchmarks.md)
+_STEPS_TO_START = {"muon": 60, "adam": 300}  # Muon's networks take 10 to 40, Adam's up to 150 (docs/tuning.md)
 _CONSTANT = 0.01  # an output whose spread is below this share of the image's counts as constant
 _SEEDS_APART = 1_000_000  # between two starts
 _SEEDS = int(find_bounds("seed").most) + 1

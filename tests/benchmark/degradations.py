@@ -26,13 +26,15 @@ class Case:
     same_units: bool = True
 
     def score(self, restored: NDArray) -> float:
-        """PSNR in dB of the whole image in [0, 255], after a least-squares gain and offset where units differ."""
+        """PSNR in dB of the whole image, clipped to [0, 255]; where units differ, with gain and offset fitted."""
         restored = np.asarray(restored, dtype=np.float64)
         if not self.same_units:
             design = np.stack([restored.ravel(), np.ones(restored.size)], axis=1)
             gain_and_offset, *_ = np.linalg.lstsq(design, self.truth.ravel(), rcond=None)
             restored = (design @ gain_and_offset).reshape(restored.shape)
-        error = np.mean((np.clip(restored, 0, 255) - self.truth) ** 2)
+        else:
+            restored = np.clip(restored, 0, 255)
+        error = np.mean((restored - self.truth) ** 2)
         return float(10 * np.log10(255**2 / error))
 
 

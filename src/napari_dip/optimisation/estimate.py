@@ -12,7 +12,7 @@ from .fit import Fit
 from .partner import Judgement, Partner
 from .snapshots import Snapshot
 
-_EARLY = 50  # steps until which the network usually is at its best beside filters (docs/benchmarks.md)
+_EARLY = 50  # steps until which the network usually is at its best beside filters (docs/tuning.md)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from .posterior import PosteriorSamples
 from .step_graph import StepGraph
 
 _STEPS_BETWEEN_SAMPLES = 50  # of the posterior, from Cheng et al.
-_COARSE_BLUR = 16.0  # pixels; any network that learns at all does better (docs/benchmarks.md)
+_COARSE_BLUR = 16.0  # pixels; any network that learns at all does better (docs/tuning.md)
 
 
 class Fit:

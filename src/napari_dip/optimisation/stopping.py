@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .estimate import Measures
 
 _SHARE_OF_PATIENCE = 0.4  # where all pixels judge: they see smaller differences
-_QUANTISATION_SHARE = 0.7  # 1 would be Morozov's; on seven JPEGs 0.7 came nearest to the best step (docs/benchmarks.md)
+_QUANTISATION_SHARE = 0.7  # 1 would be Morozov's; on seven JPEGs 0.7 came nearest to the best step (docs/tuning.md)
 
 
 class StopReason(enum.Enum):

@@ -83,8 +83,8 @@ def test_python_blocks_run(code: str) -> None:
 def test_commands_run(words: list[str], folder: Path, request) -> None:
     files = [word for word in words[1:] if re.search(r"^[^*{]+\.(tif|png|jpg|csv)$", word)]
     words = [request.getfixturevalue("scheduler") if word.startswith("tcp://") else word for word in words]
-    helped = "--help" in words or words[0] == "demo"
-    done = run(*words, *([] if helped else FEW_STEPS))
+    takes_settings = words[0] == "restore" and "--help" not in words
+    done = run(*words, *(FEW_STEPS if takes_settings else []))
     assert done.exit_code == 0, done.output
     for name in files:
         assert (folder / name).stat().st_size, name

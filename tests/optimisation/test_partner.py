@@ -14,7 +14,6 @@ from napari_dip.optimisation.partner import (
     DenoisingPartner,
     Partner,
     choose_partner,
-    non_local_means,
     wiener_filter,
 )
 
@@ -54,23 +53,14 @@ def test_a_poor_prior_is_helped_and_a_perfect_one_is_left(noisy) -> None:
     assert mean_square(helped_by(partner, truth) - truth) < 0.05 * DEVIATION**2
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_non_local_means_removes_noise_in_its_place(noisy, channels: int) -> None:
-    truth, values, held_out = (part[:, :channels] for part in noisy)
-    noise = NoiseModel(DEVIATION**2, 0.0, 1e-6, DEVIATION**2)
-    smooth = non_local_means(values, ~held_out, noise)
-    assert smooth.shape == truth.shape
-    assert mean_square(smooth - truth) < 0.5 * DEVIATION**2
-
-
 def test_what_is_held_out_only_weighs(noisy) -> None:
     """Other held-out pixels change the shares, nothing that a judged filter sees; the result sees them, too."""
     _, values, held_out = noisy
     partner, other = (partner_of(each, held_out) for each in (values, torch.where(held_out, 7.0, values)))
     pilot = torch.full_like(values, 0.5)
-    assert_same(other._smooth_of_fitted, partner._smooth_of_fitted)
+    assert_same(other._first_of_fitted, partner._first_of_fitted)
     assert_same(other._filter(pilot, ~held_out, 4)[0], partner._filter(pilot, ~held_out, 4)[0])
-    assert not other._smooth_of_known.equal(partner._smooth_of_known)
+    assert not other._first_of_known.equal(partner._first_of_known)
 
 
 def test_seeing_all_pixels_is_better(noisy) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional
 
 _SMOOTHEST = 0.3  # share of the pixels, where the image changes least, in which correlated noise is looked for
@@ -45,23 +44,22 @@ class NoiseModel:
         """Return the variance at every pixel of a noise-free image, in the image's shape."""
         return (self.constant + self.slope * image).clamp_min(self.floor)
 
-    def stabilise(self, values: np.ndarray) -> NDArray[np.float64]:
+    def stabilise(self, values: torch.Tensor) -> torch.Tensor:
         """Map values to a scale on which the noise has variance 1: the generalised Anscombe transform."""
-        values = np.asarray(values, dtype=np.float64)
         if self.slope == 0:
             return values / math.sqrt(self.constant)
-        return 2 / self.slope * np.sqrt(np.maximum(self.slope * values + 3 / 8 * self.slope**2 + self.constant, 0))
+        return 2 / self.slope * (self.slope * values + 3 / 8 * self.slope**2 + self.constant).clamp_min(0).sqrt()
 
-    def unstabilise(self, stabilised: np.ndarray) -> NDArray[np.float64]:
+    def unstabilise(self, stabilised: torch.Tensor) -> torch.Tensor:
         """Map the mean of stabilised values to the mean of the values.
 
         This is the closed form of the exact unbiased inverse: Mäkitalo and Foi, IEEE Transactions on Image Processing
         22, 91-103, 2013.
         """
         if self.slope == 0:
-            return np.asarray(stabilised, dtype=np.float64) * math.sqrt(self.constant)
+            return stabilised * math.sqrt(self.constant)
         read_noise = self.constant / self.slope**2
-        root = np.maximum(stabilised, 2 * math.sqrt(3 / 8))  # what zero photons stabilise to
+        root = stabilised.clamp_min(2 * math.sqrt(3 / 8))  # what zero photons stabilise to
         half = math.sqrt(3 / 2)
         photons = root**2 / 4 + half / 4 / root - 11 / 8 / root**2 + 5 / 8 * half / root**3 - 1 / 8
         return self.slope * (photons - read_noise)
@@ -93,13 +91,15 @@ class ChannelNoise:
         parts = image.split(1, dim=1)
         return torch.cat([each.variance(part) for each, part in zip(self.channels, parts, strict=True)], dim=1)
 
-    def stabilise(self, values: np.ndarray) -> NDArray[np.float64]:
-        """Map values, ``(c, h, w)``, to a scale on which the noise of every channel has variance 1."""
-        return np.stack([each.stabilise(part) for each, part in zip(self.channels, values, strict=True)])
+    def stabilise(self, values: torch.Tensor) -> torch.Tensor:
+        """Map values, ``(s, c, h, w)``, to a scale on which the noise of every channel has variance 1."""
+        parts = values.split(1, dim=1)
+        return torch.cat([each.stabilise(part) for each, part in zip(self.channels, parts, strict=True)], dim=1)
 
-    def unstabilise(self, stabilised: np.ndarray) -> NDArray[np.float64]:
-        """Map the mean of stabilised values, ``(c, h, w)``, to the mean of the values."""
-        return np.stack([each.unstabilise(part) for each, part in zip(self.channels, stabilised, strict=True)])
+    def unstabilise(self, stabilised: torch.Tensor) -> torch.Tensor:
+        """Map the mean of stabilised values, ``(s, c, h, w)``, to the mean of the values."""
+        parts = stabilised.split(1, dim=1)
+        return torch.cat([each.unstabilise(part) for each, part in zip(self.channels, parts, strict=True)], dim=1)
 
 
 def estimate_channel_noise(values: torch.Tensor, known: torch.Tensor) -> ChannelNoise | None:

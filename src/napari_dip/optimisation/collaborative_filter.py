@@ -1,10 +1,11 @@
-"""Collaborative filtering: blocks that look alike are filtered together, guided by the spectrum of a pilot image.
+"""Collaborative filtering: blocks that look alike, in one plane or several, are filtered together.
 
 It is written here because no library with a licence for commercial use has one that takes a pilot.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -13,6 +14,8 @@ from torch.nn import functional
 from ..measurement.forward_operator import cosines_like
 
 _WINDOW_SHAPE = 2.0  # β of the Kaiser window on each block, from Dabov et al.
+_THRESHOLD = 2.7  # deviations of the noise, from Dabov et al.
+_PLACES_APART = 2  # of the blocks that are followed; those between them move alike
 _ENTRIES_AT_ONCE = 1 << 22  # of distances, or of grouped blocks' coefficients: 16 MiB
 
 
@@ -22,8 +25,8 @@ def match_blocks(guide: torch.Tensor, side: int, stride: int, reach: int, count:
     Parameters
     ----------
     guide : Tensor
-        ``(1, c, h, w)``, with little noise; the mean of its channels is compared. A reference block begins at every
-        ``stride``-th row and column, until the last one reaches the end of the image or beyond.
+        ``(p, c, h, w)``, with little noise; the mean of its channels is compared, in all planes at once. A reference
+        block begins at every ``stride``-th row and column, until the last one reaches the end of the image or beyond.
     side : int
         Of the blocks.
     stride : int
@@ -39,7 +42,7 @@ def match_blocks(guide: torch.Tensor, side: int, stride: int, reach: int, count:
         ``(references, n)``, n at most ``count``: the reference itself, then the others by their squared distance, as
         indices of all places where a block can begin in the image (padded until the last reference fits), row by row.
     """
-    guide = _pad_to_blocks(guide.mean(dim=1, keepdim=True), side, stride)[0]
+    guide = _pad_to_blocks(guide.mean(dim=1, keepdim=True), side, stride)[:, 0]
     height, width = guide.shape[-2:]
     places_down, places_across = height - side + 1, width - side + 1
     nearest = [min(reach + 1, places) for places in (places_down, places_across)]  # within reach of a corner
@@ -55,9 +58,11 @@ def match_blocks(guide: torch.Tensor, side: int, stride: int, reach: int, count:
         top, bottom = int(band[0]), int(band[-1]) + side
         distances = guide.new_empty(len(band), len(columns), span, span)
         for n in range(span):
-            beside = wide[:, top + n : bottom + n].unfold(2, width, 1)  # (c, rows, span, w)
-            squares = (beside - guide[:, top:bottom, None]).square_().sum(dim=0).movedim(1, 0)  # (span, rows, w)
-            distances[:, :, n] = functional.avg_pool2d(squares, side, stride).movedim(0, 2)
+            squares = guide.new_zeros(span, bottom - top, width)
+            for before, plane in zip(wide, guide, strict=True):
+                beside = before[top + n : bottom + n].unfold(1, width, 1).movedim(1, 0)  # (span, rows, w)
+                squares += (beside - plane[top:bottom]).square_()
+            distances[:, :, n] = _pool_blocks(squares, side, stride).movedim(0, 2)
         down = band[:, None] + shifts
         inside = ((down >= 0) & (down < places_down))[:, None, :, None]
         inside = inside & ((across >= 0) & (across < places_across))[None, :, None, :]
@@ -69,73 +74,160 @@ def match_blocks(guide: torch.Tensor, side: int, stride: int, reach: int, count:
     return torch.cat(found)
 
 
+def follow_blocks(guide: torch.Tensor, plane: int, side: int, stride: int, reach: int, cost: float) -> torch.Tensor:
+    """Find where the content of each block of one plane is in every other plane.
+
+    Parameters
+    ----------
+    guide : Tensor
+        ``(p, c, h, w)``, with little noise; the mean of its channels is compared.
+    plane : int
+        The plane whose blocks are followed.
+    side, stride : int
+        As passed to ``match_blocks``.
+    reach : int
+        How far to search in each direction.
+    cost : float
+        Added to the mean squared distance of two blocks for each pixel that lies between them, so that blocks without
+        structure stay where they are.
+
+    Returns
+    -------
+    Tensor
+        ``(p, places)``: for each place where a block can begin in that plane, its place in each plane.
+    """
+    guide = _pad_to_blocks(guide.mean(dim=1, keepdim=True), side, stride)
+    height, width = guide.shape[-2:]
+    down, across = height - side + 1, width - side + 1
+    own, others = guide[plane, 0], [n for n in range(len(guide)) if n != plane]
+    wide = functional.pad(guide[others], (reach,) * 4, value=math.inf)[:, 0]  # no block may leave the image
+    smallest = moves = None
+    for number, shift in enumerate(itertools.product(range(-reach, reach + 1), repeat=2)):
+        top, left = (reach + each for each in shift)
+        squares = (wide[:, top : top + height, left : left + width] - own).square_()
+        distances = _pool_blocks(squares, side, _PLACES_APART) + cost * math.hypot(*shift)
+        if smallest is None or moves is None:
+            smallest, moves = distances, torch.zeros_like(distances, dtype=torch.long)
+            continue
+        is_nearer = distances < smallest
+        smallest = torch.where(is_nearer, distances, smallest)
+        moves = torch.where(is_nearer, number, moves)
+    assert moves is not None  # there is a shift of 0
+    rows, columns = (torch.arange(length, device=guide.device) for length in (down, across))
+    places = rows[:, None] * across + columns
+    # the places between move like the one before them, but stay within the image
+    moves = moves[:, rows // _PLACES_APART][:, :, columns // _PLACES_APART]
+    span = 2 * reach + 1
+    to_rows = (rows[:, None] + moves // span - reach).clamp(0, down - 1)
+    to_columns = (columns + moves % span - reach).clamp(0, across - 1)
+    found = places.repeat(len(guide), 1, 1)
+    found[others] = to_rows * across + to_columns
+    return found.flatten(1)
+
+
 def collaborative_filter(
-    pilot: torch.Tensor,
+    pilot: torch.Tensor | None,
     noisy: torch.Tensor,
     variance: torch.Tensor,
     groups: torch.Tensor,
     side: int,
     stride: int,
+    *,
+    paths: torch.Tensor | None = None,
+    wanted: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Shrink the coefficients of groups of similar blocks by P² / (P² + V), P those of a pilot, V the noise variance.
+    """Shrink the coefficients of groups of similar blocks, which reach through all planes.
 
-    Channels and blocks are transformed by cosines, groups by Haar's wavelet. Overlapping results are averaged; a group
-    is weighted by the inverse of the noise left in it.
+    With a pilot they are multiplied by P² / (P² + V), P the pilot's coefficients and V the noise variance. Without one,
+    those below a multiple of the noise's deviation become 0.
+
+    Planes, channels and blocks are transformed by cosines, groups by Haar's wavelet. Overlapping results are averaged;
+    a group is weighted by the inverse of the noise left in it.
 
     Parameters
     ----------
-    pilot, noisy : Tensor
-        ``(1, c, h, w)``, a first estimate and the degraded image; h and w at least ``side``.
+    pilot : Tensor or None
+        ``(p, c, h, w)``, a first estimate.
+    noisy : Tensor
+        ``(p, c, h, w)``, the degraded planes; h and w at least ``side``.
     variance : Tensor
         Of the noise, in the same shape.
     groups : Tensor
         ``(references, n)``, from ``match_blocks``.
     side, stride : int
         As passed to ``match_blocks``.
+    paths : Tensor, optional
+        ``(p, places)``, from ``follow_blocks``: the place, in each plane, of what a group's block shows. By default the
+        same place.
+    wanted : int, optional
+        The only plane to return, which takes less time and memory; by default all of them.
 
     Returns
     -------
     (Tensor, Tensor)
-        The filtered image, ``(1, c, h, w)``, and the variance left in it if P is the image's spectrum,
-        ``(1, 1, h, w)``: the mean of V P² / (P² + V) over each group.
+        The filtered planes, ``(p, c, h, w)``, and the variance left in them if P is the image's spectrum,
+        ``(p, 1, h, w)``: the mean of V P² / (P² + V) over each group. What no path reaches stays as in the pilot, or
+        noisy.
 
     References
     ----------
     Dabov, Foi, Katkovnik and Egiazarian: Image denoising by sparse 3-D transform-domain collaborative filtering, IEEE
-    Transactions on Image Processing 16, 2007; the second step, with another pilot.
+    Transactions on Image Processing 16, 2007. Groups through several planes: Maggioni, Katkovnik, Egiazarian and Foi:
+    Nonlocal transform-domain filter for volumetric data denoising and reconstruction, IEEE Transactions on Image
+    Processing 22, 2013. Paths: Maggioni, Boracchi, Foi and Egiazarian: Video denoising, deblocking, and enhancement
+    through separable 4-D nonlocal spatiotemporal transforms, IEEE Transactions on Image Processing 21, 2012.
     """
-    channels, height, width = pilot.shape[1:]
-    between = cosines_like(channels, pilot)
-    pilot, noisy = (
-        _pad_to_blocks(torch.einsum("dc,schw->sdhw", between, image), side, stride) for image in (pilot, noisy)
-    )
+    planes, channels, height, width = noisy.shape
+    between = cosines_like(channels, noisy)
+    padded = [
+        _pad_to_blocks(torch.einsum("dc,schw->sdhw", between, image), side, stride)
+        for image in ([noisy] if pilot is None else [noisy, pilot])
+    ]
     level = _pad_to_blocks(variance.mean(dim=1, keepdim=True), side, stride)
-    size = pilot.shape[-2:]
-    transform = cosines_like(side, pilot)
-    signal, data = (  # (places, c * side²)
-        (transform @ _cut_blocks(image, side) @ transform.mT).flatten(1) for image in (pilot, noisy)
-    )
+    size = padded[0].shape[-2:]
+    transform = torch.kron(*[cosines_like(side, noisy)] * 2)  # of a block's pixels, row by row
+    data, *signal = (_cut_blocks(image, transform) for image in padded)  # (p * places, c * side²)
     block_variance = functional.avg_pool2d(level, side, stride=1).flatten()
-    wavelet = haar(groups.shape[1]).to(pilot)
-    total, left_over = torch.zeros_like(data), torch.zeros_like(block_variance)
-    weight = torch.zeros_like(block_variance)
-    for some in groups.split(max(1, _ENTRIES_AT_ONCE // (groups.shape[1] * data.shape[1]))):
-        group = some.T.contiguous()  # (n, references): all groups are transformed in one product
-        noise = block_variance[group].mean(dim=0)  # (references,)
-        power = (wavelet @ signal[group].flatten(1)).square_().reshape(*group.shape, -1)  # (n, references, c * side²)
-        gain = power / (power + noise[:, None])
-        filtered = wavelet.T @ (gain.flatten(1) * (wavelet @ data[group].flatten(1)))
-        share = 1 / (noise * gain.square().sum(dim=(0, 2))).clamp_min(torch.finfo(gain.dtype).tiny)
-        total.index_add_(0, group.flatten(), (filtered.reshape(gain.shape) * share[:, None]).flatten(0, 1))
-        for sums, each in ((weight, share), (left_over, share * noise * gain.mean(dim=(0, 2)))):
+    wavelet, through = haar(groups.shape[1]).to(noisy), cosines_like(planes, noisy)
+    places = len(data) // planes
+    first = torch.arange(0, len(data), places, device=groups.device)[:, None, None]  # of each plane
+
+    def transform_groups(blocks: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
+        chosen = wavelet @ blocks[group].flatten(2)  # (p, n, references * c * side²): all groups in one product
+        return (chosen if planes == 1 else (through @ chosen.flatten(1)).view_as(chosen)).reshape(*group.shape, -1)
+
+    chosen = slice(None) if wanted is None else slice(wanted, wanted + 1)
+    count = places * (planes if wanted is None else 1)
+    total, left_over = data.new_zeros(count, data.shape[1]), data.new_zeros(count)
+    weight = torch.zeros_like(left_over)
+    for some in groups.split(max(1, _ENTRIES_AT_ONCE // (planes * groups.shape[1] * data.shape[1]))):
+        group = some.T.contiguous()
+        group = (group.expand(planes, -1, -1) if paths is None else paths[:, group]) + first  # (p, n, references)
+        noise = block_variance[group].mean(dim=(0, 1))  # (references,)
+        spectrum = transform_groups(data, group)  # (p, n, references, c * side²)
+        power = (transform_groups(signal[0], group) if signal else spectrum).square()
+        gain = power / (power + noise[:, None]) if signal else (power > _THRESHOLD**2 * noise[:, None]).to(power)
+        shrunk = wavelet.T @ (gain * spectrum).flatten(2)
+        if planes > 1:
+            shrunk = (through.T @ shrunk.flatten(1)).view_as(shrunk)
+        least = torch.finfo(gain.dtype).tiny if signal else 1.0  # a group may lose all its coefficients
+        share = 1 / (noise * gain.square().sum(dim=(0, 1, 3)).clamp_min(least))
+        left = share * noise * gain.mean(dim=(0, 1, 3))
+        group = (group - first[chosen][:1])[chosen]
+        total.index_add_(0, group.flatten(), (shrunk.reshape(gain.shape)[chosen] * share[:, None]).flatten(0, 2))
+        for sums, each in ((weight, share), (left_over, left)):
             sums.index_add_(0, group.flatten(), each.expand_as(group).flatten())
-    window = torch.kaiser_window(side, periodic=False, beta=_WINDOW_SHAPE, dtype=torch.float32).to(pilot)
-    window = window[:, None] * window
-    total = total.reshape(-1, channels, side, side)
-    summed = _lay_blocks(transform.mT @ total @ transform * window, size)
-    weights, variances = (_lay_blocks(each[:, None, None, None] * window, size) for each in (weight, left_over))
-    image = torch.einsum("dc,sdhw->schw", between, summed / weights)
-    return image[..., :height, :width], (variances / weights)[..., :height, :width]
+    window = torch.kaiser_window(side, periodic=False, beta=_WINDOW_SHAPE, dtype=torch.float32).to(noisy)
+    window = torch.outer(window, window).flatten()
+    summed = _lay_blocks(total, transform * window, size)
+    weights, variances = (_lay_blocks(each[:, None], window[None], size) for each in (weight, left_over))
+    padded, level = [each[chosen] for each in padded], level[chosen]
+    # paths may leave out parts of other planes
+    is_reached = weights > 0
+    summed, variances = (torch.where(is_reached, each / weights, other)
+                         for each, other in ((summed, padded[-1]), (variances, level)))  # fmt: skip
+    image = torch.einsum("dc,sdhw->schw", between, summed)
+    return image[..., :height, :width], variances[..., :height, :width]
 
 
 def haar(length: int) -> torch.Tensor:
@@ -149,17 +241,34 @@ def haar(length: int) -> torch.Tensor:
 
 
 def _pad_to_blocks(image: torch.Tensor, side: int, stride: int) -> torch.Tensor:
-    """Return ``(1, c, h, w)`` padded so that the last reference block ends with the image."""
+    """Return ``(p, c, h, w)`` padded so that the last reference block ends with the image."""
     down, across = (-(length - side) % stride for length in image.shape[-2:])
     return functional.pad(image, (0, across, 0, down), mode="replicate")
 
 
-def _cut_blocks(image: torch.Tensor, side: int) -> torch.Tensor:
-    """Return the blocks of ``(1, c, h, w)`` at all places, ``(places, c, side, side)``."""
-    return functional.unfold(image, side)[0].T.reshape(-1, image.shape[1], side, side)
+def _pool_blocks(images: torch.Tensor, side: int, stride: int) -> torch.Tensor:
+    """Return the mean of ``(n, h, w)`` over each block that begins at a ``stride``-th row and column."""
+    if side % stride:
+        return functional.avg_pool2d(images, side, stride)
+    return functional.avg_pool2d(functional.avg_pool2d(images, stride), side // stride, 1)  # the same, sooner
 
 
-def _lay_blocks(blocks: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
-    """Return the sum of blocks at all places, ``(places, c, side, side)``, as an image ``(1, c, h, w)``."""
-    side = blocks.shape[-1]
-    return functional.fold(blocks.flatten(1).T[None], size, side)
+def _cut_blocks(image: torch.Tensor, transform: torch.Tensor) -> torch.Tensor:
+    """Return the coefficients of blocks at all places of all planes ``(p, c, h, w)``, as ``(p * places, c * side²)``.
+
+    ``transform`` is ``(side², side²)``: coefficient, pixel. One product for all blocks is much faster than two each.
+    """
+    side = math.isqrt(len(transform))
+    blocks = functional.unfold(image, side).mT  # (p, places, c * side²)
+    return (blocks.reshape(-1, side**2) @ transform.T).reshape(-1, blocks.shape[-1])
+
+
+def _lay_blocks(coefficients: torch.Tensor, transform: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+    """Return the sum of blocks at all places, ``(p * places, c * n)``, as planes ``(p, c, h, w)``.
+
+    ``transform`` is ``(n, side²)``: coefficient, pixel.
+    """
+    side = math.isqrt(transform.shape[1])
+    blocks = (coefficients.reshape(-1, len(transform)) @ transform).reshape(len(coefficients), -1)  # pixels
+    places = (size[0] - side + 1) * (size[1] - side + 1)
+    return functional.fold(blocks.reshape(-1, places, blocks.shape[1]).mT, size, side)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
-from scipy import ndimage
-from skimage.restoration import denoise_nl_means
 from torch.nn import functional
 
 from ..measurement.data_term import DataTerm
@@ -16,11 +13,11 @@ from ..measurement.forward_operator import BlockCosines, cosines_like
 from ..measurement.missing_pixels import fill_smoothly
 from ..measurement.noise import ChannelNoise, NoiseModel
 from .collaborative_filter import collaborative_filter, match_blocks
+from .first_estimate import estimate_first
 
 _PROBE = 0.1  # of the noise's deviation
 _BLOCK_SIDES = (8, 16)  # of the Wiener filter; one for texture, one for smooth images
 _SHIFTS, _SHIFTS_OF_RESULT = 4, 8  # of the blocks, along each side; more is better and slower
-_PATCH, _REACH, _STRENGTH = 5, 6, 0.8  # of non-local means: pixels, pixels, noise deviations
 _ON_CPU, _ON_GPU = 1 << 17, 1 << 25  # values that are shifted at once: few that stay in the cache, or few launches
 # Passes of the collaborative filter, measured in docs/benchmarks.md: large blocks tolerate more noise, small blocks
 # find more similar ones.
@@ -117,9 +114,9 @@ class CompletingPartner:
 
 
 class DenoisingPartner:
-    """Denoises with non-local means, and with filters that use the network's output as their pilot.
+    """Denoises with collaborative filtering, and with filters that use the network's output as their pilot.
 
-    The network's output p and the non-local means n are blended to m = n + a (p - n). A Wiener filter with pilot m
+    The network's output p and a first estimate n are blended to m = n + a (p - n). A Wiener filter with pilot m
     turns the degraded image into w, and m + b (w - m) is the image that is judged. The final result gets more: passes
     of a collaborative filter, with the result so far as pilot, of whose change a share is taken. All shares, in [0, 1],
     have the smallest squared error on the held-out pixels while these are hidden from the filters; the final result
@@ -146,10 +143,10 @@ class DenoisingPartner:
         self._values, self._fitted, self._held_out, self._noise = values, fitted, held_out, noise
         self._known = fitted | held_out
         self._is_complete = bool(self._known.all())
-        self._smooth_of_fitted = non_local_means(values, fitted, noise)
-        self._smooth_of_known = non_local_means(values, self._known, noise)
-        self._probe = _PROBE * _draw_signs(values) * noise.variance(self._smooth_of_known).sqrt()
-        self._smooth_of_probed = non_local_means(values + self._probe, self._known, noise)
+        self._first_of_fitted = estimate_first(values, fitted, noise)
+        self._first_of_known = estimate_first(values, self._known, noise)
+        self._probe = _PROBE * _draw_signs(values) * noise.variance(self._first_of_known).sqrt()
+        self._first_of_probed = estimate_first(values + self._probe, self._known, noise)
 
     def judge(self, output: torch.Tensor) -> Judgement:
         """Blend network and Wiener filter, and estimate the squared error of their blend.
@@ -166,7 +163,7 @@ class DenoisingPartner:
         Ramani, Blu and Unser: Monte-Carlo SURE, IEEE Transactions on Image Processing 17, 2008.
         """
         judged, first, second = self._blend(output)
-        smooth = torch.cat([self._smooth_of_known, self._smooth_of_probed, self._smooth_of_known])
+        smooth = torch.cat([self._first_of_known, self._first_of_probed, self._first_of_known])
         outputs = torch.cat([output, output, output + self._probe])
         values = torch.cat([self._values, self._values + self._probe, self._values])
         blends = torch.cat([self._complete(each, output) for each in torch.lerp(smooth, outputs, first).split(1)])
@@ -201,7 +198,7 @@ class DenoisingPartner:
         ``quick``, the collaborative filter and the bias are left out.
         """
         judged, first, second = self._blend(output)
-        blend = self._complete(torch.lerp(self._smooth_of_known, output, first), output)
+        blend = self._complete(torch.lerp(self._first_of_known, output, first), output)
         filtered, variance = self._filter(blend, self._known, _SHIFTS_OF_RESULT)
         image, variance = torch.lerp(blend, filtered, second), second * variance
         for side, stride, reach, count in () if quick else _PASSES:
@@ -233,8 +230,8 @@ class DenoisingPartner:
 
     def _blend(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the image to judge, and the two shares."""
-        first = self._share(self._smooth_of_fitted, output)
-        blend = self._complete(torch.lerp(self._smooth_of_fitted, output, first), output)
+        first = self._share(self._first_of_fitted, output)
+        blend = self._complete(torch.lerp(self._first_of_fitted, output, first), output)
         filtered, _ = self._filter(blend, self._fitted, _SHIFTS)
         second = self._share(blend, filtered)
         return self._complete(torch.lerp(blend, filtered, second), output), first, second
@@ -291,34 +288,6 @@ def best_share(change: torch.Tensor, error: torch.Tensor, judged: torch.Tensor) 
     change = torch.where(judged, change, 0.0)
     share = (change * error).sum() / change.square().sum().clamp_min(torch.finfo(change.dtype).tiny)
     return share.clamp(0, 1)
-
-
-def non_local_means(values: torch.Tensor, fitted: torch.Tensor, noise: NoiseModel | ChannelNoise) -> torch.Tensor:
-    """Denoise with non-local means, after a transform that makes the noise equally strong everywhere.
-
-    Parameters
-    ----------
-    values : Tensor
-        ``(1, c, h, w)``.
-    fitted : Tensor
-        ``(1, 1, h, w)`` bool; every other pixel is replaced by the nearest of these.
-    noise : NoiseModel or ChannelNoise
-
-    Returns
-    -------
-    Tensor
-        In the shape of ``values``.
-
-    References
-    ----------
-    Buades, Coll and Morel: A non-local algorithm for image denoising, CVPR 2005.
-    """
-    nearest = ndimage.distance_transform_edt(~fitted[0, 0].cpu().numpy(), return_distances=False, return_indices=True)
-    image = np.moveaxis(noise.stabilise(values[0].cpu().numpy()[:, *nearest]), 0, -1)
-    smooth = denoise_nl_means(image, _PATCH, _REACH, h=_STRENGTH, sigma=1.0, fast_mode=True, channel_axis=-1)
-    smooth = np.moveaxis(smooth.reshape(image.shape), -1, 0)  # a single channel's axis is dropped
-    # rounded before it is moved, because not every device has float64
-    return torch.from_numpy(noise.unstabilise(smooth)).to(values.dtype).to(values.device)[None]
 
 
 def wiener_filter(

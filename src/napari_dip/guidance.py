@@ -38,17 +38,22 @@ def advise_denoising(
         The report of the chosen step.
     """
     sentences = []
-    if correlation_side > 1:
+    level = "" if noise is None else _say_level(noise, scale)
+    if noise is not None and noise.correlation is not None:
+        along_rows, along_columns = noise.correlation.of_neighbours
+        sentences.append(
+            f"The noise of neighbouring pixels is correlated ({along_rows:.1f} along rows, {along_columns:.1f} along "
+            f"columns): {level} on average. It was judged and filtered accordingly. If it was made by interpolation or "
+            "compression and you have the raw camera image, restore that instead."
+        )
+    elif correlation_side > 1:
         sentences.append(
             "The noise of neighbouring pixels is correlated (by interpolation, compression or blur?). The fit was "
             f"therefore judged by squares of {correlation_side} x {correlation_side} pixels instead of single pixels, "
             "and no classical filters were used. If you have the raw camera image, restore that instead."
         )
     elif noise is not None:
-        deviation = noise.mean_variance**0.5
-        share = f"{100 * deviation:.2g}% of the range"
-        level = share if scale is None else f"{deviation * scale:.3g} ({share})"
-        if deviation < _HARDLY_ANY:
+        if noise.mean_variance**0.5 < _HARDLY_ANY:
             sentences.append(f"There is hardly any noise: {level}. Denoising may do more harm than good.")
         elif noise.slope > 0:
             sentences.append(f"The noise grows with brightness, as shot noise does: {level} on average.")
@@ -67,6 +72,13 @@ def advise_denoising(
             f"{residual_correlation:.2f}."
         )
     return " ".join(sentences)
+
+
+def _say_level(noise: NoiseModel | ChannelNoise, scale: float | None) -> str:
+    """Say how strong the noise is, in the image's units if there are any, and as a share of its range."""
+    deviation = noise.mean_variance**0.5
+    share = f"{100 * deviation:.2g}% of the range"
+    return share if scale is None else f"{deviation * scale:.3g} ({share})"
 
 
 def warn_of_idle_network() -> str:

@@ -75,7 +75,7 @@ def test_each_channel_has_its_own_noise() -> None:
         assert mean_square(error) < deviation**2
 
 
-@pytest.mark.parametrize("size", [(1, 1200), (3, 400), (9, 150)])
+@pytest.mark.parametrize("size", [(3, 400), (6, 200), (9, 150)])
 def test_narrow_images_are_filtered_too(size: tuple[int, int]) -> None:
     noisy = 0.5 + DEVIATION * torch.randn((1, 1, *size), generator=torch.Generator().manual_seed(0))
     estimate = estimate_first(noisy, torch.ones_like(noisy, dtype=torch.bool), white())

@@ -1,13 +1,16 @@
 """The partner helps where the held-out pixels say so, and sees nothing of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from devices import assert_same
+from scipy.ndimage import gaussian_filter
 from skimage import data
 
 from napari_dip.measurement.data_term import data_term_of
-from napari_dip.measurement.noise import NoiseModel
+from napari_dip.measurement.noise import NoiseModel, survey_noise
 from napari_dip.measurement.task import find_task
 from napari_dip.optimisation.partner import (
     CompletingPartner,
@@ -58,8 +61,11 @@ def test_what_is_held_out_only_weighs(noisy) -> None:
     _, values, held_out = noisy
     partner, other = (partner_of(each, held_out) for each in (values, torch.where(held_out, 7.0, values)))
     pilot = torch.full_like(values, 0.5)
-    assert_same(other._first_of_fitted, partner._first_of_fitted)
-    assert_same(other._filter(pilot, ~held_out, 4)[0], partner._filter(pilot, ~held_out, 4)[0])
+    assert_same(other._first_of_trial, partner._first_of_trial)
+    one, other_one = (
+        each._filter(pilot, each._trial.values, each._trial.seen, each._noise, 4)[0] for each in (partner, other)
+    )
+    assert_same(other_one, one)
     assert not other._first_of_known.equal(partner._first_of_known)
 
 
@@ -176,3 +182,49 @@ def test_without_held_out_pixels_or_anything_to_tell_there_is_no_partner(noisy) 
     everything = torch.ones_like(held_out)
     for task, judged in (("denoise", torch.zeros_like(held_out)), ("deblock", held_out), ("inpaint", held_out)):
         assert choose_partner(data_term_of(find_task(task), truth, everything), judged) is None
+
+
+@pytest.fixture
+def correlated(device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, NoiseModel]:
+    """The truth, the image with correlated noise, the held-out squares and the noise."""
+    truth = torch.from_numpy(data.camera()[100:196, 100:196] / 255.0).float()[None, None]
+    noise = gaussian_filter(np.random.default_rng(0).normal(size=(96, 96)), 0.8)
+    values = truth + DEVIATION * torch.from_numpy(noise / noise.std()).float()
+    held_out = torch.zeros(1, 1, 96, 96, dtype=torch.bool)
+    held_out[..., 16:24, 8:16] = held_out[..., 64:72, 40:48] = True
+    model, _ = survey_noise(values, torch.ones_like(held_out), colours=True)
+    assert isinstance(model, NoiseModel)
+    return truth.to(device), values.to(device), held_out.to(device), model
+
+
+def test_correlated_noise_is_filtered_by_its_spectrum(correlated) -> None:
+    truth, values, held_out, noise = correlated
+    constant = truth.mean() * torch.ones_like(truth)
+    known, white = (
+        DenoisingPartner(values, ~held_out, held_out, each) for each in (noise, replace(noise, correlation=None))
+    )
+    assert mean_square(helped_by(known, constant) - truth) < 0.75 * mean_square(helped_by(white, constant) - truth)
+    assert mean_square(helped_by(known, constant) - truth) < 0.4 * DEVIATION**2
+
+
+def test_correlated_noise_that_the_network_has_learned_is_no_gain(correlated) -> None:
+    """Squares are held out: the network guesses them from far away, and noise that it has learned shows by that."""
+    truth, values, held_out, noise = correlated
+    partner = DenoisingPartner(values, ~held_out, held_out, noise)
+    overfitted = torch.where(held_out, truth.mean(), values)
+    assert estimate_error(partner, overfitted) > estimate_error(partner, truth)
+    assert mean_square(helped_by(partner, overfitted) - truth) < 0.6 * DEVIATION**2
+
+
+def test_what_judges_correlated_noise_is_independent_of_what_is_filtered(correlated) -> None:
+    truth, values, held_out, noise = correlated
+    trial = DenoisingPartner(values, ~held_out, held_out, noise)._trial
+    one, other = trial.values - truth, trial.target - truth
+    assert abs(float((one * other).mean())) < 0.15 * DEVIATION**2
+    assert mean_square(one) == pytest.approx(1.25 * DEVIATION**2, rel=0.2)
+
+
+def test_the_error_under_correlated_noise_includes_the_noise(correlated) -> None:
+    truth, values, held_out, noise = correlated
+    judgement = DenoisingPartner(values, ~held_out, held_out, noise).judge(truth)
+    assert float(judgement.held_out_error) == pytest.approx(mean_square(values - truth), rel=0.3)

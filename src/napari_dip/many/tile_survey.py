@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..image_tensor import check_size, find_intensity_range, read_arrays, to_tensor
 from ..interruption import Interrupted
-from ..measurement.noise import estimate_channel_noise, estimate_noise, is_correlated
+from ..measurement.noise import survey_noise
 from ..measurement.task import find_task
 from ..measurement.whole_image import WholeImage
 from ..request import Hooks, Request
@@ -75,11 +75,9 @@ def measure_whole(
     values, measured = tensor.values, tensor.known
     if measured.numel() > _ENOUGH_FOR_NOISE:
         values, measured = _take_every_second_block(values, measured)
-    correlated = find_task(request.task).noise_is_independent and is_correlated(values, measured)
-    noise = None
-    if not correlated:
-        estimate = estimate_noise if colours else estimate_channel_noise
-        noise = estimate(values, measured)
+    noise, correlated = None, False
+    if find_task(request.task).noise_is_independent:
+        noise, correlated = survey_noise(values, measured, colours=colours)
     return WholeImage(intensity_range, noise, correlated)
 
 

@@ -18,7 +18,7 @@ from .jpeg import (
     tile_table,
 )
 from .missing_pixels import blur
-from .noise import ChannelNoise, NoiseModel, estimate_channel_noise, estimate_noise, is_correlated
+from .noise import ChannelNoise, NoiseModel, survey_noise
 from .whole_image import WholeImage
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class Measured:
     block : int
         As in ``Task``.
     noise : NoiseModel, ChannelNoise or None
-        None unless it is independent from pixel to pixel and could be estimated.
+        None if it could not be estimated.
     is_correlated : bool
         Whether the noise of neighbouring pixels is correlated.
     scale, offset : float
@@ -239,11 +239,10 @@ def data_term_of(
     noise: NoiseModel | ChannelNoise | None = None
     correlated = False
     if task.noise_is_independent:
-        correlated = is_correlated(values, known) if whole is None else whole.correlated
-        if whole is not None:
-            noise = whole.noise
-        elif not correlated:
-            noise = estimate_noise(values, known) if colours else estimate_channel_noise(values, known)
+        if whole is None:
+            noise, correlated = survey_noise(values, known, colours=colours)
+        else:
+            noise, correlated = whole.noise, whole.correlated
     return task.build_data_term(
         Measured(
             values=values, known=known, parameters=parameters, block=task.block, noise=noise,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch.nn import functional
+
+from .noise_correlation import NoiseCorrelation, measure_correlation
 
 _SMOOTHEST = 0.3  # share of the pixels, where the image changes least, in which correlated noise is looked for
 _CORRELATED = 1.8  # ratio of the variance between pixels two apart to that between neighbours; 1 for white noise
@@ -23,7 +25,7 @@ _FLOOR = 0.05  # smallest variance of a pixel, as a share of the mean variance
 
 @dataclass(frozen=True, slots=True)
 class NoiseModel:
-    """Noise independent from pixel to pixel, of variance ``constant + slope * intensity`` (Poisson-Gaussian).
+    """Noise of variance ``constant + slope * intensity`` (Poisson-Gaussian).
 
     Attributes
     ----------
@@ -33,12 +35,25 @@ class NoiseModel:
         The smallest variance.
     mean_variance : float
         Over the pixels of the image that the model was estimated from.
+    correlation : NoiseCorrelation or None
+        None if the noise is independent from pixel to pixel.
     """
 
     constant: float
     slope: float
     floor: float
     mean_variance: float
+    correlation: NoiseCorrelation | None = field(default=None, compare=False)
+
+    def times(self, factor: float) -> NoiseModel:
+        """Return noise of that many times the variance."""
+        return replace(
+            self,
+            constant=factor * self.constant,
+            slope=factor * self.slope,
+            floor=factor * self.floor,
+            mean_variance=factor * self.mean_variance,
+        )
 
     def variance(self, image: torch.Tensor) -> torch.Tensor:
         """Return the variance at every pixel of a noise-free image, in the image's shape."""
@@ -76,6 +91,15 @@ class ChannelNoise:
 
     channels: tuple[NoiseModel, ...]
 
+    def times(self, factor: float) -> ChannelNoise:
+        """Return noise of that many times the variance."""
+        return ChannelNoise(tuple(each.times(factor) for each in self.channels))
+
+    @property
+    def correlation(self) -> NoiseCorrelation | None:
+        """The correlation between pixels, which is that of all channels; None if they are independent."""
+        return self.channels[0].correlation
+
     @property
     def mean_variance(self) -> float:
         """The mean over the pixels of all channels."""
@@ -100,6 +124,37 @@ class ChannelNoise:
         """Map the mean of stabilised values, ``(s, c, h, w)``, to the mean of the values."""
         parts = stabilised.split(1, dim=1)
         return torch.cat([each.unstabilise(part) for each, part in zip(self.channels, parts, strict=True)], dim=1)
+
+
+def survey_noise(
+    values: torch.Tensor, known: torch.Tensor, *, colours: bool
+) -> tuple[NoiseModel | ChannelNoise | None, bool]:
+    """Estimate the noise, and whether neighbouring pixels share it; if so, with its correlation.
+
+    Parameters
+    ----------
+    values : Tensor
+        ``(1, c, h, w)``, in [0, 1].
+    known : Tensor
+        ``(1, 1, h, w)`` bool.
+    colours : bool
+        Whether the channels are colours, which share one noise.
+
+    Returns
+    -------
+    (NoiseModel, ChannelNoise or None, bool)
+        None if the noise cannot be estimated.
+    """
+    noise = estimate_noise(values, known) if colours else estimate_channel_noise(values, known)
+    correlated = is_correlated(values, known)
+    if noise is None or not correlated:
+        return noise, correlated
+    # the finest detail shows only a small part of correlated noise: it is measured again, at all frequencies
+    correlation, variances = measure_correlation(noise.stabilise(values.cpu()), known)
+    if isinstance(noise, ChannelNoise):
+        pairs = zip(noise.channels, variances, strict=True)
+        return ChannelNoise(tuple(replace(each.times(more), correlation=correlation) for each, more in pairs)), True
+    return replace(noise.times(sum(variances) / len(variances)), correlation=correlation), True
 
 
 def estimate_channel_noise(values: torch.Tensor, known: torch.Tensor) -> ChannelNoise | None:

@@ -19,7 +19,7 @@ class WholeImage:
     intensity_range : ndarray
         ``(2, 1)``, or ``(2, c)`` for channels that are not colours: the intensities that become 0 and 1.
     noise : NoiseModel, ChannelNoise or None
-        Of the values in [0, 1]; None if it could not be estimated or is correlated.
+        Of the values in [0, 1]; None if it could not be estimated.
     correlated : bool
         Whether the noise of neighbouring pixels is correlated.
     """

@@ -135,6 +135,7 @@ def collaborative_filter(
     *,
     paths: torch.Tensor | None = None,
     wanted: int | None = None,
+    spectrum: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Shrink the coefficients of groups of similar blocks, which reach through all planes.
 
@@ -161,6 +162,8 @@ def collaborative_filter(
         same place.
     wanted : int, optional
         The only plane to return, which takes less time and memory; by default all of them.
+    spectrum : Tensor, optional
+        ``(side, side)``: the noise variance of each coefficient of a block, relative to a pixel's. White by default.
 
     Returns
     -------
@@ -183,12 +186,13 @@ def collaborative_filter(
         _pad_to_blocks(torch.einsum("dc,schw->sdhw", between, image), side, stride)
         for image in ([noisy] if pilot is None else [noisy, pilot])
     ]
-    level = _pad_to_blocks(variance.mean(dim=1, keepdim=True), side, stride)
+    variance = _pad_to_blocks(variance.mean(dim=1, keepdim=True), side, stride)
     size = padded[0].shape[-2:]
     transform = torch.kron(*[cosines_like(side, noisy)] * 2)  # of a block's pixels, row by row
     data, *signal = (_cut_blocks(image, transform) for image in padded)  # (p * places, c * side²)
-    block_variance = functional.avg_pool2d(level, side, stride=1).flatten()
+    block_variance = functional.avg_pool2d(variance, side, stride=1).flatten()
     wavelet, through = haar(groups.shape[1]).to(noisy), cosines_like(planes, noisy)
+    of_coefficients = _spread_spectrum(spectrum, side, channels, noisy)
     places = len(data) // planes
     first = torch.arange(0, len(data), places, device=groups.device)[:, None, None]  # of each plane
 
@@ -203,19 +207,19 @@ def collaborative_filter(
     for some in groups.split(max(1, _ENTRIES_AT_ONCE // (planes * groups.shape[1] * data.shape[1]))):
         group = some.T.contiguous()
         group = (group.expand(planes, -1, -1) if paths is None else paths[:, group]) + first  # (p, n, references)
-        noise = block_variance[group].mean(dim=(0, 1))  # (references,)
-        spectrum = transform_groups(data, group)  # (p, n, references, c * side²)
-        power = (transform_groups(signal[0], group) if signal else spectrum).square()
-        gain = power / (power + noise[:, None]) if signal else (power > _THRESHOLD**2 * noise[:, None]).to(power)
-        shrunk = wavelet.T @ (gain * spectrum).flatten(2)
+        level = block_variance[group].mean(dim=(0, 1))  # (references,)
+        noise = level[:, None] * of_coefficients
+        coefficients = transform_groups(data, group)  # (p, n, references, c * side²)
+        power = (transform_groups(signal[0], group) if signal else coefficients).square()
+        gain = power / (power + noise) if signal else (power > _THRESHOLD**2 * noise).to(power)
+        shrunk = wavelet.T @ (gain * coefficients).flatten(2)
         if planes > 1:
             shrunk = (through.T @ shrunk.flatten(1)).view_as(shrunk)
-        least = torch.finfo(gain.dtype).tiny if signal else 1.0  # a group may lose all its coefficients
-        share = 1 / (noise * gain.square().sum(dim=(0, 1, 3)).clamp_min(least))
-        left = share * noise * gain.mean(dim=(0, 1, 3))
-        group = (group - first[chosen][:1])[chosen]
-        total.index_add_(0, group.flatten(), (shrunk.reshape(gain.shape)[chosen] * share[:, None]).flatten(0, 2))
-        for sums, each in ((weight, share), (left_over, left)):
+        # a group may lose all its coefficients
+        left = (gain.square().sum(dim=(0, 1)) * noise).sum(dim=1).clamp_min(torch.finfo(gain.dtype).tiny)
+        share = 1 / (left if signal else torch.maximum(left, level))
+        total.index_add_(0, group.flatten(), (shrunk.reshape(gain.shape) * share[:, None]).flatten(0, 2))
+        for sums, each in ((weight, share), (left_over, share * (gain.mean(dim=(0, 1)) * noise).mean(dim=1))):
             sums.index_add_(0, group.flatten(), each.expand_as(group).flatten())
     window = torch.kaiser_window(side, periodic=False, beta=_WINDOW_SHAPE, dtype=torch.float32).to(noisy)
     window = torch.outer(window, window).flatten()
@@ -225,9 +229,16 @@ def collaborative_filter(
     # paths may leave out parts of other planes
     is_reached = weights > 0
     summed, variances = (torch.where(is_reached, each / weights, other)
-                         for each, other in ((summed, padded[-1]), (variances, level)))  # fmt: skip
+                         for each, other in ((summed, padded[-1]), (variances, variance)))  # fmt: skip
     image = torch.einsum("dc,sdhw->schw", between, summed)
     return image[..., :height, :width], variances[..., :height, :width]
+
+
+def _spread_spectrum(spectrum: torch.Tensor | None, side: int, channels: int, like: torch.Tensor) -> torch.Tensor:
+    """Return the relative noise variance of each coefficient of all channels' blocks, ``(c * side²,)``."""
+    if spectrum is None:
+        return like.new_ones(channels * side**2)
+    return spectrum.to(like).flatten().repeat(channels)
 
 
 def haar(length: int) -> torch.Tensor:

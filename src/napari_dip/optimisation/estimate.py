@@ -164,7 +164,9 @@ class Estimate:
         average = _mean_over_runs(fit.averaged_outputs)
         judgement = Judgement(average) if self._partner is None else self._partner.judge(average)
         estimate = judgement.image
-        error, prior_error = self._held_out_error(estimate), self._held_out_error(average)
+        error, prior_error = judgement.held_out_error, self._held_out_error(average)
+        if error is None:
+            error = self._held_out_error(estimate)
         gain, deviation_of_gain = self._compare_to_kept(judgement.errors)
         discrepancy = data_term.discrepancy(estimate)
         figures = torch.cat(

@@ -45,10 +45,12 @@ def estimate_first(values: torch.Tensor, seen: torch.Tensor, noise: NoiseModel |
     stride = max(1, side // 2)
     noisy = noise.stabilise(_fill_roughly(values, seen))
     variance = torch.ones_like(noisy)
+    spectrum = None if noise.correlation is None else noise.correlation.spectrum(side)
     groups = match_blocks(noisy, side, stride, _REACH, _FEW)
-    pilot, _ = collaborative_filter(None, noisy, variance, groups, side, stride)
+    pilot, _ = collaborative_filter(None, noisy, variance, groups, side, stride, spectrum=spectrum)
     groups = match_blocks(pilot, side, stride, _REACH, _MANY)
-    image, _ = collaborative_filter(pilot, torch.where(seen, noisy, pilot), variance, groups, side, stride)
+    noisy = torch.where(seen, noisy, pilot)
+    image, _ = collaborative_filter(pilot, noisy, variance, groups, side, stride, spectrum=spectrum)
     return noise.unstabilise(image)
 
 

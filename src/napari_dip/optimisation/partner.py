@@ -16,6 +16,7 @@ from .collaborative_filter import collaborative_filter, match_blocks
 from .first_estimate import estimate_first
 
 _PROBE = 0.1  # of the noise's deviation
+_SPLIT = 0.5  # t, of the noise that is added where noise is correlated
 _BLOCK_SIDES = (8, 16)  # of the Wiener filter; one for texture, one for smooth images
 _SHIFTS, _SHIFTS_OF_RESULT = 4, 8  # of the blocks, along each side; more is better and slower
 _ON_CPU, _ON_GPU = 1 << 17, 1 << 25  # values that are shifted at once: few that stay in the cache, or few launches
@@ -36,10 +37,41 @@ class Judgement:
         ``(1, 1, H, W)``: of the output improved with all known pixels, an estimate of each pixel's squared error whose
         mean is unbiased, as far as the noise is known; single pixels may be negative. 0 where a pixel is missing. None
         if the noise is unknown.
+    held_out_error : Tensor or None
+        ``()``: the image's mean squared error, noise included, if other than held-out pixels judge it.
     """
 
     image: torch.Tensor
     errors: torch.Tensor | None = None
+    held_out_error: torch.Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trial:
+    """The degraded image as filters are tried on it, and what judges their results: its noise is independent of that.
+
+    Attributes
+    ----------
+    values : Tensor
+        ``(1, c, h, w)``, what the filters see.
+    seen : Tensor
+        ``(1, 1, h, w)`` bool, where.
+    noise : NoiseModel or ChannelNoise
+        Of the values.
+    added : Tensor or None
+        ``(1, c, h, w)``, noise that was added to the degraded image.
+    target : Tensor
+        ``(1, c, h, w)``, what the results are compared with.
+    judges : Tensor
+        ``(1, 1, h, w)`` bool, where.
+    """
+
+    values: torch.Tensor
+    seen: torch.Tensor
+    noise: NoiseModel | ChannelNoise
+    added: torch.Tensor | None
+    target: torch.Tensor
+    judges: torch.Tensor
 
 
 class Partner(Protocol):
@@ -118,9 +150,14 @@ class DenoisingPartner:
 
     The network's output p and a first estimate n are blended to m = n + a (p - n). A Wiener filter with pilot m
     turns the degraded image into w, and m + b (w - m) is the image that is judged. The final result gets more: passes
-    of a collaborative filter, with the result so far as pilot, of whose change a share is taken. All shares, in [0, 1],
-    have the smallest squared error on the held-out pixels while these are hidden from the filters; the final result
-    applies the filters with the same shares to all known pixels.
+    of a collaborative filter, with the result so far as pilot, of whose change a share is taken. The final result
+    applies the filters to all known pixels.
+
+    All shares, in [0, 1], are those with the smallest squared error when the filters are tried on a version of the
+    image that leaves something to judge them. If the noise is white, the held-out pixels judge, which the filters do
+    not see. If it is correlated, neighbours would give single pixels away, and no filter can fill in large squares. So
+    noise n like the image's own is drawn, the filters see y + t n, and y - n / t judges: its noise is independent of
+    theirs.
 
     Parameters
     ----------
@@ -131,6 +168,11 @@ class DenoisingPartner:
         neither are missing: there the result is p plus a smooth continuation of what the filters change around them.
         (The step is chosen on known pixels, where the filters may do well long before p alone does.)
     noise : NoiseModel or ChannelNoise
+
+    References
+    ----------
+    y + t n and y - n / t: Oliveira, Lei and Tibshirani: Unbiased risk estimation in the normal means problem via
+    coupled bootstrap techniques, 2021.
     """
 
     def __init__(
@@ -143,10 +185,30 @@ class DenoisingPartner:
         self._values, self._fitted, self._held_out, self._noise = values, fitted, held_out, noise
         self._known = fitted | held_out
         self._is_complete = bool(self._known.all())
-        self._first_of_fitted = estimate_first(values, fitted, noise)
         self._first_of_known = estimate_first(values, self._known, noise)
-        self._probe = _PROBE * _draw_signs(values) * noise.variance(self._first_of_known).sqrt()
+        self._probe = _PROBE * self._draw_noise(0)
         self._first_of_probed = estimate_first(values + self._probe, self._known, noise)
+        self._trial = self._split_noise() if noise.correlation else self._hide_pixels()
+        self._first_of_trial = estimate_first(self._trial.values, self._trial.seen, self._trial.noise)
+
+    def _hide_pixels(self) -> _Trial:
+        return _Trial(self._values, self._fitted, self._noise, None, self._values, self._held_out)
+
+    def _split_noise(self) -> _Trial:
+        noise = self._draw_noise(1)
+        added, target = _SPLIT * noise, self._values - noise / _SPLIT
+        return _Trial(
+            self._values + added, self._known, self._noise.times(1 + _SPLIT**2), added, target, self._known
+        )  # fmt: skip
+
+    def _draw_noise(self, seed: int) -> torch.Tensor:
+        """Draw noise like the image's, ``(1, c, h, w)``, the same on every device and in every run."""
+        generator = torch.Generator().manual_seed(seed)
+        if self._noise.correlation is None:  # signs: what is estimated by them varies least
+            drawn = 2.0 * torch.randint(2, self._values.shape, generator=generator) - 1
+        else:
+            drawn = self._noise.correlation.correlate(torch.randn(self._values.shape, generator=generator))
+        return drawn.to(self._values) * self._noise.variance(self._first_of_known).sqrt()
 
     def judge(self, output: torch.Tensor) -> Judgement:
         """Blend network and Wiener filter, and estimate the squared error of their blend.
@@ -163,33 +225,39 @@ class DenoisingPartner:
         Ramani, Blu and Unser: Monte-Carlo SURE, IEEE Transactions on Image Processing 17, 2008.
         """
         judged, first, second = self._blend(output)
-        smooth = torch.cat([self._first_of_known, self._first_of_probed, self._first_of_known])
+        estimates = torch.cat([self._first_of_known, self._first_of_probed, self._first_of_known])
         outputs = torch.cat([output, output, output + self._probe])
         values = torch.cat([self._values, self._values + self._probe, self._values])
-        blends = torch.cat([self._complete(each, output) for each in torch.lerp(smooth, outputs, first).split(1)])
+        blends = torch.cat([self._complete(each, output) for each in torch.lerp(estimates, outputs, first).split(1)])
         at_once = 1 if blends.is_cpu else len(blends)  # memory is scarce on a CPU, launches are slow on a GPU
         filtered = torch.cat([
-            self._filter(pilots, self._known, _SHIFTS, some)[0]
+            self._filter(pilots, some, self._known, self._noise, _SHIFTS)[0]
             for pilots, some in zip(blends.split(at_once), values.split(at_once), strict=True)
         ])  # fmt: skip
         image, probed, of_network = torch.lerp(blends, filtered, second).split(1)
-        seen, unseen = self._measure_fit(output)
-        own_share = (1 - (seen / unseen).sqrt()).clamp(0, 1)
-        followed = (probed - image) + own_share * (of_network - image)
+        followed = (probed - image) + self._own_share(output) * (of_network - image)
         covariance = followed * self._probe / _PROBE**2
         noise = self._noise.variance(image)
         errors = (image - self._values).square() - noise + 2 * covariance
         errors = errors.mean(dim=1, keepdim=True) * self._known
-        return Judgement(judged, errors)
+        return Judgement(judged, errors, self._error_in_trial(judged))
 
-    def _measure_fit(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the mean squared residuals of the pixels that the network has seen, and of those held out, ``()``.
+    def _own_share(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the share of a pixel's own noise that the network has learned, ``()``.
 
-        A linear smoother's residual at a pixel is 1 minus the share of the pixel's own noise in the result, times the
-        residual if the pixel is held out.
+        A linear smoother's residual at a pixel is 1 minus that share, times the residual if the pixel is held out.
         """
         squares = (output - self._values).square()
-        return _mean_where(self._fitted, squares), _mean_where(self._held_out, squares)
+        seen, unseen = (_mean_where(each, squares) for each in (self._fitted, self._held_out))
+        return (1 - (seen / unseen).sqrt()).clamp(0, 1)
+
+    def _error_in_trial(self, image: torch.Tensor) -> torch.Tensor | None:
+        """Return the squared error of an image made in the trial, with noise as strong as the degraded image's."""
+        if self._trial.added is None:
+            return None  # the held-out pixels say it
+        taken_away = self._trial.added / _SPLIT**2
+        errors = (image - self._trial.target).square() - taken_away.square()
+        return _mean_where(self._known, errors).clamp_min(0)
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the image from all known pixels, and its squared error.
@@ -197,18 +265,20 @@ class DenoisingPartner:
         The error is the variance of the noise that the filters let through, plus the square of their bias. With
         ``quick``, the collaborative filter and the bias are left out.
         """
+        trial = self._trial
         judged, first, second = self._blend(output)
         blend = self._complete(torch.lerp(self._first_of_known, output, first), output)
-        filtered, variance = self._filter(blend, self._known, _SHIFTS_OF_RESULT)
+        filtered, variance = self._filter(blend, self._values, self._known, self._noise, _SHIFTS_OF_RESULT)
         image, variance = torch.lerp(blend, filtered, second), second * variance
         for side, stride, reach, count in () if quick else _PASSES:
             if min(image.shape[-2:]) < side:
                 continue
             groups = match_blocks(judged, side, stride, reach, count)
-            filtered, _ = self._filter_groups(judged, self._fitted, groups, side, stride)
+            shape = groups, side, stride
+            filtered, _ = self._filter_groups(judged, trial.values, trial.seen, trial.noise, *shape)
             share = self._share(judged, filtered)
             judged = torch.lerp(judged, filtered, share)
-            filtered, left_over = self._filter_groups(image, self._known, groups, side, stride)
+            filtered, left_over = self._filter_groups(image, self._values, self._known, self._noise, *shape)
             image, variance = torch.lerp(image, filtered, share), torch.lerp(variance, left_over, share)
         image = self._complete(image, output)
         return image, variance if quick else variance + self._squared_bias(image)
@@ -225,14 +295,16 @@ class DenoisingPartner:
         side = _BLOCK_SIDES[0]
         if 2 * side > min(image.shape[-2:]):
             return torch.zeros_like(image[:, :1])
-        again, _ = wiener_filter(image, image, self._noise.variance(image), side)
+        again, _ = wiener_filter(image, image, self._noise.variance(image), side, spectrum=self._spectrum(side))
         return (again - image).square().mean(dim=1, keepdim=True)
 
     def _blend(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the image to judge, and the two shares."""
-        first = self._share(self._first_of_fitted, output)
-        blend = self._complete(torch.lerp(self._first_of_fitted, output, first), output)
-        filtered, _ = self._filter(blend, self._fitted, _SHIFTS)
+        trial = self._trial
+        seen = output if trial.added is None else output + self._own_share(output) * trial.added
+        first = self._share(self._first_of_trial, seen)
+        blend = self._complete(torch.lerp(self._first_of_trial, seen, first), output)
+        filtered, _ = self._filter(blend, trial.values, trial.seen, trial.noise, _SHIFTS)
         second = self._share(blend, filtered)
         return self._complete(torch.lerp(blend, filtered, second), output), first, second
 
@@ -243,36 +315,47 @@ class DenoisingPartner:
         return torch.where(self._known, image, output + fill_smoothly((image - output) * self._known, self._known))
 
     def _filter_groups(
-        self, pilot: torch.Tensor, seen: torch.Tensor, groups: torch.Tensor, side: int, stride: int
+        self,
+        pilot: torch.Tensor,
+        values: torch.Tensor,
+        seen: torch.Tensor,
+        noise: NoiseModel | ChannelNoise,
+        groups: torch.Tensor,
+        side: int,
+        stride: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return one pass of the collaborative filter, and its variance."""
-        noisy = torch.where(seen, self._values, pilot)
-        return collaborative_filter(pilot, noisy, self._noise.variance(pilot), groups, side, stride)
+        noisy, spectrum = torch.where(seen, values, pilot), self._spectrum(side)
+        return collaborative_filter(pilot, noisy, noise.variance(pilot), groups, side, stride, spectrum=spectrum)
 
     def _filter(
-        self, pilot: torch.Tensor, seen: torch.Tensor, shifts: int, values: torch.Tensor | None = None
+        self,
+        pilot: torch.Tensor,
+        values: torch.Tensor,
+        seen: torch.Tensor,
+        noise: NoiseModel | ChannelNoise,
+        shifts: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the mean of the Wiener filters of all block sizes, and the mean of their variances."""
-        values = self._values if values is None else values
-        noisy, variance = torch.where(seen, values, pilot), self._noise.variance(pilot)
+        noisy, variance = torch.where(seen, values, pilot), noise.variance(pilot)
         sides = [side for side in _BLOCK_SIDES if 2 * side <= min(pilot.shape[-2:])]
-        images, variances = zip(*(wiener_filter(pilot, noisy, variance, side, shifts) for side in sides), strict=True)
+        filtered = [wiener_filter(pilot, noisy, variance, side, shifts, self._spectrum(side)) for side in sides]
+        images, variances = zip(*filtered, strict=True)
         return torch.stack(images).mean(dim=0), torch.stack(variances).mean(dim=0)
+
+    def _spectrum(self, side: int) -> torch.Tensor | None:
+        """Return the noise variance of each coefficient of a block, ``(side, side)``; None if the noise is white."""
+        correlation = self._noise.correlation
+        return None if correlation is None else correlation.spectrum(side)
 
     def _share(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         """Return how far to go from one image towards another."""
-        return best_share(other - one, self._values - one, self._held_out)
+        return best_share(other - one, self._trial.target - one, self._trial.judges)
 
 
 def _mean_where(places: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Return the mean of ``(1, c, h, w)`` values over some pixels, ``()``."""
     return (values.mean(dim=1, keepdim=True) * places).sum() / places.sum()
-
-
-def _draw_signs(like: torch.Tensor) -> torch.Tensor:
-    """Draw 1 or -1 for each entry, the same on every device and in every run."""
-    signs = 2 * torch.randint(2, like.shape, generator=torch.Generator().manual_seed(0)) - 1
-    return signs.to(like)
 
 
 def best_share(change: torch.Tensor, error: torch.Tensor, judged: torch.Tensor) -> torch.Tensor:
@@ -291,7 +374,12 @@ def best_share(change: torch.Tensor, error: torch.Tensor, judged: torch.Tensor) 
 
 
 def wiener_filter(
-    pilot: torch.Tensor, noisy: torch.Tensor, variance: torch.Tensor, side: int, shifts: int = _SHIFTS
+    pilot: torch.Tensor,
+    noisy: torch.Tensor,
+    variance: torch.Tensor,
+    side: int,
+    shifts: int = _SHIFTS,
+    spectrum: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Shrink each cosine coefficient of a noisy image by P² / (P² + V), P that of a pilot and V the noise variance.
 
@@ -308,6 +396,8 @@ def wiener_filter(
         Of the blocks.
     shifts : int
         Along each side, a divisor of ``side``.
+    spectrum : Tensor, optional
+        ``(side, side)``: the noise variance of each coefficient of a block, relative to a pixel's. White by default.
 
     Returns
     -------
@@ -331,6 +421,9 @@ def wiener_filter(
     )
     variance_wide = functional.pad(variance.mean(dim=1, keepdim=True), pad, mode="reflect")
     total, left_over = torch.zeros_like(pilot_wide), torch.zeros_like(variance_wide)
+    of_coefficients = (
+        pilot.new_ones(()) if spectrum is None else spectrum.to(pilot).repeat(height // side, width // side)
+    )
     corners = [(top, left) for top in range(0, side, stride) for left in range(0, side, stride)]
     count = len(pilot)
     at_once = max(1, (_ON_CPU if pilot.is_cpu else _ON_GPU) // (count * height * width * pilot.shape[1]))
@@ -340,7 +433,7 @@ def wiener_filter(
             torch.cat([image[place] for place in places]) for image in (pilot_wide, noisy_wide, variance_wide)
         )
         power = blocks(pilots).square()
-        block_variance = _spread(functional.avg_pool2d(variances, side), side)
+        block_variance = _spread(functional.avg_pool2d(variances, side), side) * of_coefficients
         gain = power / (power + block_variance)
         gain[:, 0, ::side, ::side] = 1
         filtered = blocks.invert(gain * blocks(data))

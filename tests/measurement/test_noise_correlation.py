@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
+from scipy.signal import correlate
 from skimage import data
 
 from napari_dip.measurement.forward_operator import cosines
@@ -39,8 +40,10 @@ def test_correlation_and_variance_are_found_beneath_a_photograph(measured) -> No
 
 
 def test_the_spectrum_is_that_of_blocks_of_noise() -> None:
-    apart = np.arange(-5, 6) ** 2
-    correlation = NoiseCorrelation(np.outer(*(np.exp(-apart / (4 * sigma**2)) for sigma in BLUR)))
+    point = np.zeros((11, 11))
+    point[5, 5] = 1
+    products = correlate(*[gaussian_filter(point, BLUR)] * 2, mode="same")
+    correlation = NoiseCorrelation(products / products.max())
     blocks = as_tensor(draw_noise()).unfold(2, 8, 8).unfold(3, 8, 8)
     coefficients = cosines(8) @ blocks @ cosines(8).T
     expected = coefficients.square().mean(dim=(0, 1, 2, 3))

@@ -67,7 +67,7 @@ def test_one_hot_pixel_does_not_flatten_the_rest(camera: np.ndarray) -> None:
         (np.full((20, 20), "a"), TypeError, "dtype"),
         (np.zeros((15, 40)), ValueError, "at least 16"),
         (np.zeros((20, 20)), ValueError, "same intensity"),
-        (np.full((20, 20), np.nan), ValueError, "leave nothing"),
+        (np.full((20, 20), np.nan), ValueError, "every pixel is masked"),
         (np.zeros((4, 20, 20, 20)), ValueError, "one plane"),
         (np.zeros((20, 20, 2)), ValueError, "c = 1, 3 or 4"),
         (np.zeros(20), ValueError, "one plane"),
@@ -81,7 +81,7 @@ def test_what_cannot_be_restored_is_said(image: np.ndarray, error: type[Exceptio
 def test_masks_that_do_not_fit(camera: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"mask shape \(64, 64\) does not match image \(48, 40\)"):
         to_tensor(camera, np.zeros((64, 64), bool))
-    with pytest.raises(ValueError, match="leave nothing"):
+    with pytest.raises(ValueError, match="every pixel is masked"):
         to_tensor(camera, np.ones(camera.shape, bool))
 
 

@@ -182,6 +182,8 @@ def to_tensor(
     known = np.isfinite(intensities).all(axis=2)
     if mask is not None:
         known &= ~mask
+    if not known.any():
+        raise ValueError("every pixel is masked or NaN; mark fewer pixels as missing.")
     if known.sum() < SMALLEST_SIDE:
         raise ValueError("the mask and the NaN pixels leave nothing to learn from; mark fewer pixels as missing.")
     check_size(intensities[known])

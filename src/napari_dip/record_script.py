@@ -24,7 +24,7 @@ _IMAGE_IMPORTS = """\
 from pathlib import Path
 
 import napari_dip
-from napari_dip.image_files import read_image
+from napari_dip.image_files import read_image, write_tiff
 from napari_dip.pixel_text import digest_image"""
 _STACK_IMPORTS = """\
 from pathlib import Path
@@ -32,6 +32,7 @@ from pathlib import Path
 import numpy as np
 
 import napari_dip
+from napari_dip.image_files import write_tiff
 from napari_dip.many.axes import find_axes
 from napari_dip.many.stack_files import open_stack
 from napari_dip.pixel_text import digest_image"""
@@ -41,7 +42,7 @@ def write_script(record: Record) -> str:
     """Return a Python script that repeats the result of a record.
 
     The script reads the image or stack from its file, or says where to save it, and refuses any other. The mask and the
-    task's other arguments are written into the script.
+    task's other arguments are written into the script. It saves the result beside itself, unless there is such a file.
 
     Raises
     ------
@@ -92,7 +93,21 @@ def write_script(record: Record) -> str:
         sections.append(f"mask = unpack_mask(  # True = missing\n{lines},\n    {mask_shape},\n)")
     for name, rows in arrays.items():
         sections.append("\n".join([f"{name} = [", *(f"    {row!a}," for row in rows), "]"]))
-    return "\n\n".join([*sections, f"{_write_settings(record)}\n{restore}\n"])
+    return "\n\n".join([*sections, f"{_write_settings(record)}\n{restore}", f"{_save(record)}\n"])
+
+
+def _save(record: Record) -> str:
+    """Write what saves the result beside the script, and says how to look at it."""
+    name = record.output.name
+    axes = "" if record.stack is None else f", axes={record.stack.axes!a}"
+    return f"""\
+# to look at it: import napari; napari.imshow({name}); napari.run()
+saved = Path.cwd() / {f"{name}.tif"!a}
+if saved.exists():
+    print(saved, "exists already, so nothing was saved")
+else:
+    write_tiff(saved, {name}{axes})
+    print("saved as", saved)"""
 
 
 def _read_image(given: Given, path: str) -> str:

@@ -69,7 +69,7 @@ def measure_whole(
     image, mask = np.concatenate(parts), np.concatenate(masks)
     channels, known = _channels_of(image, colours), _known_of(image, mask, colours)
     if not known.any():
-        raise ValueError("the mask and the NaN pixels leave nothing to learn from; mark fewer pixels as missing.")
+        raise ValueError("every pixel is masked or NaN; mark fewer pixels as missing.")
     intensity_range = find_intensity_range(channels[known], colours=colours)
     tensor = to_tensor(image, mask, colours=colours, intensity_range=intensity_range)
     values, measured = tensor.values, tensor.known

@@ -93,10 +93,7 @@ def warn_of_idle_network() -> str:
 def _say_gain(gain: float) -> str:
     """Say by how much filters reduced the network's error on held-out pixels, noise included."""
     if gain > _MOST:
-        return (
-            f"The filters did most of the work: they reduced the network's error on held-out pixels by {gain:.0%}. "
-            "Other steps then look alike."
-        )
+        return f"The filters did most of the work: they reduced the network's error on held-out pixels by {gain:.0%}."
     if gain > _HARDLY_ANY:
         return f"The filters reduced the network's error on held-out pixels by {gain:.0%}; this error includes noise."
     return "The filters hardly reduced the network's error on held-out pixels."

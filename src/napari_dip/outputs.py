@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,3 +115,27 @@ def list_wanted(task: Task, settings: Settings) -> list[OutputKind]:
     further = (name for name in FURTHER_OUTPUTS if getattr(settings, name))
     wanted = [OUTPUTS[name] for name in dict.fromkeys((task.main_output, *further))]
     return [kind for kind in wanted if task.removes_noise or not kind.needs_network]
+
+
+def subtract_restored(
+    image: NDArray[Any], restored: NDArray[Any], missing: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """Return what was removed, as the output "residual" shows it: the image minus the restored one.
+
+    For tasks that leave every pixel in its place. Where a restoration rounds its result, this has the rounding in it.
+
+    Parameters
+    ----------
+    image, restored : ndarray
+        ``(h, w)`` or ``(h, w, c)``. A fourth channel is alpha, and becomes 0.
+    missing : ndarray, optional
+        ``(h, w)`` bool; the residual is NaN there, and where the image is not finite.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        residual = (np.asarray(image, np.float64) - restored).astype(np.float32)
+    if image.ndim == 3 and image.shape[2] == 4:
+        residual[:, :, 3] = 0
+    if missing is not None:
+        residual[np.asarray(missing, bool)] = np.nan
+    residual[~np.isfinite(residual)] = np.nan
+    return residual

@@ -31,8 +31,7 @@ class Window:
         _, self.widget = self.viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
         self.form = self.widget.form
         self.wait(until=lambda: self.widget.band_plot is not None)
-        self.widget._plot_dock.begin()
-        self.widget._plot_dock.open()
+        self.widget._plot_dock.show()
 
     def wait(self, seconds: float = 0.5, until: Callable[[], bool] | None = None) -> None:
         """Let the window live for a while, or until something has happened."""

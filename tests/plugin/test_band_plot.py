@@ -179,6 +179,7 @@ def test_the_mouse_reads_every_curve(make_napari_viewer, camera, qtbot) -> None:
     widget = open_widget(viewer)
     widget.form.advanced["step_limit"].value = STEPS
     run(widget, qtbot)
+    widget._plot_dock.show()
     plot = widget.band_plot
     for index, text in ((0, "{0.band_correspondence[4]:.2f}"), (1, "{0.held_out_error:.3g}"), (1, "{0.ratio:.3g}")):
         plot.view_choice.setCurrentIndex(index)
@@ -223,8 +224,8 @@ def test_the_stop_is_marked_in_both_views_and_forgotten_by_the_next_run(widget, 
 def test_the_run_is_exported(widget, qtbot, tmp_path, monkeypatch, view, suffix) -> None:
     notifications = []
     monkeypatch.setattr("napari_dip.plugin.run.export_button.show_info", notifications.append)
-    widget._plot_dock.begin()
-    plot = widget._plot_dock.open()
+    widget._plot_dock.show()
+    plot = widget.band_plot
     assert not plot.export_button.isEnabled()
     run(widget, qtbot)
     plot.view_choice.setCurrentIndex(view)

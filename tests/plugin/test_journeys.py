@@ -1,4 +1,4 @@
-"""Eight jobs as a user does them: in a real window, with clicks and keys, each with a screenshot, none with a warning.
+"""Ten jobs as a user does them: in a real window, with clicks and keys, each with a screenshot, none with a warning.
 
 JOURNEY_SCREENSHOTS=folder keeps the screenshots.
 """
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gestures import wait_for_workers
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtWidgets import QDialog, QPushButton
 from skimage.draw import line
 
 import napari_dip
@@ -44,7 +44,7 @@ def test_denoise(hands) -> None:
     np.testing.assert_allclose(restored.scale, image.scale)
     np.testing.assert_array_equal(image.data, noisy)
     assert restored.data.std() < noisy.std()
-    assert hands.widget.controls.status.value.startswith("Done")
+    assert hands.widget.controls.status.value.startswith("Finished")
 
 
 def test_inpaint_from_painted_labels(hands, qtbot) -> None:
@@ -178,7 +178,7 @@ def test_a_film_then_the_rest_of_it(hands, qtbot) -> None:
     hands.make_network_small(steps=400)
     hands.press(hands.widget.controls.restore_button)
     hands.viewer.dims.set_current_step(0, 1)
-    hands.wait_until(lambda: "plane 2 of 4" in hands.widget.controls.status.value)
+    hands.wait_until(lambda: "; 1 of 4 planes" in hands.widget.controls.status.value)
     hands.look("film_running")
     hands.press(hands.widget.controls.stop_button)
     hands.finish()
@@ -192,7 +192,7 @@ def test_a_film_then_the_rest_of_it(hands, qtbot) -> None:
     hands.look("film_done")
     assert np.isfinite(layer.data).all()
     assert hands.viewer.dims.current_step[0] == 1
-    assert hands.widget.controls.status.value.startswith("Done: 4 planes")
+    assert hands.widget.controls.status.value.startswith("Finished: 4 planes")
 
 
 def test_close_in_mid_run(hands, qtbot) -> None:
@@ -211,3 +211,56 @@ def test_close_in_mid_run(hands, qtbot) -> None:
     hands.wait_until(lambda: hands.names() == ["cells", "cells restored"])
     qtbot.wait(300)
     hands.look("close_closed")
+
+
+def test_the_first_minute(hands, qtbot) -> None:
+    """Nothing is open yet; then a sample is, and Restore is all that is pressed."""
+    controls = hands.widget.controls
+    assert not controls.restore_button.enabled
+    hands.look("first_empty")
+    hands.press(controls.help_button)
+    (page,) = hands.widget.native.findChildren(QDialog)
+    assert page.isVisible()
+    page.close()
+    hands.viewer.open_sample("napari-dip", "noisy_fluorescence")
+    noisy = next(layer for layer in hands.viewer.layers if "truth" not in layer.name)
+    hands.viewer.layers.selection.active = noisy
+    hands.make_network_small(steps=60)
+    controls.restore_button.native.setFocus()
+    qtbot.keyClick(controls.restore_button.native, Qt.Key.Key_Space)
+    hands.finish()
+    hands.look("first_done")
+    assert controls.status.value.startswith("Finished")
+    assert hands.viewer.layers[-1].name == f"{noisy.name} restored"
+
+
+def test_look_at_a_result_in_a_small_window(hands, qtbot) -> None:
+    hands.viewer.window.resize(1000, 700)
+    hands.viewer.add_image(noisy_fluorescence(side=SIDE).degraded, name="cells")
+    hands.viewer.reset_view()
+    hands.make_network_small(steps=60)
+    hands.press(hands.widget.controls.restore_button)
+    hands.finish()
+    qtbot.wait(300)
+    window = hands.viewer.window._qt_window
+    assert (window.width(), window.height()) == (1000, 700)
+    tools = hands.widget.result_tools
+    assert not tools.curves_button.native.isChecked()  # they would leave too little of the image
+    hands.look("small_done")
+    hands.press(tools.compare_button)
+    hands.look("small_before")
+    hands.wait_until(lambda: hands.viewer.layers["cells restored"].visible)
+    hands.look("small_after")
+    hands.press(tools.compare_button)
+    hands.press(tools.residual_button)
+    hands.wait_until(lambda: "cells residual" in hands.viewer.layers and tools.residual_button.enabled)
+    hands.look("small_residual")
+    hands.press(tools.residual_button)
+    assert not hands.viewer.layers["cells residual"].visible
+    hands.press(tools.details_button)
+    hands.look("small_details")
+    assert hands.widget.controls.details.value.startswith("Step ")
+    hands.press(tools.curves_button)
+    hands.look("small_curves")
+    assert hands.widget.band_plot.isVisible()
+    assert window.height() == 700

@@ -110,7 +110,7 @@ def test_what_was_stopped_early_is_called_so_whatever_is_finished_later(viewer, 
     stop(widget, qtbot)
     widget.start()
     finish(widget, qtbot)
-    assert widget.controls.status.value.startswith("Done: 3 planes")
+    assert widget.controls.status.value.startswith("Finished: 3 planes")
     assert np.isfinite(viewer.layers["film restored"].data).all()
     assert not any("unfinished" in name for name in names(viewer))
 
@@ -200,7 +200,7 @@ def test_the_pixel_size_of_the_file_goes_with_the_result(viewer, qtbot, film, tm
     finish(widget, qtbot)
     restored = viewer.layers[-1]
     assert_lies_over(restored, image)
-    assert "The pixel size, 0.2 x 0.1 µm, comes from the file." in widget.controls.status.value
+    assert "The pixel size, 0.2 x 0.1 µm, comes from the file." in widget.controls.details.value
     widget.record_tools.save(tmp_path / "restored.ome.tif")
     assert "unknown" not in widget.controls.status.value
     assert size_in(tmp_path / "restored.ome.tif") == pytest.approx((0.2, "µm", 0.1, "µm"))

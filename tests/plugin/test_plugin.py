@@ -12,7 +12,7 @@ from skimage import data, io
 
 import napari_dip
 from napari_dip.many.tiling import Tiling
-from napari_dip.plugin.form.restore_form import QUALITIES
+from napari_dip.plugin.form.restore_form import COMPARISONS, QUALITIES
 from napari_dip.plugin.layers.region import find_region
 from napari_dip.plugin.layers.source import read_source
 from napari_dip.plugin.run.failures import RestorationFailed
@@ -196,7 +196,7 @@ def test_the_table_of_an_opened_jpeg_is_used_while_its_pixels_are_shown(viewer, 
 def test_langevin_dynamics_brings_an_uncertainty_layer(viewer, qtbot, camera) -> None:
     viewer.add_image(camera, name="cells", colormap="magma")
     widget = open_widget(viewer)
-    widget.form.quality.value = "gp_dip"
+    widget.form.comparison.value = "gp_dip"
     widget.form.advanced["step_limit"].value, widget.form.advanced["burn_in"].value = 110, 0
     widget.start()
     finish(widget, qtbot)
@@ -222,7 +222,8 @@ def test_uncertainty_and_residual_come_as_layers_when_asked_for(viewer, qtbot, c
 def test_a_preset_sets_the_advanced_fields_and_what_the_user_changes_counts(viewer) -> None:
     widget = open_widget(viewer)
     widget.form.advanced["seed"].value = 7
-    widget.form.quality.value = "paper"
+    widget.form.comparison.value = "paper"
+    assert not widget.form.quality.enabled
     assert widget.form.advanced["upsampling"].value == "gaussian"
     assert 'Set by "As in the paper"' in widget.form.advanced["upsampling"].tooltip
     widget.form.advanced["upsampling"].value = "nearest"
@@ -230,7 +231,7 @@ def test_a_preset_sets_the_advanced_fields_and_what_the_user_changes_counts(view
     widget.form.advanced["levels"].value = " 4 "
     expected = dataclasses.replace(napari_dip.Settings.preset("paper"), upsampling="nearest", seed=7, levels=4)
     assert widget.form.settings() == expected
-    widget.form.quality.value = "default"
+    widget.form.comparison.value = ""
     assert widget.form.settings() == dataclasses.replace(napari_dip.Settings.preset("default"), seed=7)
 
 
@@ -287,6 +288,7 @@ def test_closing_the_viewer_in_mid_run_is_quiet(quiet, make_napari_viewer, qtbot
 
 @pytest.mark.parametrize("what", ["dock", "plot", "preview"])
 def test_closing_things_in_mid_run_is_quiet(viewer, qtbot, camera, what) -> None:
+    viewer.window.resize(1200, 900)  # high enough for the plot to open by itself
     viewer.add_image(camera, name="cells")
     dock, widget = viewer.window.add_plugin_dock_widget("napari-dip", "Restore")
     widget.start()
@@ -297,7 +299,7 @@ def test_closing_things_in_mid_run_is_quiet(viewer, qtbot, camera, what) -> None
         wait_for_workers(qtbot)
         return
     if what == "plot":
-        qtbot.waitUntil(lambda: widget.band_plot.parent() is not None, timeout=60_000)
+        qtbot.waitUntil(lambda: widget._plot_dock.is_open, timeout=60_000)
         viewer.window.remove_dock_widget(widget.band_plot)
     else:
         viewer.layers.remove("cells preview")
@@ -309,10 +311,10 @@ def test_closing_things_in_mid_run_is_quiet(viewer, qtbot, camera, what) -> None
 
 
 def test_a_closed_plot_is_opened_anew(viewer, qtbot, camera) -> None:
+    viewer.window.resize(1200, 900)  # high enough for it to open by itself
     viewer.add_image(camera, name="cells")
     widget = open_widget(viewer)
-    widget._plot_dock.begin()
-    widget._plot_dock.open()
+    widget._plot_dock.show()
     viewer.window.remove_dock_widget(widget.band_plot)
     widget.form.advanced["step_limit"].value = 20
     widget.start()
@@ -335,16 +337,17 @@ def test_a_run_follows_the_task_that_it_was_started_with(viewer, qtbot, camera) 
 
 def test_stopping_by_held_out_pixels_is_possible_with_every_quality(viewer) -> None:
     widget = open_widget(viewer)
-    for _, name in QUALITIES:
-        widget.form.quality.value = name
-        widget.form.advanced["stopping"].value = "auto"
-        assert widget.form.settings().held_out != 0
+    for choice, named in ((widget.form.quality, QUALITIES), (widget.form.comparison, COMPARISONS)):
+        for _, name in named:
+            choice.value = name
+            widget.form.advanced["stopping"].value = "auto"
+            assert widget.form.settings().held_out != 0
 
 
 def test_unfolding_shows_what_the_quality_uses(viewer) -> None:
     widget = open_widget(viewer)
     widget.native.window().show()
-    widget.form.quality.value = "paper"
+    widget.form.comparison.value = "paper"
     assert not widget.form.advanced["gaussian_sigma"].visible
     widget.form.advanced_shown.native.click()
     assert widget.form.advanced["gaussian_sigma"].visible
@@ -372,8 +375,7 @@ def test_a_small_screen_is_enough_and_what_is_in_view_stays_there(make_napari_vi
     qtbot.wait(200)
     view = getattr(viewer, "scene", viewer).camera  # napari 0.9 moved it
     zoom, height = view.zoom, window.centralWidget().height()
-    widget._plot_dock.begin()
-    widget._plot_dock.open()
+    widget._plot_dock.show()
     qtbot.wait(300)
     assert window.height() == 700
     assert window.centralWidget().height() < height
@@ -382,8 +384,8 @@ def test_a_small_screen_is_enough_and_what_is_in_view_stays_there(make_napari_vi
 
 def test_the_plot_follows_the_theme(viewer, qtbot) -> None:
     widget = open_widget(viewer)
-    widget._plot_dock.begin()
-    plot = widget._plot_dock.open()
+    widget._plot_dock.show()
+    plot = widget.band_plot
     colours = set()
     for theme in ("light", "dark", "system"):
         viewer.theme = theme

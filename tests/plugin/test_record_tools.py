@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 import napari_dip
 from napari_dip.image_files import read_image, write_tiff
 from napari_dip.plugin.form.advanced_settings import CHOICES
-from napari_dip.plugin.form.restore_form import QUALITIES
+from napari_dip.plugin.form.restore_form import COMPARISONS, QUALITIES
 from napari_dip.settings import find_bounds
 
 CHANGES = {
@@ -86,12 +86,12 @@ def test_settings_fill_the_whole_form(viewer, widget, qtbot, tmp_path, restored,
     assert layer.name in widget.controls.status.value
 
 
-@pytest.mark.parametrize("quality", [name for _, name in QUALITIES])
+@pytest.mark.parametrize("quality", [name for _, name in (*QUALITIES, *COMPARISONS)])
 def test_named_settings_are_recognised(widget, restored, quality) -> None:
     record = napari_dip.Record.from_dict(restored["metadata"]["napari-dip"])
     named = dataclasses.replace(napari_dip.Settings.preset(quality), seed=3, snapshots=20)
     widget.form.show_record(dataclasses.replace(record, settings=named), "it")
-    assert widget.form.quality.value == quality
+    assert (widget.form.comparison.value or widget.form.quality.value) == quality
     assert dataclasses.replace(widget.form.settings(), snapshots=20) == named
 
 

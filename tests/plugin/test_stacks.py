@@ -72,14 +72,14 @@ def test_a_film_fills_in_plane_by_plane(viewer, qtbot, film, geometry) -> None:
     assert (restored.units, restored.axis_labels) == (image.units, image.axis_labels)
     assert restored.colormap.name == "magma"
     assert restored.metadata["channel_names"] == ["DAPI", "GFP"]
-    assert any("plane 4 of 10 (time 1, GFP)" in each and "left" in each for each in statuses), statuses
+    assert any("time 1, GFP: restoring, step" in each and "left" in each for each in statuses), statuses
     out = np.zeros(film.shape, np.float32)
     settings = widget.form.settings()
     list(napari_dip.restore_stack(film, "TCYX", settings=settings, out=out))
     np.testing.assert_array_equal(restored.data, out)
     record = napari_dip.Record.from_dict(restored.metadata["napari-dip"])
     assert (record.stack.axes, record.stack.shape, len(record.stack.planes)) == ("TCYX", film.shape, 10)
-    assert widget.controls.status.value.startswith("Done: 10 planes")
+    assert widget.controls.status.value.startswith("Finished: 10 planes")
 
 
 def test_this_plane_is_the_one_that_the_sliders_show(viewer, qtbot, film, geometry) -> None:
@@ -242,7 +242,7 @@ def _noting_parts(method, sizes):
 def stop_in_plane(widget, qtbot, number: int) -> None:
     """Let planes end by themselves, and press Stop and keep in that one."""
     press(qtbot, widget.controls.restore_button)
-    qtbot.waitUntil(lambda: f"plane {number} of" in widget.controls.status.value, timeout=240_000)
+    qtbot.waitUntil(lambda: f"; {number - 1} of" in widget.controls.status.value, timeout=240_000)
     press(qtbot, widget.controls.stop_button)
     finish(widget, qtbot)
 
@@ -409,7 +409,7 @@ def test_further_outputs_and_the_original_type(viewer, qtbot, film) -> None:
     run(widget, qtbot)
     assert names(viewer) == ["film", "film residual", "film smoothed", "film restored"]
     assert [layer.data.dtype.name for layer in viewer.layers] == ["uint8", "float32", "uint8", "uint8"]
-    assert "Rounded to uint8" in widget.controls.status.value
+    assert "Rounded to uint8" in widget.controls.details.value
 
 
 @pytest.mark.parametrize(
@@ -491,7 +491,7 @@ def test_planes_can_begin_like_the_one_before(viewer, qtbot, film, geometry) -> 
     assert warm_start.native.isHidden()
     widget.form.advanced_shown.native.click()
     assert not warm_start.native.isHidden()
-    assert texts(warm_start) == ["Off", "Along time (5)"]
+    assert texts(warm_start) == ["From scratch", "From the previous one along time (5)"]
     warm_start.value = "T"
     widget.form.stack.along.value, widget.form.stack.planes.value = "T", "range"
     widget.form.stack.last.value = 1

@@ -42,8 +42,8 @@ CHOICES = {
     "chosen_step": Choice("Stop at step", "Ends at this step and returns its image, whatever the stopping rule says; "
                           "this repeats a moment that you chose. none: the rule decides.", LineEdit, {}),
     "partner": Choice(
-        "Classical filters", "Non-local means and a Wiener filter help to remove noise, as far as held-out pixels "
-        "gain. Off: the network alone, as in the paper.", CheckBox, {"text": ""},
+        "Help from classical filters", "Non-local means and a Wiener filter help to remove noise, as far as "
+        "held-out pixels gain. Off: the network alone, as in the paper.", CheckBox, {"text": ""},
     ),
     "runs": Choice("Networks to average", "Trains several networks side by side and averages them: less of what each "
                    "one invents, but more time.", SpinBox, {}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -22,11 +24,13 @@ from ...measurement.pixel_defects import (
     find_zero,
 )
 from ..layers.placement import read_plane_placement
-from ..layers.source import read_source
+from ..layers.source import Source, read_source
+from ..run.worker import Job
 from ..words import capitalise
 from .layer_choice import choose_image
 from .narrow_form import LabelAligner, let_shrink, wrap
 
+_MOST_AT_ONCE = 1 << 20  # pixels that are searched while the user waits
 _FOLDED, _UNFOLDED = "Find missing pixels ▸", "Find missing pixels ▾"
 
 
@@ -105,6 +109,7 @@ class MaskFinder(Container):
         self.fields.margins = self.margins = (0, 0, 0, 0)
         self.extend([self.fold_button, self.fields, self.find_button, self.message])
         self.kind.changed.connect(self._show_kind)
+        self.kind.changed.connect(self._suggest_threshold)
         self.unfold(False)
 
     def unfold(self, unfolded: bool = True) -> None:
@@ -119,17 +124,43 @@ class MaskFinder(Container):
         self.kind.tooltip = kind.meaning
         self.threshold.visible = self.fold_button.text == _UNFOLDED and kind.needs_threshold
 
+    def _suggest_threshold(self) -> None:
+        """Begin with the brightest or the darkest that is drawn: 0 would mark nearly all pixels."""
+        kind, image = KINDS[self.kind.value], self._image()
+        if kind.needs_threshold and image is not None:
+            self.threshold.value = image.contrast_limits[1 if kind.find is find_above else 0]
+
     def find(self) -> None:
         """Find the pixels, mark them, and say how many there are."""
         kind, image = KINDS[self.kind.value], self._image()
         try:
-            pixels = read_source(image, selection=self._plane()).image
-            arguments = (self.threshold.value,) if kind.needs_threshold else ()
-            missing = kind.find(pixels, *arguments)
+            source = read_source(image, selection=self._plane())
         except (ValueError, TypeError) as error:
             self._say(capitalise(str(error)))
             return
         assert image is not None  # read_source has refused None
+        search = functools.partial(_search, source, kind, self.threshold.value)
+        if isinstance(source.array, np.ndarray) and source.array.size <= _MOST_AT_ONCE:
+            try:
+                self._mark(image, kind, search())
+            except (ValueError, TypeError) as error:
+                self._say(capitalise(str(error)))
+            return
+        self._say("Searching …")
+        self.find_button.enabled = False
+        Job(
+            search, on_result=lambda missing: self._mark(image, kind, missing),
+            on_error=lambda error: self._say(capitalise(str(error))), on_finished=self._on_searched,
+        ).start()  # fmt: skip
+
+    def _on_searched(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the form was closed
+            self.find_button.enabled = True
+
+    def _mark(self, image: Image, kind: Kind, missing: NDArray[np.bool_]) -> None:
+        """Add the pixels to the marks over the image, and say how many there are."""
+        if image not in self._viewer.layers:
+            return
         if not missing.any():
             self._say(f"No pixels found for “{kind.label}”.")
             return
@@ -154,8 +185,9 @@ class MaskFinder(Container):
         return layer
 
     def _say(self, sentence: str) -> None:
-        self.message.value = sentence
-        self.message.visible = self.fold_button.text == _UNFOLDED
+        with contextlib.suppress(RuntimeError):  # the form was closed
+            self.message.value = sentence
+            self.message.visible = self.fold_button.text == _UNFOLDED
 
 
 class MaskFinderWidget(Container):
@@ -174,6 +206,12 @@ class MaskFinderWidget(Container):
         self.extend([choice, self.finder])
         LabelAligner(self.native, [[choice, self.finder.fields]])
         self.native.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)  # leave room for others
+
+
+def _search(source: Source, kind: Kind, threshold: float) -> NDArray[np.bool_]:
+    """Find the pixels of the first, or the only, plane; for a large image in napari's worker."""
+    arguments = (threshold,) if kind.needs_threshold else ()
+    return kind.find(source.image, *arguments)
 
 
 def mark_over(viewer: Viewer, image: Image, missing: NDArray[np.bool_], mark: int) -> Labels:

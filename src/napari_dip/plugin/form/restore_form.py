@@ -26,9 +26,12 @@ from .narrow_form import LabelAligner, let_shrink, pair, wrap
 from .stack_form import StackForm
 
 _FOLDED, _UNFOLDED = "Advanced ▸", "Advanced ▾"
-QUALITIES = [("Fast", "fast"), ("Balanced", "default"), ("Best", "best"), ("As published", "published"),
-              ("As in the paper", "paper"), ("Rival: deep image prior (no control)", "deep_image_prior"),
-              ("Rival: deep decoder (few weights)", "deep_decoder"), ("Rival: Langevin", "gp_dip")]  # fmt: skip
+QUALITIES = [("Fast", "fast"), ("Balanced", "default"), ("Best", "best")]
+COMPARISONS = [("As published", "published"), ("As in the paper", "paper"),
+               ("Deep image prior (no control)", "deep_image_prior"), ("Deep decoder (few weights)", "deep_decoder"),
+               ("Langevin dynamics", "gp_dip")]  # fmt: skip
+_SAVE_AS = "Save as {}, like the original"
+_NONE = ""
 _LOADED = "loaded"  # the quality that stands for a loaded record
 _OUTPUT_FIELDS = ("keep_known", "smoothed_lipschitz_bound", "detail_amount")  # of Settings, beside the extra outputs
 
@@ -67,25 +70,31 @@ class RestoreForm(Container):
         )  # fmt: skip
         self.quality = ComboBox(name="quality", label="Quality", choices=self._qualities, value=preferences.quality,
                                 tooltip="A named set of settings, from fast to best.")  # fmt: skip
+        self.comparison = ComboBox(
+            name="comparison", label="For comparison", choices=[("–", _NONE), *COMPARISONS], value=_NONE,
+            tooltip="In place of the quality: the settings of the paper, of the code published with it, and of other "
+            "methods. To compare results, not to get the best one.",
+        )  # fmt: skip
         self.extra_outputs_label = Label(name="extra_outputs_label", label="", value="Extra outputs:")
         self.extra_outputs = {
             name: CheckBox(name=name, text=capitalise(OUTPUTS[name].label), value=False, tooltip=OUTPUTS[name].shows)
             for name in FURTHER_OUTPUTS
         }
         self.original_type = CheckBox(
-            name="original_type", text="Original pixel type", value=False,
+            name="original_type", text=_SAVE_AS.format("integers"), value=False,
             tooltip="On: results are rounded and clipped to the original's pixel type, such as uint16; a note "
             "says how many were clipped. Off: float32, without loss. Residual and uncertainty are always float32.",
         )  # fmt: skip
         self.keep_known = CheckBox(
-            name="keep_known", text="Keep known pixels", value=defaults.keep_known,
-            tooltip="On: known pixels stay as they are, and an enlarged image shrinks back to the original. "
-            "Off: the network draws all pixels, which also removes noise.",
+            name="keep_known", text="Keep good pixels unchanged", value=defaults.keep_known,
+            tooltip="On: pixels that are not missing stay as they are, and an enlarged image shrinks back to the "
+            "original. Off: the network draws all pixels, which also removes noise.",
         )  # fmt: skip
         self.smoothed_lipschitz_bound = FloatSpinBox(
-            name="smoothed_lipschitz_bound", label="Smoothed λ", value=defaults.smoothed_lipschitz_bound,
+            name="smoothed_lipschitz_bound", label="Smoothness", value=defaults.smoothed_lipschitz_bound,
             step=0.1,
-            tooltip="The Lipschitz bound of the smoothed image: smaller is smoother, so more counts as detail.",
+            tooltip="Of the smoothed image: its Lipschitz bound λ. A smaller number is smoother, so more counts as "
+            "detail.",
         )  # fmt: skip
         self.detail_amount = FloatSpinBox(
             name="detail_amount", label="Detail amount", value=defaults.detail_amount, step=0.25,
@@ -106,6 +115,10 @@ class RestoreForm(Container):
         image_row.append(self.image)
         fields.extend([self.task, *self.parameters.values(), self.mask, self.missing_label])
         quality.append(self.quality)
+        comparison: Container = Container(name="comparison_row")
+        comparison.append(self.comparison)
+        comparison.margins = (0, 0, 0, 0)
+        self._comparison_row = comparison
         boxes = list(self.extra_outputs.values())
         pairs = [pair(*boxes[n : n + 2]) for n in range(0, len(boxes), 2)]
         # rows to hide as a whole: hidden fields alone would leave a gap
@@ -115,11 +128,11 @@ class RestoreForm(Container):
         labelled = [image_row, self.stack, fields, self.mask_finder.fields, quality, amounts]
         for container in (self, *labelled, outputs):
             container.margins = (0, 0, 0, 0)
-        let_shrink([*(field for container in labelled for field in container), *self.advanced])
+        let_shrink([*(field for container in labelled for field in container), self.comparison, *self.advanced])
         self.image_note, self.mask_note = Label(name="image_note", value=""), Label(name="mask_note", value="")
         self.extend([
             image_row, self.image_note, self.stack, fields, self.mask_note, self.mask_finder, quality, outputs, amounts,
-            self.advanced_shown, self.advanced,
+            self.advanced_shown, comparison, self.advanced,
         ])  # fmt: skip
         for note in (self.image_note, self.mask_note):
             wrap(note.native)
@@ -127,11 +140,12 @@ class RestoreForm(Container):
         self.image.changed.connect(self._show_lost_layers)
         self._show_lost_layers()
         self.native.layout().addStretch()
-        LabelAligner(self.native, [labelled, [self.advanced]])
+        LabelAligner(self.native, [labelled, [comparison, self.advanced]])
         self.task.changed.connect(self._choose_only_mask)
         for choice in (self.task, self.mask, *boxes):
             choice.changed.connect(self._show_task)
         self.quality.changed.connect(self._show_preset)
+        self.comparison.changed.connect(self._show_preset)
         self.image.changed.connect(self._show_type)
         self._show_preset()
         if preferences.device != defaults.device:
@@ -144,8 +158,9 @@ class RestoreForm(Container):
         return [*QUALITIES, *([(f"As in “{self._loaded[1]}”", _LOADED)] if self._loaded else [])]
 
     def _show_preset(self) -> None:
-        name = self.quality.value
-        label = next(label for label, quality in self._qualities() if quality == name)
+        name = self.comparison.value or self.quality.value
+        label = next(label for label, quality in (*self._qualities(), *COMPARISONS) if quality == name)
+        self.quality.enabled = not self.comparison.value
         preset = self._loaded[0] if name == _LOADED and self._loaded else Settings.preset(name)
         self.advanced.show_preset(preset, label)
 
@@ -153,8 +168,7 @@ class RestoreForm(Container):
         """Name the original's pixel type; hide the box for float32, which results have by default."""
         image = self.image.value
         self.original_type.visible = image is None or image.dtype != "float32"
-        dtype = "" if image is None else f" ({image.dtype})"
-        self.original_type.text = f"Original pixel type{dtype}"
+        self.original_type.text = _SAVE_AS.format("integers" if image is None else image.dtype)
 
     def _choose_mask(self, layer: Labels) -> None:
         self.mask.value = layer
@@ -195,7 +209,10 @@ class RestoreForm(Container):
         quality = _find_quality(settings)
         self._loaded = None if quality else (settings, name)
         self.quality.reset_choices()
-        self.quality.value = quality or _LOADED
+        compares = any(quality == name for _, name in COMPARISONS)
+        self.comparison.value = quality if compares else _NONE
+        if not compares:
+            self.quality.value = quality or _LOADED
         self._show_preset()  # again, even if the name is the same
         self.advanced.show_settings(settings)
         for of, field in self._output_fields().items():
@@ -233,6 +250,7 @@ class RestoreForm(Container):
 
     def _show_advanced(self, shown: bool) -> None:
         self.advanced.visible = shown
+        self._comparison_row.visible = shown or bool(self.comparison.value)
         self.advanced.explain()
         self.stack.show_all(shown)
         self.advanced_shown.text = _UNFOLDED if shown else _FOLDED
@@ -248,6 +266,18 @@ class RestoreForm(Container):
         return dataclasses.replace(
             self.advanced.settings(), **{name: field.value for name, field in self._output_fields().items()}
         )
+
+    def read_options(self) -> Request:
+        """Return how to restore each plane.
+
+        Raises
+        ------
+        ValueError
+            If a field holds a value that cannot be used.
+        """
+        task = find_task(self.task.value)
+        parameters = {name: field.value for name, field in self.parameters.items() if task.takes(name)}
+        return Request(task.name, self.settings(), parameters)
 
     def request(self, region: Callable[[Image], tuple[slice, slice]] | None = None) -> LayerRequest:
         """Return what the form asks for; the worker reads the pixels.
@@ -269,10 +299,8 @@ class RestoreForm(Container):
         )  # fmt: skip
         if region is not None:
             source = source.cut(region(image))
-        task = find_task(self.task.value)
-        parameters = {name: field.value for name, field in self.parameters.items() if task.takes(name)}
         return LayerRequest(
-            source, Request(task.name, self.settings(), parameters), self.original_type.value,
+            source, self.read_options(), self.original_type.value,
             read_preferences().previews_per_second, None if source.is_single else stack.warm_start_axis(),
         )  # fmt: skip
 
@@ -286,7 +314,7 @@ def _find_quality(settings: Settings) -> str | None:
     """Return the quality with the same hidden settings and the most shown ones in common; None if there is none."""
     shown = {*CHOICES, *FURTHER_OUTPUTS, *_OUTPUT_FIELDS}
     found, most = None, -1
-    for _, name in QUALITIES:
+    for _, name in (*QUALITIES, *COMPARISONS):
         preset = Settings.preset(name)
         alike = [field.name for field in dataclasses.fields(Settings)
                  if getattr(preset, field.name) == getattr(settings, field.name)]  # fmt: skip

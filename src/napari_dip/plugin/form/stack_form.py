@@ -51,10 +51,10 @@ class StackForm(Container):
             "this axis and learns their shared structure from all of them.",
         )  # fmt: skip
         self.warm_start = ComboBox(
-            name="warm_start", label="Warm start", choices=self._warm_start_axes, value=_OFF,
-            tooltip="Off: each plane is restored as if it were alone. Along an axis: each plane starts from the "
-            "network of the plane before it, if the two hardly differ; that takes about a third of the time. Gains and "
-            "risks: see docs/many_images.md.",
+            name="warm_start", label="Start each plane", choices=self._warm_start_axes, value=_OFF,
+            tooltip="From scratch: each plane is restored as if it were alone. From the previous one: each starts from "
+            "the network of the plane before it, if the two hardly differ; that takes about a third of the time. Gains "
+            "and risks: see docs/many_images.md, “Warm start”.",
         )  # fmt: skip
         self.extend([self.planes, self.along, self.first, self.last, self.together, self.warm_start])
         self.margins = (0, 0, 0, 0)
@@ -158,7 +158,7 @@ class StackForm(Container):
 
     def _warm_start_axes(self, widget: object = None) -> list[tuple[str, str]]:
         along = [(name, letter) for name, letter in self._axes_to_step() if letter != "C"]
-        return [("Off", _OFF), *((f"Along {name}", letter) for name, letter in along)]
+        return [("From scratch", _OFF), *((f"From the previous one along {name}", letter) for name, letter in along)]
 
     def _channel_axes(self, widget: object = None) -> list[tuple[str, str]]:
         image = self._image.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,43 @@ from numpy.typing import NDArray
 
 from ...measurement.mask_grid import Shape, draw_shapes, resample_marks
 
+_MOST_AT_ONCE = 1 << 22  # pixels that are looked at while the user waits, in some 10 ms
 _KINDS = {"rectangle": "polygon", "polygon": "polygon", "ellipse": "ellipse", "path": "path", "line": "path"}
 
 
-def read_mask_layer(image: Image, layer: Labels | Shapes, shape: tuple[int, int], label: int = 0) -> NDArray[np.bool_]:
+class LaterMask:
+    """A mask of many pixels, made when it is first indexed: the worker does that, not the window.
+
+    Parameters
+    ----------
+    shape : (int, int)
+    make : callable
+        Returns the mask.
+
+    Raises
+    ------
+    ValueError
+        When it is indexed, with a message for the user, if there is something wrong with the layer.
+    """
+
+    def __init__(self, shape: tuple[int, int], make: Callable[[], NDArray[np.bool_]]) -> None:
+        self.shape, self._make = shape, make
+        self._mask: NDArray[np.bool_] | None = None
+
+    def __getitem__(self, index: Any) -> NDArray[np.bool_]:
+        if self._mask is None:
+            self._mask = self._make()
+        return self._mask[index]
+
+    def cut(self, region: tuple[slice, slice]) -> LaterMask:
+        """Return a part of the mask, to be made later as well."""
+        shape = tuple(len(range(*each.indices(side))) for each, side in zip(region, self.shape, strict=True))
+        return LaterMask((shape[0], shape[1]), lambda: self[region])
+
+
+def read_mask_layer(
+    image: Image, layer: Labels | Shapes, shape: tuple[int, int], label: int = 0
+) -> NDArray[np.bool_] | LaterMask:
     """Return the pixels that a layer marks as missing, on the image's pixel grid.
 
     Parameters
@@ -33,32 +67,60 @@ def read_mask_layer(image: Image, layer: Labels | Shapes, shape: tuple[int, int]
     ValueError
         With a message for the user.
     """
+    name = layer.name
     if isinstance(layer, Shapes):
         if not len(layer.data):
-            raise ValueError(f'the mask "{layer.name}" has no shapes; draw one over the missing pixels.')
-        mask = draw_shapes(_read_shapes(layer), map_pixels(image, layer, shape), shape)
-        if not mask.any():
-            raise ValueError(f'no shape of the mask "{layer.name}" covers a pixel of the image.')
-        return mask
-    data = np.asarray(layer.data[0] if layer.multiscale else layer.data)
-    if data.ndim != 2:
+            raise ValueError(f'the mask "{name}" has no shapes; draw one over the missing pixels.')
+        shapes, matrix = _read_shapes(layer), map_pixels(image, layer, shape)
+        return _now_or_later(lambda: _draw(name, shapes, matrix, shape), shape)
+    data = layer.data[0] if layer.multiscale else layer.data
+    if len(data.shape) != 2:
         raise ValueError(
-            f'the mask "{layer.name}" has {data.ndim} dimensions; choose a layer with two, or one on the pixel grid of '
+            f'the mask "{name}" has {len(data.shape)} dimensions; choose a layer with two, or one on the pixel grid of '
             "the stack."
         )
+    matrix = map_pixels(image, layer, shape)
+    return _now_or_later(lambda: _bring_over(name, data, label, matrix, shape), shape, tuple(data.shape))
+
+
+def cut_mask(
+    mask: NDArray[np.bool_] | LaterMask | None, region: tuple[slice, slice]
+) -> NDArray[np.bool_] | LaterMask | None:
+    """Return the part of a plane's mask between rows and columns."""
+    if isinstance(mask, LaterMask):
+        return mask.cut(region)
+    return None if mask is None else mask[region]
+
+
+def _now_or_later(make: Callable[[], NDArray[np.bool_]], *shapes: tuple[int, ...]) -> NDArray[np.bool_] | LaterMask:
+    """Make a mask now, or later if that would hold the window."""
+    small = all(rows * columns <= _MOST_AT_ONCE for rows, columns in shapes)
+    return make() if small else LaterMask(shapes[0], make)  # type: ignore[arg-type]
+
+
+def _draw(name: str, shapes: list[Shape], matrix: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    mask = draw_shapes(shapes, matrix, shape)
+    if not mask.any():
+        raise ValueError(f'no shape of the mask "{name}" covers a pixel of the image.')
+    return mask
+
+
+def _bring_over(
+    name: str, data: Any, label: int, matrix: NDArray[np.float64], shape: tuple[int, int]
+) -> NDArray[np.bool_]:
+    data = np.asarray(data)
     marks = data == label if label else data > 0
     if not marks.any():
         which = f"label {label}" if label else "any label"
-        raise ValueError(f'the mask "{layer.name}" has no pixel with {which}; paint over the missing pixels.')
-    matrix = map_pixels(image, layer, shape)
+        raise ValueError(f'the mask "{name}" has no pixel with {which}; paint over the missing pixels.')
     if data.shape == shape and _is_identity(matrix, shape):
         return marks
     try:
         mask = resample_marks(marks, matrix, shape)
     except ValueError as error:
-        raise ValueError(f'the mask "{layer.name}" cannot be used: {error}') from error
+        raise ValueError(f'the mask "{name}" cannot be used: {error}') from error
     if not mask.any():
-        raise ValueError(f'no pixel that the mask "{layer.name}" marks lies on the image.')
+        raise ValueError(f'no pixel that the mask "{name}" marks lies on the image.')
     return mask
 
 
@@ -77,8 +139,9 @@ class StackMarks:
         self._data, self._label = data, label
 
     def freeze(self) -> StackMarks:
-        """Return the present marks: the user may paint in the layer during a run."""
-        return StackMarks(self[...].astype(np.uint8), 0) if isinstance(self._data, np.ndarray) else self
+        """Return the present marks, unless there are many: the user may paint in the layer during a run."""
+        small = isinstance(self._data, np.ndarray) and self._data.size <= _MOST_AT_ONCE
+        return StackMarks(self[...].astype(np.uint8), 0) if small else self
 
     def __getitem__(self, index: Any) -> NDArray[np.bool_]:
         part = np.asarray(self._data[index])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from napari.layers import Image
 from napari.viewer import Viewer
 
 from ...many.axes import Plane
+from ...many.image_stack import MaskedStack
+from ...outputs import OUTPUTS, subtract_restored
 from ...record import Record
 from .outputs import OutputImage, find_main_output, list_outputs
 from .own_layers import RECORD_KEY, add_output
@@ -20,6 +22,10 @@ from .source import Place, place_of
 if TYPE_CHECKING:
     from ...outcome import Restoration
     from ..request import LayerRequest
+
+
+_IN_PLACE = ("denoise", "deblock", "inpaint")  # tasks that leave every pixel in its place, so that images subtract
+_RESIDUAL = OUTPUTS["residual"].label
 
 
 class ResultLayers:
@@ -68,6 +74,61 @@ class ResultLayers:
     def is_shown(self) -> bool:
         """Whether the main layer is still in the viewer."""
         return bool(self._layers) and list(self._layers.values())[-1] in self._viewer.layers
+
+    @property
+    def main(self) -> Image | None:
+        """The main layer, if the user has not removed it."""
+        return list(self._layers.values())[-1] if self.is_shown else None
+
+    @property
+    def original(self) -> Image | None:
+        """The layer that was restored, if the viewer still has it."""
+        return self.source.origin.find(self._viewer)
+
+    @property
+    def residual(self) -> Image | None:
+        """The layer that shows what was removed, if there is one."""
+        layer = self._layers.get(_RESIDUAL)
+        return layer if layer is not None and layer in self._viewer.layers else None
+
+    @property
+    def can_have_residual(self) -> bool:
+        """Whether there is a residual, or one can be made from the original and the result."""
+        return self.residual is not None or (self.is_shown and self._request.options.task in _IN_PLACE)
+
+    def subtract(self) -> Callable[[], OutputImage]:
+        """Return what makes the residual; it reads the original, so the worker does it."""
+        restored, source = list(self._outputs.values())[-1], self.source
+        records, index = dict(self.records), self._index
+
+        def subtract() -> OutputImage:
+            axes = source.axes
+            stack = MaskedStack(source.array, axes, source.mask)
+            residual = np.full(restored.data.shape, np.nan, np.float32)
+            for plane in source.planes():
+                if place_of(plane) in records:
+                    of_plane = np.reshape(restored.data[index(plane)], stack.read(plane).shape)
+                    image = subtract_restored(stack.read(plane), of_plane, stack.read_mask(plane))
+                    residual[index(plane)] = axes.spread(image)
+            record = Record.from_dict(restored.metadata[RECORD_KEY])
+            record = dataclasses.replace(  # of a run that was asked for it, so that its script makes it
+                record, settings=dataclasses.replace(record.settings, residual=True),
+                output=dataclasses.replace(record.output, name="residual", dtype="float32", clipped=0),
+            )  # fmt: skip
+            metadata = {**restored.metadata, RECORD_KEY: record.as_dict()}
+            return OutputImage(_RESIDUAL, residual, metadata, own_contrast=True, clipped=0)
+
+        return subtract
+
+    def add_residual(self, output: OutputImage) -> Image:
+        """Add the residual as a layer, hidden."""
+        selected = self._viewer.layers.selection.active
+        self.source = self.source.follow_layer(self._viewer)
+        layer = add_output(self._viewer, self.source, output, f"{self.source.name} {output.suffix}")
+        self._layers = {_RESIDUAL: layer, **self._layers}  # the main layer stays the last
+        if selected is not None and selected in self._viewer.layers:
+            self._viewer.layers.selection.active = selected
+        return layer
 
     def select(self) -> None:
         """Select the main layer if nothing is selected, because the selected preview was removed."""

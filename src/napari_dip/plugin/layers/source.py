@@ -17,7 +17,7 @@ from ...image_files import read_image, read_quantisation_table
 from ...many.axes import Axes, Plane
 from .array_part import take_part
 from .layer_axes import LayerAxes, count_dimensions, find_array, find_layer_axes
-from .mask_layers import StackMarks, find_stack_marks, read_mask_layer
+from .mask_layers import StackMarks, cut_mask, find_stack_marks, read_mask_layer
 from .origin import Origin
 from .own_layers import RECORD_KEY
 from .pixel_size import PIXEL_SIZE_KEY, find_pixel_size
@@ -41,7 +41,7 @@ class Source:
     selection : mapping
         Which planes of the array: a slice without gaps by the letter of an axis; everything along the other axes.
     mask : array or None
-        True = missing, ``(h, w)`` for all planes or with the array's shape.
+        True = missing, ``(h, w)`` for all planes or with the array's shape; may be read when it is indexed.
     name : str
         The layer's name, followed by the position if it is a single plane.
     layer_name : str
@@ -144,7 +144,7 @@ class Source:
             self,
             array=array,
             layer_axes=dataclasses.replace(self.layer_axes, axes=dataclasses.replace(self.axes, shape=array.shape)),
-            mask=None if self.mask is None else self.mask[region],
+            mask=cut_mask(self.mask, region),
             jpeg=None,
             name=f"{self.name} region",
             appearance=self.appearance | {"translate": find_translation(self.appearance, corner)},
@@ -168,7 +168,8 @@ def read_source(
 ) -> Source:
     """Find in an Image layer what a run needs, with a mask from a Labels or Shapes layer if there is one.
 
-    Pixels of the image are read later, in the worker, but the mask now: the user may go on painting.
+    Pixels of the image are read later, in the worker, but the mask now: the user may go on painting. A mask of many
+    pixels is read at the start of the run, because it would hold the window.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FEWEST_STEPS = 10  # on the axis, so that no tick lies between two steps
 _LOWEST = 90  # pixels: minimum height of a plot
 _BELOW = 6  # pixels below the axis label, because pyqtgraph lets it stick out
-_BANDS = "How much of each frequency band of the image the network has learned, at each step."
+_BANDS = "How much of each frequency band of the image, from coarse to fine, has been recovered at each step."
 _LOSS = "The error on fitted and on held-out pixels, and the ratio of blurriness to sharpness in the network's output."
 
 
@@ -57,10 +57,12 @@ class CurvePlot(pyqtgraph.PlotWidget):
     """
 
     pointed = Signal(object)  # the step under the mouse, or None
+    _left: pyqtgraph.AxisItem | None = None  # until __init__ is done: pyqtgraph resizes the widget before that
 
     def __init__(self, label: str, *, unit_range: bool = False, logarithmic: bool = False) -> None:
         super().__init__(axisItems={"left": _LogarithmicAxis("left")} if logarithmic else None)
         self._items: list[pyqtgraph.PlotDataItem] = []
+        self._left = self.getAxis("left")
         self.curves: list[Curve] = []
         self.setLabel("bottom", "step")
         self.setLabel("left", label)
@@ -69,6 +71,7 @@ class CurvePlot(pyqtgraph.PlotWidget):
         self.getAxis("bottom").enableAutoSIPrefix(False)
         if unit_range:
             self.setYRange(0, 1)
+            self.getAxis("left").setTicks([[(0, "0"), (0.5, "0.5"), (1, "1")], []])
         self.setLogMode(y=logarithmic)
         self.setMouseEnabled(x=False, y=False)  # zooming could lose the curves; the CSV table has all values
         self.hideButtons()
@@ -111,6 +114,16 @@ class CurvePlot(pyqtgraph.PlotWidget):
         for line, style in zip(self._lines.values(), styles, strict=True):
             line.setPen(pyqtgraph.mkPen(text, style=style))
 
+    def resizeEvent(self, event: QEvent | None) -> None:
+        """Leave the label of the vertical axis out where it would be cut off."""
+        super().resizeEvent(event)
+        axis = self._left
+        if axis is None:
+            return
+        fits = self.fontMetrics().horizontalAdvance(axis.labelText) < self.height() - 2 * _BELOW
+        if axis.label.isVisible() != fits:
+            axis.showLabel(fits)
+
     def leaveEvent(self, event: QEvent) -> None:
         """Point at nothing once the mouse has left."""
         super().leaveEvent(event)
@@ -152,7 +165,7 @@ class CurveView(QWidget):
 
 def make_band_view() -> CurveView:
     """Return the view of frequency bands, which gets its curves later."""
-    return CurveView("Frequency bands", _BANDS, [CurvePlot("learned", unit_range=True)])
+    return CurveView("Frequency bands", _BANDS, [CurvePlot("recovered (0-1)", unit_range=True)])
 
 
 def make_loss_view() -> CurveView:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ...record import Record, StackRecord
 from ..layers.layer_writer import find_layer_record, has_pixel_size, may_have_record_in_file, save_layer
 from ..layers.own_layers import RECORD_KEY
 
+_SUFFIXES = re.compile(r"(\.ome)?(\.(tiff?|png|jpe?g|zarr))?(?=$|[ (])", re.IGNORECASE)
 _FILTERS = "OME-TIFF (*.ome.tif);;TIFF (*.tif)"
 
 
@@ -111,7 +113,7 @@ class RecordTools(Container):
         if found is None:
             return
         name, _ = QFileDialog.getSaveFileName(
-            self.native, "Save with its record", f"{found[0].name}.ome.tif", _FILTERS
+            self.native, "Save with its record", suggest_file_name(found[0].name), _FILTERS
         )  # fmt: skip
         if name:
             self.save(Path(name))
@@ -148,6 +150,11 @@ class RecordTools(Container):
                 return layer, record
         self._say("No record found: select a result, or an image that was saved with its record.")
         return None
+
+
+def suggest_file_name(layer: str) -> str:
+    """Return a file name for a layer; the suffix of the file that it came from goes, wherever it stands in the name."""
+    return f"{_SUFFIXES.sub('', layer)}.ome.tif"
 
 
 def with_checked_path(record: Record) -> Record:

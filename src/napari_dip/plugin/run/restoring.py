@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import psutil
@@ -77,9 +77,17 @@ class RunReport:
         return None if self.progress is None else self.progress.result
 
 
+class Stop(Protocol):
+    """What says whether a run was asked to end."""
+
+    def is_set(self) -> bool:
+        """Return whether it was."""
+        ...
+
+
 def restore_in_worker(
     request: LayerRequest,
-    stop: threading.Event,
+    stop: Stop,
     unpaused: threading.Event,
     finished: Mapping[Place, Record],
     phase_begun: Callable[[str], None],
@@ -89,7 +97,8 @@ def restore_in_worker(
     Parameters
     ----------
     request : LayerRequest
-    stop, unpaused : Event
+    stop : Stop
+    unpaused : Event
     finished : mapping
         The records of planes that an earlier run has finished. They are skipped if their pixels and masks are
         unchanged; otherwise all planes are restored again.
@@ -117,7 +126,7 @@ def restore_in_worker(
 
 def _restore(
     request: LayerRequest,
-    stop: threading.Event,
+    stop: Stop,
     unpaused: threading.Event,
     finished: Mapping[Place, Record],
     phase_begun: Callable[[str], None],

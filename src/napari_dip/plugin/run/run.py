@@ -33,6 +33,18 @@ def _end_runs() -> None:
     QThreadPool.globalInstance().waitForDone(_MS_AT_EXIT)
 
 
+class _Stop:
+    """What the work asks whether to go on: the user may have stopped it, or the window may be closing."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = weakref.ref(run)
+
+    def is_set(self) -> bool:
+        """Return whether to stop."""
+        run = self._run()
+        return run is None or run.stopping or run.window_closes
+
+
 class Run:
     """A request being worked on; the callbacks run in the window's thread.
 
@@ -60,10 +72,11 @@ class Run:
         self.request = request
         self._stop, self._unpaused = threading.Event(), threading.Event()
         self._unpaused.set()
+        self._cancelled = False
         self._started = time.perf_counter()
         self._on_report, self._on_phase = on_report, on_phase
         self._job = Job(
-            restore_in_worker, request, self._stop, self._unpaused, finished, self._tell,
+            restore_in_worker, request, _Stop(self), self._unpaused, finished, self._tell,
             on_progress=self._show, on_result=on_end, on_error=on_error, on_finished=on_finished,
         )  # fmt: skip
 
@@ -93,6 +106,16 @@ class Run:
         return self._stop.is_set()
 
     @property
+    def abandoned(self) -> bool:
+        """Whether it ends without a result."""
+        return self._job.was_asked_to_quit
+
+    @property
+    def window_closes(self) -> bool:
+        """Whether napari has asked the worker to quit, because its window closes."""
+        return self.abandoned and not self._cancelled
+
+    @property
     def paused(self) -> bool:
         """Whether the run was asked to pause."""
         return not self._unpaused.is_set()
@@ -104,6 +127,7 @@ class Run:
 
     def abandon(self) -> None:
         """End without a result."""
+        self._cancelled = True
         self.stop()
         self._job.quit()
 

@@ -10,6 +10,8 @@ from ..form.narrow_form import pair, wrap
 from .run_words import RunState
 
 _PAUSE, _RESUME = "Pause", "Resume"
+_NO_IMAGE = "Open an image first; or File ▸ Open Sample ▸ Deep Image Prior."
+_HELP_WIDTH = 60  # pixels
 
 
 class RunControls(Container):
@@ -20,7 +22,7 @@ class RunControls(Container):
 
     Parameters
     ----------
-    start, start_on_region, pause_or_resume, stop : callable
+    start, start_on_region, start_on_files, pause_or_resume, stop, cancel, help_wanted : callable
         The buttons' actions.
     """
 
@@ -29,8 +31,11 @@ class RunControls(Container):
         *,
         start: Callable[[], None],
         start_on_region: Callable[[], None],
+        start_on_files: Callable[[], None],
         pause_or_resume: Callable[[], None],
         stop: Callable[[], None],
+        cancel: Callable[[], None],
+        help_wanted: Callable[[], None],
     ) -> None:
         super().__init__(name="controls", labels=False)
         self.margins = (0, 0, 0, 0)
@@ -48,25 +53,67 @@ class RunControls(Container):
         self.stop_button = PushButton(
             name="stop_button", text="Stop and keep", tooltip="End now and keep the best result so far."
         )
-        pressed = (start, start_on_region, pause_or_resume, stop)
-        buttons = (self.restore_button, self.region_button, self.pause_button, self.stop_button)
+        self.cancel_button = PushButton(
+            name="cancel_button", text="Cancel", tooltip="End now without a result; finished planes of a stack stay."
+        )
+        self.help_button = PushButton(name="help_button", text="Help", tooltip="How it works, on one page.")
+        self.help_button.native.setMaximumWidth(_HELP_WIDTH)
+        self.files_button = PushButton(
+            name="files_button", text="Files …",
+            tooltip="Restore all images in a folder, with this task and these settings, into another folder.",
+        )  # fmt: skip
+        pressed = (start, start_on_region, start_on_files, pause_or_resume, stop, cancel, help_wanted)
+        buttons = (
+            self.restore_button, self.region_button, self.files_button,
+            self.pause_button, self.stop_button, self.cancel_button, self.help_button,
+        )  # fmt: skip
         for button, action in zip(buttons, pressed, strict=True):
             button.changed.connect(action)
         self.progress = ProgressBar(name="progress", label="", value=0, visible=False)
         self.status = Label(name="status", value="")
-        for text in (self.device_line, self.status):
+        self.details = Label(name="details", value="", visible=False)
+        self._has_image, self._running, self._unfolded = True, False, False
+        for text in (self.device_line, self.status, self.details):
             wrap(text.native)
-        self.extend([
-            self.device_line, pair(*buttons[:2]), pair(*buttons[2:]), self.progress, self.status,
-        ])  # fmt: skip
+        top = pair(self.device_line, self.help_button)
+        self.extend([top, pair(*buttons[:3]), pair(*buttons[3:6]), self.progress, self.status])
         self.show_running(False)
 
-    def show_running(self, running: bool) -> None:
-        """Enable the buttons that make sense now."""
-        self.restore_button.enabled = self.region_button.enabled = not running
-        self.stop_button.enabled = self.pause_button.enabled = running
+    def show_running(self, running: bool, *, can_pause: bool = True) -> None:
+        """Enable the buttons that make sense now; the focus goes with them, so that Space stops what it started."""
+        had_focus = [each for each in (self.restore_button, self.region_button) if each.native.hasFocus()]
+        held = [each for each in self._while_running if each.native.hasFocus()]
+        self._running = running
+        for button in self._while_running:
+            button.enabled = running
+        self.pause_button.enabled = running and can_pause
+        if running and had_focus:
+            self.stop_button.native.setFocus()
+        self._enable_start()
+        if held and not running and self.restore_button.enabled:
+            self.restore_button.native.setFocus()
         self.show_paused(False)
         self.progress.visible = running
+
+    def show_image(self, some: bool) -> None:
+        """Enable Restore only if there is an image."""
+        self._has_image = some
+        self._enable_start()
+        if some == (self.status.value == _NO_IMAGE):
+            self.say("" if some else _NO_IMAGE)
+
+    def stopping(self) -> None:
+        """Leave only the button that ends without a result."""
+        self.stop_button.enabled = self.pause_button.enabled = False
+
+    @property
+    def _while_running(self) -> tuple[PushButton, ...]:
+        return self.pause_button, self.stop_button, self.cancel_button
+
+    def _enable_start(self) -> None:
+        for button in (self.restore_button, self.region_button):
+            button.enabled = self._has_image and not self._running
+        self.files_button.enabled = not self._running
 
     def show_paused(self, paused: bool) -> None:
         """Show Pause or Resume."""
@@ -83,10 +130,18 @@ class RunControls(Container):
         self.progress.native.setFormat(words.partition(",")[0])
         self.say(f"{words} …")
 
-    def say(self, sentence: str) -> None:
-        """Show a message below the bar, unless it is there already."""
+    def say(self, sentence: str, details: str | None = None) -> None:
+        """Show a message below the bar, unless it is there already; details, if given, replace those before."""
         if self.status.value != sentence:
             self.status.value = sentence
+        if details is not None and self.details.value != details:
+            self.details.value = details
+            self.unfold(self._unfolded)
+
+    def unfold(self, unfolded: bool) -> None:
+        """Show the details of the message, if it has any."""
+        self._unfolded = unfolded
+        self.details.visible = unfolded and bool(self.details.value)
 
     def show_device(self, text: str, tooltip: str) -> None:
         """Show which device is used, with details in the tooltip."""

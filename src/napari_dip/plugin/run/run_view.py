@@ -13,9 +13,10 @@ from ..layers.preview_layer import PreviewLayer
 from ..layers.result_layers import ResultLayers
 from ..layers.source import Place, place_of
 from ..request import LayerRequest
+from .improvement import Improvement
 from .restoring import RunReport
 from .run import Run
-from .run_words import RunState, describe_end, describe_finished, describe_state
+from .run_words import RunState, Summary, describe_cancelled, describe_end, describe_finished, describe_state
 
 if TYPE_CHECKING:
     from .band_plot import BandPlot
@@ -30,14 +31,17 @@ class RunView:
         self._layers: ResultLayers | None = None
         self._drawn: object = None  # which plane and tile the curves belong to
         self._concluded: Place | None = None  # the last plane that ended; reports of it that arrive later are ignored
+        self._improvement = Improvement()
         self._stopped = ""  # the name of the layer with the unfinished plane of a stopped run
         self.failures: list[str] = []  # why planes were skipped
         self.kept: list[str] = []  # the names of the last run's layers
+        self.last: ResultLayers | None = None  # of the last run that ended with a result
 
     def begin(self, request: LayerRequest) -> Mapping[Place, Record]:
         """Get ready for a run; return the records of planes that an earlier one has finished."""
         self.preview.begin()
-        self._drawn = self._concluded = None
+        self._drawn = self._concluded = self.last = None
+        self._improvement = Improvement()
         self._unfinished = [each for each in self._unfinished if each.is_shown]
         fitting = (each for each in reversed(self._unfinished) if each.can_continue_with(request))
         self._layers = next(fitting, None) or ResultLayers(self._viewer, request, self.preview)
@@ -85,9 +89,10 @@ class RunView:
         """Return how far the run is; None if there is nothing new."""
         if report.progress is None or (report.result is None and place_of(report.plane) == self._concluded):
             return None
-        return describe_state(report, report.progress, run, in_view=self.preview.is_in_view)
+        slow = report.result is None and self._improvement.is_slow(report.progress, run.seconds)
+        return describe_state(report, report.progress, run, in_view=self.preview.is_in_view, slow=slow)
 
-    def conclude(self, run: Run) -> str:
+    def conclude(self, run: Run) -> Summary:
         """End a run that did not fail; return a message about its result."""
         layers, self._layers = self._present, None
         self.preview.remove()
@@ -95,7 +100,15 @@ class RunView:
         if len(layers.records) == layers.count:
             self._unfinished = [each for each in self._unfinished if each is not layers]
         self.kept = [*filter(None, (*layers.names, self._stopped))]
+        self.last = layers if layers.records else None
         return describe_end(layers, self.failures, self._stopped, self._viewer, run.seconds)
+
+    def cancel(self) -> str:
+        """End a run that the user has cancelled: remove the preview, keep finished planes; return a message."""
+        layers, self._layers = self._present, None
+        self.preview.remove()
+        self.last = layers if layers.records else None
+        return describe_cancelled(layers)
 
     def fail(self) -> str:
         """End a run that failed; return a message about what is kept."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _CHOSEN = ", chosen"
 _HOW_TO_USE = "Move the slider to see another moment of the run; you can then keep it."
-_USE, _PREPARING = "Use this one", "Preparing …"
+_USE, _PREPARING = "Use this one", "Computing …"
 _WHAT_USING_DOES = (
     "Keep this moment as a layer, with its residual if you ticked it. Its record holds the step, so you can repeat it. "
     "Smoothed, detail-enhanced and uncertainty need a run of their own."

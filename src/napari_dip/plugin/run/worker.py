@@ -89,6 +89,11 @@ class Job:
         """End at the next step of a generator, without a result."""
         self.worker.quit()
 
+    @property
+    def was_asked_to_quit(self) -> bool:
+        """Whether it ends without a result: after ``quit``, or because napari's window closes."""
+        return bool(self.worker.abort_requested)
+
     def tell(self, progress: Any) -> None:
         """Pass a value on from a generator function that cannot yield now; called in the worker's thread."""
         self.worker.yielded.emit(progress)

@@ -1,0 +1,39 @@
+"""Whether a run still gets anywhere, so that the window can say so."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ...outcome import Progress
+
+_LEAST_SECONDS = 10.0  # before which nobody wonders
+_DECIBELS = 0.05  # that a run gains at least in the second half of its time, or else it improves slowly
+
+
+class Improvement:
+    """Remembers the error of one plane over time, as held-out pixels show it."""
+
+    def __init__(self) -> None:
+        self._errors: list[tuple[float, float]] = []  # seconds, and the smallest error so far
+
+    def is_slow(self, progress: Progress, seconds: float) -> bool:
+        """Return whether the error has hardly fallen in the second half of the time so far.
+
+        Parameters
+        ----------
+        progress : Progress
+            The latest report.
+        seconds : float
+            Since the start of the run.
+        """
+        error = progress.held_out_error
+        if error is None or not error > 0 or progress.tile is not None or progress.stage != "restoring":
+            return False
+        best = min(error, self._errors[-1][1]) if self._errors else error
+        self._errors.append((seconds, best))
+        if seconds < _LEAST_SECONDS:
+            return False
+        then = next(before for at, before in self._errors if at >= seconds / 2)
+        return 10 * math.log10(then / best) < _DECIBELS

@@ -1,0 +1,78 @@
+"""What the window says about a run: short sentences, one for many planes, and nothing that it does not know."""
+
+import dataclasses
+import types
+
+import pytest
+
+from napari_dip.plugin.run.improvement import Improvement
+from napari_dip.plugin.run.record_tools import suggest_file_name
+from napari_dip.plugin.run.run_words import _split_notes, _summarise
+
+NOISE = "The noise grows with brightness, as shot noise does: {} ({}% of the range) on average."
+STRUCTURE = (
+    "Some structure was removed with the noise: look at the residual, where neighbouring pixels correlate by 0.{}."
+)
+FILTERS = "The filters did most of the work: they reduced the network's error on held-out pixels by {}%."
+
+
+def test_notes_of_many_planes_become_one() -> None:
+    notes = [
+        f"{NOISE.format(29.1, 4.6)} {FILTERS.format(64)} {STRUCTURE.format(31)}",
+        f"{NOISE.format(31, 4.6)} {FILTERS.format(58)}",
+        f"{NOISE.format(8.5, 1.2)} {FILTERS.format(58)}",
+    ]
+    to_read, about_method = _split_notes(notes)
+    assert to_read == [
+        NOISE.format("8.5 to 31", "1.2 to 4.6"),
+        "In 1 of 3 planes: Some structure was removed with the noise: look at the residual.",
+    ]
+    assert about_method == [FILTERS.format("58 to 64")]
+
+
+def test_a_single_note_keeps_its_figures_for_the_details() -> None:
+    to_read, about_method = _split_notes([f"{NOISE.format(29.1, 4.6)} {FILTERS.format(64)}"])
+    assert to_read == [NOISE.format(29.1, 4.6)]
+    assert about_method == [FILTERS.format(64), "The slider will show little difference."]
+    assert _split_notes([""]) == ([], [])
+    assert _summarise([]) == []
+
+
+@dataclasses.dataclass
+class Report:
+    """What an improvement is judged by."""
+
+    held_out_error: float | None
+    tile: object = None
+    stage: str = "restoring"
+
+
+@pytest.mark.parametrize(
+    ("errors", "slow"),
+    [
+        ([1.0, 0.5, 0.4, 0.3], False),
+        ([1.0, 0.5, 0.5, 0.499], True),
+        ([1.0, 0.5, 0.9, 0.9], True),  # it only gets worse
+        ([None] * 4, False),
+    ],
+)
+def test_what_hardly_improves_is_slow(errors, slow) -> None:
+    improvement = Improvement()
+    seconds = (1, 11, 16, 20)
+    told = [improvement.is_slow(Report(error), at) for error, at in zip(errors, seconds, strict=True)]
+    assert told[0] is False  # too early to say
+    assert told[-1] is slow
+    assert not improvement.is_slow(Report(0.1, tile=types.SimpleNamespace()), 30)
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        ("own.ome restored", "own restored.ome.tif"),
+        ("cells.tif restored, step 3", "cells restored, step 3.ome.tif"),
+        ("own.ome.tif (t 3) restored", "own (t 3) restored.ome.tif"),
+        ("v1.5 restored", "v1.5 restored.ome.tif"),
+    ],
+)
+def test_a_suggested_name_has_one_suffix(layer, name) -> None:
+    assert suggest_file_name(layer) == name

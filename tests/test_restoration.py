@@ -163,6 +163,11 @@ def test_narrow_gaps_are_filled_from_what_is_beside_them(pattern: str) -> None:
     assert error < 0.4 * image.std()
 
 
+def test_the_step_limit_holds_for_enhancing_too(camera, small_settings) -> None:
+    settings = dataclasses.replace(small_settings, step_limit=3, smoothed_steps=10)
+    assert restore(camera, task="enhance", settings=settings).step == 3
+
+
 @pytest.mark.parametrize("task", ["denoise", "inpaint", "enhance"])
 def test_the_smoothed_image_is_repeated_from_what_was_used(task: str, camera, small_settings) -> None:
     """Also where the restoring network was wider, or deeper for a wide hole, than a smoothing one would choose."""

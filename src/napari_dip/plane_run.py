@@ -174,7 +174,10 @@ def _smooth(plane: MeasuredPlane, fitted: _RunState, hooks: Hooks) -> Generator[
     def build(settings: Settings) -> Estimate:
         return build_estimate(settings, build_fit(settings, plane.device, data_term))
 
-    stage = Stage("smoothing", fitted.settings.smoothed_steps, gentle, hooks)
+    limit = fitted.settings.smoothed_steps
+    if counts:  # else the limit is that of the fit, and half a smoothing is no use
+        limit = min(limit, fitted.settings.step_limit)
+    stage = Stage("smoothing", limit, gentle, hooks)
     try:
         outcome = yield from stage.run(build, show)
     except FloatingPointError:

@@ -116,7 +116,7 @@ class Settings:
     ratio_window, ratio_threshold : int, float
         n (in steps) and ε of Eq. 8.
     step_limit : int
-        Maximum steps.
+        Maximum steps; for the task "enhance" also those of the smoothing that it consists of.
     chosen_step : int or None
         End at this step and return its estimate, whatever the held-out pixels say. This repeats a moment that someone
         chose.

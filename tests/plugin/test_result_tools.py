@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from gestures import names, open_widget, press, run
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QDialog, QPushButton, QTextBrowser
 
 from napari_dip import Record
 
@@ -183,10 +184,12 @@ def test_restore_waits_for_an_image(viewer, noisy) -> None:
 
 
 def test_help_opens_beside_the_form(viewer, qtbot) -> None:
-    from qtpy.QtWidgets import QDialog, QTextBrowser
-
     widget = open_widget(viewer)
     press(qtbot, widget.controls.help_button)
     (dialog,) = widget.native.findChildren(QDialog)
     assert "Compare" in dialog.findChild(QTextBrowser).toPlainText()
+    button = dialog.findChild(QPushButton)
+    press(qtbot, button)
+    qtbot.waitUntil(lambda: button.text() == "Copied", timeout=60_000)
+    assert "torch: " in QApplication.clipboard().text()
     dialog.close()

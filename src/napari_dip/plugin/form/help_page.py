@@ -1,11 +1,15 @@
-"""What a first-time user needs to know, on one page, without leaving the window."""
+"""What a first-time user needs to know, on one page, without leaving the window; and a report for us, if it fails."""
 
 from __future__ import annotations
 
+import contextlib
 from importlib.metadata import PackageNotFoundError, metadata
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QDialog, QPushButton, QTextBrowser, QVBoxLayout, QWidget
+
+from ...system_report import describe_system
+from ..run.worker import Job
 
 _PAGE = """
 <h3>Restore an image</h3>
@@ -42,10 +46,30 @@ def show_help(beside: QWidget) -> QDialog:
     page = QTextBrowser()
     page.setOpenExternalLinks(True)
     page.setHtml(_PAGE + _write_links())
-    QVBoxLayout(dialog).addWidget(page)
+    report = QPushButton("Copy report")
+    report.setToolTip("Copy versions, device, its check and memory, to paste into a report of a fault.")
+    report.clicked.connect(lambda: _copy_report(report))
+    layout = QVBoxLayout(dialog)
+    layout.addWidget(page)
+    layout.addWidget(report)
     dialog.resize(520, 560)
     dialog.show()
     return dialog
+
+
+def _copy_report(button: QPushButton) -> None:
+    """Copy the report to the clipboard, once the worker has written it."""
+
+    def say(words: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the page was closed
+            button.setText(words)
+
+    def copy(report: str) -> None:
+        QApplication.clipboard().setText(report)
+        say("Copied")
+
+    say("Looking at the device …")
+    Job(describe_system, on_result=copy, on_error=lambda error: say(f"Failed: {error}")).start()
 
 
 def _write_links() -> str:

@@ -259,7 +259,7 @@ def test_look_at_a_result_in_a_small_window(hands, qtbot) -> None:
     assert not hands.viewer.layers["cells residual"].visible
     hands.press(tools.details_button)
     hands.look("small_details")
-    assert hands.widget.controls.details.value.startswith("Step ")
+    assert hands.widget.controls.details.value.startswith("Chosen: step ")
     hands.press(tools.curves_button)
     hands.look("small_curves")
     assert hands.widget.band_plot.isVisible()

@@ -118,11 +118,11 @@ def test_details_are_folded_away(viewer, qtbot, noisy) -> None:
     widget.native.window().show()
     controls, button = widget.controls, widget.result_tools.details_button
     run(widget, qtbot)
-    assert "Step" not in controls.status.value
+    assert "Chosen" not in controls.status.value
     assert not controls.details.visible
     press(qtbot, button)
     assert controls.details.visible
-    assert controls.details.value.startswith("Step ")
+    assert controls.details.value.startswith("Chosen: step ")
     press(qtbot, button)
     assert not controls.details.visible
 

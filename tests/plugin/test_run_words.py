@@ -36,6 +36,7 @@ def test_a_single_note_keeps_its_figures_for_the_details() -> None:
     assert about_method == [FILTERS.format(64), "The slider will show little difference."]
     assert _split_notes([""]) == ([], [])
     assert _summarise([]) == []
+    assert _summarise([["It is -0.2."], ["It is 0.1."], ["It is -0.05."]]) == ["It is -0.2 to 0.1."]
 
 
 @dataclasses.dataclass

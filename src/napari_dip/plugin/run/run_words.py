@@ -35,7 +35,7 @@ _ENDINGS = {  # by the names of ``StopReason``
     "CHOSEN": "Finished at the step that you chose",
 }
 _SENTENCE_END = re.compile(r"(?<=[.!?]) +(?=[A-Z“0-9])")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+_NUMBER = re.compile(r"(?<!\w)-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _ABOUT_METHOD = "The filters "  # how sentences of a note begin that need not be read at once
 _FILTERS_DID_IT = ("did most of the work", "did all the work")
 _CORRELATION = ", where neighbouring pixels correlate by "
@@ -216,7 +216,7 @@ def _describe_reason(record: Record) -> str:
 def _describe_steps(records: Iterable[Record]) -> list[str]:
     """Return sentences about the chosen steps, for one plane or for several."""
     of_planes = [
-        f"Step {record.step} of {record.stop_step} was chosen; {record.stop_reason}. Neighbouring pixels of the "
+        f"Chosen: step {record.step} of {record.stop_step}; {record.stop_reason}. Neighbouring pixels of the "
         f"residual correlate by {record.residual_correlation:.2f}."
         for record in records
     ]

@@ -77,14 +77,16 @@ def test_seeing_all_pixels_is_better(noisy) -> None:
 
 
 def estimate_error(partner: DenoisingPartner, output: torch.Tensor) -> float:
-    errors = partner.judge(output).errors
-    assert errors is not None
-    return float(errors.sum() / partner._known.sum())
+    """The mean squared error of what is judged, without that of the noise."""
+    judgement = partner.judge(output)
+    assert judgement.errors is not None
+    assert judgement.judges is not None
+    return float(judgement.errors.sum() / judgement.judges.sum()) - DEVIATION**2
 
 
 @pytest.mark.parametrize("kernel", [3, 7, 15])
 def test_the_error_is_known_without_the_truth(noisy, kernel: int) -> None:
-    """Of what network and filters make together with all known pixels, to a fifth of the noise."""
+    """Of what network and filters make together, to a fifth of the noise."""
     truth, values, held_out = noisy
     partner = partner_of(values, held_out)
     output = torch.nn.functional.avg_pool2d(truth, kernel, 1, kernel // 2)
@@ -97,14 +99,6 @@ def test_the_truth_is_the_better_output(noisy) -> None:
     partner = partner_of(values, held_out)
     constant = truth.mean() * torch.ones_like(truth)
     assert estimate_error(partner, truth) < estimate_error(partner, constant) - 0.1 * DEVIATION**2
-
-
-def test_noise_that_the_network_has_learned_is_no_gain(noisy) -> None:
-    """It copies the pixels that it has seen and guesses those held out: single pixels would call that good."""
-    truth, values, held_out = noisy
-    partner = partner_of(values, held_out)
-    overfitted = torch.where(held_out, truth, values)
-    assert estimate_error(partner, overfitted) > estimate_error(partner, truth) + 0.3 * DEVIATION**2
 
 
 def test_missing_pixels_say_nothing_about_the_error(noisy) -> None:
@@ -227,4 +221,5 @@ def test_what_judges_correlated_noise_is_independent_of_what_is_filtered(correla
 def test_the_error_under_correlated_noise_includes_the_noise(correlated) -> None:
     truth, values, held_out, noise = correlated
     judgement = DenoisingPartner(values, ~held_out, held_out, noise).judge(truth)
-    assert float(judgement.held_out_error) == pytest.approx(mean_square(values - truth), rel=0.3)
+    assert judgement.errors is not None
+    assert float(judgement.errors.mean()) == pytest.approx(mean_square(values - truth), rel=0.3)

@@ -37,8 +37,8 @@ class Measures:
     band_correspondence : tuple of float
         Of the current output against the degraded image (Eq. 1), lowest band first.
     is_better : bool or None
-        Whether all known pixels say that the current estimate is better than the one kept before; None where they
-        cannot say, because the noise is unknown.
+        Whether the current estimate is better than the one kept before by more than chance; None where a partner does
+        not know the noise: the smallest held-out error counts there.
     """
 
     loss: float
@@ -56,8 +56,8 @@ class Measures:
 class Estimate:
     """Judges a fit at every report, and keeps the averaged outputs of the best step.
 
-    That is the step with the smallest held-out error. Where a partner knows the noise, it is the step whose estimated
-    squared error over all known pixels is smallest, and one step replaces another only for a significant gain. Without
+    That is the step with the smallest held-out error. Where a partner knows the noise, one step replaces another only
+    if the gain is larger than its own standard error. Without
     held-out entries, the estimate is that of the current step. With Langevin dynamics, it is the mean of the
     posterior's samples, as soon as there is one.
 
@@ -164,10 +164,11 @@ class Estimate:
         average = _mean_over_runs(fit.averaged_outputs)
         judgement = Judgement(average) if self._partner is None else self._partner.judge(average)
         estimate = judgement.image
-        error, prior_error = judgement.held_out_error, self._held_out_error(average)
-        if error is None:
-            error = self._held_out_error(estimate)
-        gain, deviation_of_gain = self._compare_to_kept(judgement.errors)
+        error, prior_error = self._held_out_error(estimate), self._held_out_error(average)
+        gain = deviation_of_gain = torch.zeros_like(error)
+        if judgement.errors is not None and judgement.judges is not None:
+            error = judgement.errors.sum() / judgement.judges.sum()
+            gain, deviation_of_gain = self._compare_to_kept(judgement.errors, judgement.judges)
         discrepancy = data_term.discrepancy(estimate)
         figures = torch.cat(
             [
@@ -259,15 +260,12 @@ class Estimate:
         image, variance = self._partner.help(output, quick=quick)
         return image, variance.expand_as(image)
 
-    def _compare_to_kept(self, errors: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def _compare_to_kept(self, errors: torch.Tensor, judges: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return how much smaller these errors are on average than those of the kept step, and its standard error."""
-        known = self.fit.data_term.known
-        count = known.sum()
-        gains = torch.zeros_like(known, dtype=torch.float32)
-        if errors is not None and self._kept_errors is not None:
-            gains = self._kept_errors - errors
+        gains = torch.zeros_like(errors) if self._kept_errors is None else self._kept_errors - errors
+        count = judges.sum()
         gain = gains.sum() / count
-        return gain, ((gains - gain) * known).square().sum().sqrt() / count
+        return gain, ((gains - gain) * judges).square().sum().sqrt() / count
 
     def _held_out_error(self, image: torch.Tensor) -> torch.Tensor:
         """Return the mean data term of the held-out entries, ``()``; 0 if there are none."""

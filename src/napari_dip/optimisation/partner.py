@@ -15,7 +15,6 @@ from ..measurement.noise import ChannelNoise, NoiseModel
 from .collaborative_filter import collaborative_filter, match_blocks
 from .first_estimate import estimate_first
 
-_PROBE = 0.1  # of the noise's deviation
 _SPLIT = 0.5  # t, of the noise that is added where noise is correlated
 _BLOCK_SIDES = (8, 16)  # of the Wiener filter; one for texture, one for smooth images
 _SHIFTS, _SHIFTS_OF_RESULT = 4, 8  # of the blocks, along each side; more is better and slower
@@ -34,16 +33,15 @@ class Judgement:
     image : Tensor
         ``(1, c, H, W)``, the output improved without seeing held-out pixels, which can then judge it.
     errors : Tensor or None
-        ``(1, 1, H, W)``: of the output improved with all known pixels, an estimate of each pixel's squared error whose
-        mean is unbiased, as far as the noise is known; single pixels may be negative. 0 where a pixel is missing. None
-        if the noise is unknown.
-    held_out_error : Tensor or None
-        ``()``: the image's mean squared error, noise included, if other than held-out pixels judge it.
+        ``(1, 1, H, W)``: its squared error, noise included, at each pixel that can judge it; 0 elsewhere. None if the
+        noise is unknown.
+    judges : Tensor or None
+        ``(1, 1, H, W)`` bool: which pixels can.
     """
 
     image: torch.Tensor
     errors: torch.Tensor | None = None
-    held_out_error: torch.Tensor | None = None
+    judges: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,8 +184,6 @@ class DenoisingPartner:
         self._known = fitted | held_out
         self._is_complete = bool(self._known.all())
         self._first_of_known = estimate_first(values, self._known, noise)
-        self._probe = _PROBE * self._draw_noise(0)
-        self._first_of_probed = estimate_first(values + self._probe, self._known, noise)
         self._trial = self._split_noise() if noise.correlation else self._hide_pixels()
         self._first_of_trial = estimate_first(self._trial.values, self._trial.seen, self._trial.noise)
 
@@ -195,52 +191,23 @@ class DenoisingPartner:
         return _Trial(self._values, self._fitted, self._noise, None, self._values, self._held_out)
 
     def _split_noise(self) -> _Trial:
-        noise = self._draw_noise(1)
-        added, target = _SPLIT * noise, self._values - noise / _SPLIT
-        return _Trial(
-            self._values + added, self._known, self._noise.times(1 + _SPLIT**2), added, target, self._known
-        )  # fmt: skip
-
-    def _draw_noise(self, seed: int) -> torch.Tensor:
-        """Draw noise like the image's, ``(1, c, h, w)``, the same on every device and in every run."""
-        generator = torch.Generator().manual_seed(seed)
-        if self._noise.correlation is None:  # signs: what is estimated by them varies least
-            drawn = 2.0 * torch.randint(2, self._values.shape, generator=generator) - 1
-        else:
-            drawn = self._noise.correlation.correlate(torch.randn(self._values.shape, generator=generator))
-        return drawn.to(self._values) * self._noise.variance(self._first_of_known).sqrt()
+        correlation = self._noise.correlation
+        assert correlation is not None
+        # the same on every device and in every run
+        white = torch.randn(self._values.shape, generator=torch.Generator().manual_seed(0))
+        drawn = correlation.correlate(white).to(self._values) * self._noise.variance(self._first_of_known).sqrt()
+        added, target = _SPLIT * drawn, self._values - drawn / _SPLIT
+        noise = self._noise.times(1 + _SPLIT**2)
+        return _Trial(self._values + added, self._known, noise, added, target, self._known)
 
     def judge(self, output: torch.Tensor) -> Judgement:
-        """Blend network and Wiener filter, and estimate the squared error of their blend.
-
-        The estimate is Stein's, from all known pixels: the squared residual, less the noise variance, plus twice the
-        covariance of image and noise. The covariance is what a weak probe, added to the degraded image, changes in the
-        filters' result. Through the network, noise reaches the result too: what the same probe changes if it is added
-        to the output, times the share of a pixel's own noise that the network has learned. That share follows from how
-        much better it explains the pixels that it has seen than those held out.
-
-        References
-        ----------
-        Stein: Estimation of the mean of a multivariate normal distribution, Annals of Statistics 9, 1981. The probe:
-        Ramani, Blu and Unser: Monte-Carlo SURE, IEEE Transactions on Image Processing 17, 2008.
-        """
-        judged, first, second = self._blend(output)
-        estimates = torch.cat([self._first_of_known, self._first_of_probed, self._first_of_known])
-        outputs = torch.cat([output, output, output + self._probe])
-        values = torch.cat([self._values, self._values + self._probe, self._values])
-        blends = torch.cat([self._complete(each, output) for each in torch.lerp(estimates, outputs, first).split(1)])
-        at_once = 1 if blends.is_cpu else len(blends)  # memory is scarce on a CPU, launches are slow on a GPU
-        filtered = torch.cat([
-            self._filter(pilots, some, self._known, self._noise, _SHIFTS)[0]
-            for pilots, some in zip(blends.split(at_once), values.split(at_once), strict=True)
-        ])  # fmt: skip
-        image, probed, of_network = torch.lerp(blends, filtered, second).split(1)
-        followed = (probed - image) + self._own_share(output) * (of_network - image)
-        covariance = followed * self._probe / _PROBE**2
-        noise = self._noise.variance(image)
-        errors = (image - self._values).square() - noise + 2 * covariance
-        errors = errors.mean(dim=1, keepdim=True) * self._known
-        return Judgement(judged, errors, self._error_in_trial(judged))
+        """Blend first estimate, network and Wiener filter as they are tried, and measure the error of the blend."""
+        trial = self._trial
+        image, _, _ = self._blend(output)
+        errors = (image - trial.target).square()
+        if trial.added is not None:  # the target has that much more noise than the degraded image
+            errors = errors - (trial.added / _SPLIT**2).square()
+        return Judgement(image, errors.mean(dim=1, keepdim=True) * trial.judges, trial.judges)
 
     def _own_share(self, output: torch.Tensor) -> torch.Tensor:
         """Return the share of a pixel's own noise that the network has learned, ``()``.
@@ -250,14 +217,6 @@ class DenoisingPartner:
         squares = (output - self._values).square()
         seen, unseen = (_mean_where(each, squares) for each in (self._fitted, self._held_out))
         return (1 - (seen / unseen).sqrt()).clamp(0, 1)
-
-    def _error_in_trial(self, image: torch.Tensor) -> torch.Tensor | None:
-        """Return the squared error of an image made in the trial, with noise as strong as the degraded image's."""
-        if self._trial.added is None:
-            return None  # the held-out pixels say it
-        taken_away = self._trial.added / _SPLIT**2
-        errors = (image - self._trial.target).square() - taken_away.square()
-        return _mean_where(self._known, errors).clamp_min(0)
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the image from all known pixels, and its squared error.

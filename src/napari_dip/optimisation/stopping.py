@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from .estimate import Measures
 
-_SHARE_OF_PATIENCE = 0.4  # where all pixels judge: they see smaller differences
+_SHARE_OF_PATIENCE = 0.4  # where a partner knows the noise, and only significant gains count
 _QUANTISATION_SHARE = 0.7  # 1 would be Morozov's; on seven JPEGs 0.7 came nearest to the best step (docs/tuning.md)
 
 
@@ -17,7 +17,6 @@ class StopReason(enum.Enum):
     """Why a run ended; the value is a sentence for the user."""
 
     HELD_OUT = "the error on the held-out pixels no longer fell"
-    ESTIMATED = "the estimated error no longer fell"
     DISCREPANCY = "the JPEG's quantisation explains the remaining error"
     RATIO = "the ratio of blurriness to sharpness no longer changed"
     STEP_LIMIT = "the step limit was reached"
@@ -45,13 +44,13 @@ class HeldOutRule:
     Parameters
     ----------
     patience : int
-        That number of steps. A new minimum must be at least 0.1% below the last. Where the noise is known and all
-        pixels judge, 0.4 of it suffices, and only a significant gain counts.
+        That number of steps. A new minimum must be at least 0.1% below the last. Where a partner knows the noise, 0.4
+        of it suffices, and only a significant gain counts.
     wait_for_prior : bool
         Whether to watch the network's own error besides the estimate's. A partner may make the estimate good at once,
-        while the network still has much to learn that will improve it. Without effect where all pixels judge.
+        while the network still has much to learn that will improve it. Without effect where a partner knows the noise.
     steps_to_start : int
-        Before which a run does not end where all pixels judge: until then the network may not have begun to help.
+        Before which such a run does not end: until then the network may not have begun to help.
     """
 
     def __init__(self, patience: int, wait_for_prior: bool = True, steps_to_start: int = 0) -> None:
@@ -66,7 +65,7 @@ class HeldOutRule:
                 self._step = step
             patience = round(_SHARE_OF_PATIENCE * self._patience)
             self._earliest_stop = max(self._step + patience, self._steps_to_start)
-            return StopReason.ESTIMATED if step >= self._earliest_stop else None
+            return StopReason.HELD_OUT if step >= self._earliest_stop else None
         for n, error in enumerate((measures.held_out_error, measures.prior_error)):
             if error is None:
                 raise ValueError("the held-out rule needs held-out pixels.")

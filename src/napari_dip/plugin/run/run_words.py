@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _PARTS = 1000  # of a progress bar that does not count steps
 _ENDINGS = {  # by the names of ``StopReason``
     "HELD_OUT": "Finished by itself: no more improvement",
-    "ESTIMATED": "Finished by itself: no more improvement",
     "DISCREPANCY": "Finished by itself: what is left are the JPEG's own errors",
     "RATIO": "Finished by itself: blur and sharpness no longer change",
     "STEP_LIMIT": "Finished: the maximum number of steps is reached",

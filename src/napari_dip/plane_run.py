@@ -100,7 +100,7 @@ def run_plane(
     assert ended.last is not None  # there is always a stage
     seconds = time.perf_counter() - began
     result = _conclude(plane, ended, seconds, ended.steps if ended.reason is StopReason.USER else None)
-    smoothed, to_image = ended.smoothed, plane.tensor.to_image
+    smoothed, to_image = ended.smoothed, plane.to_units
     wants_smoothed, wants_detail = (
         wanted or not task.removes_noise for wanted in (settings.smoothed, settings.detail_enhanced)
     )
@@ -108,7 +108,7 @@ def run_plane(
         result,
         smoothed=to_image(smoothed) if wants_smoothed and smoothed is not None else None,
         detail_enhanced=to_image(_enhanced(ended, smoothed)) if wants_detail and smoothed is not None else None,
-        uncertainty=None if ended.deviation is None else plane.tensor.to_deviation(ended.deviation),
+        uncertainty=None if ended.deviation is None else plane.to_deviation(ended.deviation),
         warm_start=ended.warm_start,
         moments=tuple(Moment(each.step, partial(_read_moment, plane, fitted, each, seconds)) for each in ended.moments),
     )
@@ -169,7 +169,7 @@ def _smooth(plane: MeasuredPlane, fitted: _RunState, hooks: Hooks) -> Generator[
     image = plane.to_image(restored)
 
     def show(smooth: torch.Tensor) -> NDArray[np.float32]:
-        return plane.tensor.to_image(_enhanced(fitted, smooth)) if counts else image
+        return plane.to_units(_enhanced(fitted, smooth)) if counts else image
 
     def build(settings: Settings) -> Estimate:
         return build_estimate(settings, build_fit(settings, plane.device, data_term))

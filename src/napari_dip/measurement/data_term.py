@@ -68,6 +68,11 @@ class DataTerm:
         return self.by_pixel and isinstance(self.operator, Identity)
 
     @property
+    def is_blurred(self) -> bool:
+        """Whether a point spread function lies between x and y."""
+        return isinstance(self.operator, Blur)
+
+    @property
     def headroom(self) -> float:
         """How many times brighter than y the image x may be: a blur dims what is small."""
         return min(self.operator.dimming, _MOST_HEADROOM) if isinstance(self.operator, Blur) else 1.0

@@ -24,7 +24,7 @@ from .whole_image import WholeImage
 if TYPE_CHECKING:
     from .task import Task
 
-_MOST_HEADROOM = 4.0  # more makes the network slow; points may be dimmed more (docs/benchmarks.md)
+_MOST_HEADROOM = 4.0  # more makes the network slow; points may be dimmed more (docs/deconvolve.md)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,9 +301,9 @@ def measure_blurred_image(measured: Measured) -> DataTerm:
             "PSF for each channel of an image whose channels are restored together. A PSF with depth, for a z-stack in "
             "3-D, is not supported: give its plane in focus, and each plane is restored by itself."
         )
-    if any(side > length for side, length in zip(psf.shape, measured.size, strict=False)):
+    if any(side > 2 * length for side, length in zip(psf.shape, measured.size, strict=False)):
         raise ValueError(
-            f"psf reaches over {psf.shape[0]} x {psf.shape[1]} pixels, more than the image's {measured.size[0]} x "
+            f"psf reaches over {psf.shape[0]} x {psf.shape[1]} pixels, over twice the image's {measured.size[0]} x "
             f"{measured.size[1]}; cut the PSF to the part around its peak, or restore a larger image."
         )
     operator = Blur.by(psf / psf.sum(axis=(0, 1)), measured.size, measured.values.device)

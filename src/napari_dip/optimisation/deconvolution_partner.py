@@ -8,7 +8,7 @@ from ..measurement.data_term import DataTerm
 from ..measurement.forward_operator import Blur
 from .partner import DenoisingPartner, Judgement
 
-_ITERATIONS = 40  # on a denoised image their number hardly matters (docs/benchmarks.md)
+_ITERATIONS = 40  # on a denoised image their number hardly matters (docs/deconvolve.md)
 _LEAST_LIGHT, _LEAST_SEEN = 1e-4, 0.01  # of the range; of a pixel of x, the share that reaches y
 
 
@@ -36,7 +36,7 @@ class DeconvolvingPartner:
     def judge(self, output: torch.Tensor) -> Judgement:
         """Take the blur out of what the filters make of the fitted pixels; only the held-out ones judge it.
 
-        The estimate from all pixels that serves to denoise ranked steps wrongly here (docs/benchmarks.md).
+        The estimate from all pixels that serves to denoise ranked steps wrongly here (docs/deconvolve.md).
         """
         return Judgement(deconvolve(self._denoiser.judge(self._operator(output)).image, self._operator))
 

@@ -110,6 +110,7 @@ MAY_IMPORT = {  # a room, or a module beside them; what is not named imports not
         "request", "restoration", "torch_modes",
     },
     "command_progress": {"device_check", "many", "measurement", "pace", "request", "restoration", "settings"},
+    "samples": {"measurement"},
     "command_psf": {"many", "measurement"},
     "command_line": {
         *WORDS, *FILES, "command_progress", "command_psf", "device", "device_check", "many", "measurement", "request",

@@ -96,3 +96,12 @@ def test_every_plane_of_a_stack_has_the_same_psf(small_settings) -> None:
 def test_a_psf_larger_than_the_image_is_refused(small_settings) -> None:
     with pytest.raises(ValueError, match="over twice the image's 24 x 24"):
         napari_dip.restore(np.eye(24), task="deconvolve", psf=np.ones((51, 51)), settings=small_settings)
+
+
+def test_correlated_noise_is_said_and_filtered(small_settings) -> None:
+    rng = np.random.default_rng(0)
+    seen = fftconvolve(rng.normal(0, 30, (68, 68)), np.ones((2, 2)) / 2, mode="same")[2:-2, 2:-2]
+    seen += 100 * fftconvolve(np.eye(64), PSF, mode="same")
+    result = napari_dip.restore(seen, task="deconvolve", psf=PSF, settings=small_settings)
+    assert "neighbouring pixels is correlated" in result.note
+    assert result.restored.std() < 0.8 * seen.std()

@@ -102,7 +102,12 @@ def advise_deconvolving(
         The chosen one.
     """
     sentences = []
-    if correlation_side > 1:
+    if noise is not None and noise.correlation is not None:
+        sentences.append(
+            f"The noise of neighbouring pixels is correlated: {_say_level(noise, scale)} on average. It was filtered "
+            "accordingly. If you have the raw camera image, take that instead."
+        )
+    elif correlation_side > 1:
         sentences.append(
             "The noise of neighbouring pixels is correlated (by interpolation, compression or scaling?), so Richardson-"
             "Lucy and the filters were not used. If you have the raw camera image, take that instead."

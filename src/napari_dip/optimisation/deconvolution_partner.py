@@ -36,9 +36,11 @@ class DeconvolvingPartner:
     def judge(self, output: torch.Tensor) -> Judgement:
         """Take the blur out of what the filters make of the fitted pixels; only the held-out ones judge it.
 
-        The estimate from all pixels that serves to denoise ranked steps wrongly here (docs/deconvolve.md).
+        Where noise is correlated, the filters judge their own result, before the blur is taken out. The estimate from
+        all pixels that serves to denoise ranked steps wrongly here (docs/deconvolve.md).
         """
-        return Judgement(deconvolve(self._denoiser.judge(self._operator(output)).image, self._operator))
+        judgement = self._denoiser.judge(self._operator(output))
+        return Judgement(deconvolve(judgement.image, self._operator), held_out_error=judgement.held_out_error)
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the same from all known pixels, and a variance of 0: how far the blur's removal errs is unknown."""

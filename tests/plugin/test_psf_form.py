@@ -30,7 +30,7 @@ def restore(hands) -> np.ndarray:
     hands.make_network_small(steps=30)
     hands.press(hands.widget.controls.restore_button)
     hands.finish()
-    assert hands.widget.controls.status.value.startswith("Done")
+    assert hands.widget.controls.status.value.startswith("Finished")
     return hands.viewer.layers["filaments blurred restored"].data
 
 

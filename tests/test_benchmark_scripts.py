@@ -84,6 +84,13 @@ def test_the_figures_are_drawn(tmp_path, figure: int) -> None:
     assert (tmp_path / f"figure_{figure}_camera.png").stat().st_size > 10_000
 
 
+@pytest.mark.full
+def test_deconvolution_is_measured_and_drawn(tmp_path) -> None:
+    printed = run("deconvolution.py", tmp_path, "--quick", "--photons", 300)
+    assert printed.count("PSF ") == 4
+    assert all((tmp_path / f"{name}.png").exists() for name in ("deconvolve", "deconvolve_wrong_psf"))
+
+
 def run_on_gpu(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     command = ["bash", str(FOLDER / "gpu.sh"), *map(str, arguments)]
     environment = os.environ | {"PYTHON": sys.executable} | environment

@@ -28,6 +28,8 @@ from napari_dip.image_files import read_image
 from napari_dip.many.file_plan import FileToWrite, check_files
 from napari_dip.many.image_stack import Stack
 from napari_dip.many.stack_files import read_stack_record, write_stack
+from napari_dip.measurement.psf import full_widths, optical_psf
+from napari_dip.samples import BEAD_PIXEL, FILAMENT_OPTICS, FILAMENT_PIXEL, blurred_filaments
 
 FAST = ["--preset", "fast", "--step-limit", "10", "--device", "cpu"]
 
@@ -482,3 +484,49 @@ def test_any_bad_setting_gets_an_error_message(strangers, change) -> None:
     done = run("restore", strangers / "in.tif", strangers / "out.tif", "--set", change)
     assert done.exit_code == 1, done.output
     assert done.output.startswith("napari-dip: ")
+
+
+def test_deconvolution_takes_its_psf_from_a_bead_the_optics_or_a_width(tmp_path) -> None:
+    sample = blurred_filaments(side=48)
+    assert sample.bead is not None
+    image, bead = tmp_path / "in.ome.tif", tmp_path / "bead.ome.tif"
+    for path, pixels, side in ((image, sample.degraded, FILAMENT_PIXEL), (bead, sample.bead, BEAD_PIXEL)):
+        metadata = {"axes": "YX", "PhysicalSizeX": side, "PhysicalSizeY": side}
+        tifffile.imwrite(path, pixels, ome=True, metadata=metadata)
+    few = ["--task", "deconvolve", "--set", "width=8", "--set", "levels=2", *FAST]
+    kinds = {
+        "bead": ["--psf", bead],
+        "optics": ["--na", "1.3", "--wavelength", "525"],
+        "confocal": ["--na", "1.3", "--wavelength", "525", "--pinhole", "1", "--excitation", "488"],
+        "gaussian": ["--psf-sigma", "1.4"],
+    }
+    widths = {}
+    for name, options in kinds.items():
+        done = run("restore", image, tmp_path / f"{name}.tif", *few, *options)
+        assert done.exit_code == 0, done.output
+        record = read_stack_record(tmp_path / f"{name}.tif")
+        assert record is not None
+        widths[name] = full_widths(np.array(record["parameters"]["psf"]))[0]
+    told = full_widths(optical_psf(*FILAMENT_OPTICS, FILAMENT_PIXEL))[0]
+    assert widths["optics"] == pytest.approx(told, rel=1e-3)
+    assert widths["bead"] == pytest.approx(told, rel=0.05)  # on the image's pixels, which both files tell
+    assert widths["confocal"] < 0.95 * told
+    assert widths["gaussian"] == pytest.approx(2.355 * 1.4, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--task", "deconvolve"], "needs a psf"),
+        (["--task", "deconvolve", "--na", "1.4"], "also needs --wavelength"),
+        (["--task", "deconvolve", "--na", "1.4", "--wavelength", "525"], "add --pixel-size"),
+        (["--task", "deconvolve", "--psf-sigma", "2", "--na", "1.4"], "give only one"),
+        (["--task", "deconvolve", "--pinhole", "1"], "add --na and --wavelength"),
+        (["--psf-sigma", "2"], "psf is for deconvolution"),
+    ],
+)
+def test_a_psf_that_is_not_clear_is_refused_in_a_sentence(noisy, tmp_path, options, words) -> None:
+    done = run("restore", noisy, tmp_path / "out.tif", *options)
+    assert done.exit_code == 1
+    assert words in " ".join(done.output.split())
+    assert not (tmp_path / "out.tif").exists()

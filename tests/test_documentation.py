@@ -16,7 +16,13 @@ from terminal import run
 
 import napari_dip
 from napari_dip.image_files import read_image
-from napari_dip.samples import moving_cells, noisy_fluorescence, scratched_photograph, small_photograph
+from napari_dip.samples import (
+    blurred_filaments,
+    moving_cells,
+    noisy_fluorescence,
+    scratched_photograph,
+    small_photograph,
+)
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -52,6 +58,9 @@ def folder(tmp_path, monkeypatch) -> Path:
     for name in ("noisy.tif", "cells.tif"):
         io.imsave(name, noisy, check_contrast=False)
     io.imsave("small.tif", small_photograph(side=24).degraded, check_contrast=False)
+    filaments = blurred_filaments(side=48)
+    for name, image in (("filaments.tif", filaments.degraded), ("bead.tif", filaments.bead)):
+        io.imsave(name, image, check_contrast=False)
     io.imsave("scratched.png", scratched.degraded, check_contrast=False)
     io.imsave("scratches.png", scratched.mask.astype(np.uint8) * 255, check_contrast=False)
     Image.fromarray(data.camera()[:64, :64]).save("photo.jpg", quality=10)

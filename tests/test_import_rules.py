@@ -110,9 +110,11 @@ MAY_IMPORT = {  # a room, or a module beside them; what is not named imports not
         "request", "restoration", "torch_modes",
     },
     "command_progress": {"device_check", "many", "measurement", "pace", "request", "restoration", "settings"},
+    "samples": {"measurement"},
+    "command_psf": {"many", "measurement"},
     "command_line": {
-        *WORDS, *FILES, "command_progress", "device", "device_check", "many", "measurement", "request", "samples",
-        "spectrum", "system_report", "threads",
+        *WORDS, *FILES, "command_progress", "command_psf", "device", "device_check", "many", "measurement", "request",
+        "samples", "spectrum", "system_report", "threads",
     },
     "plugin": {
         *WORDS, *FILES, "device", "device_check", "interruption", "many", "measurement", "pace", "request",

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.signal import fftconvolve
 
 from napari_dip import samples
+from napari_dip.measurement.psf import full_widths, optical_psf, psf_of_bead
 
 ALL = [
     samples.noisy_photograph, samples.noisy_fluorescence, samples.scratched_photograph, samples.jpeg_photograph,
-    samples.small_photograph, samples.noisy_histology, samples.moving_cells,
+    samples.small_photograph, samples.noisy_histology, samples.blurred_filaments, samples.moving_cells,
 ]  # fmt: skip
 
 
@@ -41,3 +43,21 @@ def test_a_small_image_is_the_mean_of_the_large() -> None:
     sample = samples.small_photograph(side=32, factor=4)
     means = sample.truth.reshape(32, 4, 32, 4).mean(axis=(1, 3))
     assert np.abs(sample.degraded - means).max() <= 0.5
+
+
+def test_filaments_are_blurred_by_the_psf_that_their_bead_shows() -> None:
+    sample = samples.blurred_filaments()
+    assert sample.bead is not None
+    zoom = samples.BEAD_PIXEL / samples.FILAMENT_PIXEL
+    measured = psf_of_bead(sample.bead, (zoom, zoom))
+    told = optical_psf(*samples.FILAMENT_OPTICS, samples.FILAMENT_PIXEL)
+    assert full_widths(measured)[0] == pytest.approx(full_widths(told)[0], rel=0.05)
+    reach = told.shape[0] // 2
+    inside = (slice(reach, -reach), slice(reach, -reach))
+    blurred = fftconvolve(sample.truth - sample.truth.min(), told, mode="valid")
+    seen, truth = sample.degraded[inside].astype(float), sample.truth[inside]
+    slope, offset = np.polyfit(blurred.ravel(), seen.ravel(), 1)
+    assert slope == pytest.approx(1, abs=0.03)
+    noise = 12 * (blurred + offset - 100) + 4**2 + 1 / 12
+    assert np.mean((seen - blurred - offset) ** 2 / noise) == pytest.approx(1, abs=0.1)
+    assert np.corrcoef(truth.ravel(), seen.ravel())[0, 1] < np.corrcoef(blurred.ravel(), seen.ravel())[0, 1] - 0.05

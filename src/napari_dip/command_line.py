@@ -17,6 +17,7 @@ from typer import Argument, Option
 
 from . import Settings
 from .command_progress import restore_many, restore_one, restore_with_progress, say, say_device, stop_on_signal
+from .command_psf import PsfOptions
 from .image_files import PNG_KEY, write_tiff
 from .many.file_job import FileJob, open_job
 from .many.file_plan import PLOT, FileToWrite, check_files, is_plot
@@ -167,6 +168,31 @@ def restore(
             help="Image that is not 0 where pixels are missing. For several images, {stem} is each image's name.",
         ),
     ] = None,
+    psf: Annotated[
+        Path | None,
+        Option(
+            "--psf", metavar="PATH", help="For deconvolve: image of one bead, or of the PSF; scaled to IN's pixels."
+        ),
+    ] = None,
+    na: Annotated[
+        float | None, Option("--na", metavar="X", help="For deconvolve: the objective's numerical aperture.")
+    ] = None,
+    wavelength: Annotated[
+        float | None, Option("--wavelength", metavar="NM", help="With --na: wavelength of the light seen, in nm.")
+    ] = None,
+    pixel_size: Annotated[
+        float | None,
+        Option("--pixel-size", metavar="UM", help="For --na and --psf: IN's pixel size in µm. Default: from the file."),
+    ] = None,
+    pinhole: Annotated[
+        float | None, Option("--pinhole", metavar="X", help="Confocal, with --na: the pinhole in Airy units.")
+    ] = None,
+    excitation: Annotated[
+        float | None, Option("--excitation", metavar="NM", help="With --pinhole: wavelength of the laser, in nm.")
+    ] = None,
+    psf_sigma: Annotated[
+        float | None, Option("--psf-sigma", metavar="PIXELS", help="For deconvolve: a Gaussian PSF of this deviation.")
+    ] = None,
     preset: PresetOption = _DEFAULT_PRESET,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -266,6 +292,10 @@ def restore(
 
     napari-dip restore photo.jpg clean.png --task deblock
 
+    napari-dip restore cells.tif sharp.tif --task deconvolve --na 1.4 --wavelength 525 --pixel-size 0.065
+
+    napari-dip restore cells.tif sharp.tif --task deconvolve --psf bead.tif
+
     napari-dip restore film.ome.tif restored.ome.tif --channels together
 
     napari-dip restore "data/*.tif" restored/ --mask "masks/{stem}.png" --resume
@@ -294,7 +324,11 @@ def restore(
         changes = {name: value for name, value in named.items() if value is not None}
         changes |= dict(map(_read_change, change or ()))
         settings = dataclasses.replace(Settings.preset(preset.value), **changes)
-        parameters = find_task(task.value).read_parameters({"factor": factor})
+        said = PsfOptions(
+            file=psf, numerical_aperture=na, wavelength=wavelength, pixel_size=pixel_size, pinhole=pinhole,
+            excitation=excitation, sigma=psf_sigma,
+        )  # fmt: skip
+        parameters = find_task(task.value).read_parameters({"factor": factor, "psf": said.make_psf(image)})
         if uncertainty and OUTPUTS["uncertainty"] not in list_wanted(find_task(task.value), settings):
             raise ValueError(f"the task {task.value} has no uncertainty; leave out --uncertainty.")
         job = FileJob(

@@ -16,7 +16,7 @@ from .measurement.task import Task
 from .optimisation.estimate import Estimate
 from .optimisation.fit import Fit
 from .optimisation.muon import Muon
-from .optimisation.partner import choose_partner
+from .optimisation.partner_choice import choose_partner
 from .optimisation.step_graph import can_record
 from .prior.networks import NETWORKS, Architecture, Network, fixed_input
 from .settings import Resolved, Settings
@@ -266,6 +266,7 @@ def resolve_settings(settings: Settings, data_term: DataTerm) -> Resolved:
 
 
 def _measure_range(data_term: DataTerm) -> tuple[float, float, torch.Tensor]:
-    """Return the smallest and largest known value of the degraded image, and its mean per channel, ``(c,)``."""
+    """Return the smallest value and the largest that x may have, and the mean of y per channel, ``(c,)``."""
     values = data_term.values[0][:, data_term.known[0, 0]]  # (c, n)
-    return float(values.min()), float(values.max()), values.mean(dim=1).cpu()
+    low, high = float(values.min()), float(values.max())
+    return low, low + data_term.headroom * (high - low), values.mean(dim=1).cpu()

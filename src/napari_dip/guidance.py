@@ -81,6 +81,53 @@ def _say_level(noise: NoiseModel | ChannelNoise, scale: float | None) -> str:
     return share if scale is None else f"{deviation * scale:.3g} ({share})"
 
 
+def advise_deconvolving(
+    noise: NoiseModel | ChannelNoise | None,
+    *,
+    correlation_side: int,
+    residual_correlation: float,
+    scale: float | None,
+    light_kept: float,
+    step: int,
+) -> str:
+    """Say how strong the noise is, whether the residual speaks against the PSF, and whether light was lost.
+
+    Parameters
+    ----------
+    noise, correlation_side, residual_correlation, scale
+        As in ``advise_denoising``; the residual is the image minus the restored one, blurred again.
+    light_kept : float
+        The restored image's sum, above the background, as a share of the degraded image's.
+    step : int
+        The chosen one.
+    """
+    sentences = []
+    if noise is not None and noise.correlation is not None:
+        sentences.append(
+            f"The noise of neighbouring pixels is correlated: {_say_level(noise, scale)} on average. It was filtered "
+            "accordingly. If you have the raw camera image, take that instead."
+        )
+    elif correlation_side > 1:
+        sentences.append(
+            "The noise of neighbouring pixels is correlated (by interpolation, compression or scaling?), so Richardson-"
+            "Lucy and the filters were not used. If you have the raw camera image, take that instead."
+        )
+    elif noise is not None:
+        sentences.append(f"Noise: {_say_level(noise, scale)} on average.")
+    if residual_correlation > _COLOURED:
+        sentences.append(
+            "Blurred again by this PSF, the result does not quite explain the image: neighbouring pixels of the "
+            f"residual correlate by {residual_correlation:.2f}. Look at the residual. Rings around bright points mean "
+            "that the PSF is too wide."
+        )
+    if step == 1:
+        sentences.append(
+            "Richardson-Lucy on the filtered image was best: the network found nothing to improve on that."
+        )
+    sentences.append(f"The result has {100 * light_kept:.1f}% of the image's light.")
+    return " ".join(sentences)
+
+
 def warn_of_idle_network() -> str:
     """Say that the network explains the image no better than a coarse blur, and what to do."""
     return (

@@ -71,10 +71,18 @@ class MeasuredPlane:
         return self.data_term.impose(estimate) if self.keeps_known or not self.data_term.by_pixel else estimate
 
     def to_image(self, restored: torch.Tensor) -> NDArray[np.float32]:
-        """Return a restored plane, ``(1, c, H, W)``, in the user's units."""
-        image = self.tensor.to_image(restored)
+        """Return a restored plane, ``(1, c, H, W)``, in the user's units; known pixels are kept if they must be."""
+        image = self.to_units(restored)
         # known pixels are copied from the input: those of the tensor are rounded
         return self.tensor.keep_known(image) if self.keeps_known and self.data_term.is_direct else image
+
+    def to_units(self, image: torch.Tensor) -> NDArray[np.float32]:
+        """Return any image in the place of x, ``(1, c, H, W)``, without its surroundings and in the user's units."""
+        return self.tensor.to_image(self.data_term.cut_to_view(image))
+
+    def to_deviation(self, deviation: torch.Tensor) -> NDArray[np.float32]:
+        """Return a standard deviation, ``(1, c, H, W)``, without its surroundings and in the user's units."""
+        return self.tensor.to_deviation(self.data_term.cut_to_view(deviation))
 
 
 def measure_plane(

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from .fit_plan import build_estimate, build_fit, resolve_settings
-from .guidance import advise_denoising, warn_of_idle_network
+from .guidance import advise_deconvolving, advise_denoising, warn_of_idle_network
 from .interruption import Interrupted
 from .measured_plane import MeasuredPlane
 from .measurement.data_term import data_term_of
@@ -100,7 +100,7 @@ def run_plane(
     assert ended.last is not None  # there is always a stage
     seconds = time.perf_counter() - began
     result = _conclude(plane, ended, seconds, ended.steps if ended.reason is StopReason.USER else None)
-    smoothed, to_image = ended.smoothed, plane.tensor.to_image
+    smoothed, to_image = ended.smoothed, plane.to_units
     wants_smoothed, wants_detail = (
         wanted or not task.removes_noise for wanted in (settings.smoothed, settings.detail_enhanced)
     )
@@ -108,7 +108,7 @@ def run_plane(
         result,
         smoothed=to_image(smoothed) if wants_smoothed and smoothed is not None else None,
         detail_enhanced=to_image(_enhanced(ended, smoothed)) if wants_detail and smoothed is not None else None,
-        uncertainty=None if ended.deviation is None else plane.tensor.to_deviation(ended.deviation),
+        uncertainty=None if ended.deviation is None else plane.to_deviation(ended.deviation),
         warm_start=ended.warm_start,
         moments=tuple(Moment(each.step, partial(_read_moment, plane, fitted, each, seconds)) for each in ended.moments),
     )
@@ -169,7 +169,7 @@ def _smooth(plane: MeasuredPlane, fitted: _RunState, hooks: Hooks) -> Generator[
     image = plane.to_image(restored)
 
     def show(smooth: torch.Tensor) -> NDArray[np.float32]:
-        return plane.tensor.to_image(_enhanced(fitted, smooth)) if counts else image
+        return plane.to_units(_enhanced(fitted, smooth)) if counts else image
 
     def build(settings: Settings) -> Estimate:
         return build_estimate(settings, build_fit(settings, plane.device, data_term))
@@ -259,7 +259,17 @@ def _conclude(plane: MeasuredPlane, ended: _RunState, seconds: float, stopped_af
 
 def _write_note(plane: MeasuredPlane, ended: _RunState, residual_correlation: float) -> str:
     notes = [warn_of_idle_network()] if ended.is_idle else []
-    if plane.task.noise_is_independent:
+    if plane.data_term.is_blurred:
+        advice = advise_deconvolving(
+            plane.data_term.noise,
+            correlation_side=plane.data_term.correlation_side,
+            residual_correlation=residual_correlation,
+            scale=plane.scale,
+            light_kept=_measure_light(plane, ended.restored),
+            step=ended.step,
+        )
+        notes.append(advice)
+    elif plane.task.noise_is_independent:
         advice = advise_denoising(
             plane.data_term.noise,
             correlation_side=plane.data_term.correlation_side,
@@ -271,6 +281,18 @@ def _write_note(plane: MeasuredPlane, ended: _RunState, residual_correlation: fl
     if plane.keeps_known and plane.data_term.is_direct and plane.tensor.is_rounded:
         notes.append("Known pixels above 16,777,216 are rounded, because float32 cannot hold them exactly.")
     return " ".join(filter(None, (*notes, plane.device.warning)))
+
+
+def _measure_light(plane: MeasuredPlane, restored: torch.Tensor) -> float:
+    """Return the sum of what was restored, above the degraded image's darkest pixel, as a share of that image's."""
+    light, values = (
+        torch.where(plane.known, each, 0.0).sum()
+        for each in (
+            plane.data_term.cut_to_view(restored),
+            plane.values,
+        )
+    )
+    return float(light / values)
 
 
 @plain_modes()

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from .settings import Settings
 
 
@@ -35,6 +37,13 @@ class Request:
     def enlargement(self) -> int:
         """How many times more rows and columns the result has."""
         return self.factor or 1
+
+    @property
+    def surroundings(self) -> tuple[int, int]:
+        """How many rows and columns a blur makes the network draw beyond the image, on each side."""
+        psf = self.parameters.get("psf")
+        rows, columns = (1, 1) if psf is None else np.shape(psf)[:2]
+        return rows // 2, columns // 2
 
     @property
     def arguments(self) -> Mapping[str, Any]:

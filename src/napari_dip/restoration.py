@@ -29,6 +29,7 @@ def restore(
     settings: Settings | None = None,
     *,
     quantisation_table: ArrayLike | None = None,
+    psf: ArrayLike | None = None,
     colours: bool = True,
 ) -> Restoration:
     """Restore one image with a controlled deep image prior.
@@ -40,7 +41,7 @@ def restore(
         16 pixels a side. NaN, inf and the masked pixels of a masked array are missing. The array is not changed.
     mask : array, optional
         ``(h, w)``, True = missing.
-    task : {"denoise", "inpaint", "deblock", "super_resolve", "enhance"}
+    task : {"denoise", "inpaint", "deblock", "super_resolve", "deconvolve", "enhance"}
     factor : int, optional
         For super-resolution only: a whole number, at least 2.
     settings : Settings, optional
@@ -49,6 +50,10 @@ def restore(
         For deblocking only: the JPEG's ``(8, 8)`` luminance quantisation steps, vertical frequency first, for
         intensities from 0 to 255. By default they are estimated from the pixels. If that fails, and for RGB, the data
         term is plain squared error.
+    psf : array, optional
+        For deconvolution only: the point spread function in pixels of the image, ``(k, l)``, or ``(k, l, c)`` with one
+        for each channel; not negative. It is centred and normalised here. ``napari_dip.measurement.psf`` makes one from
+        an image of a bead, from the optics or from a width.
     colours : bool
         Whether the channels are colours (RGB). If not, there may be any number of them, none is alpha, and each has its
         own intensity range and noise; one network draws them all and learns their shared structure.
@@ -69,8 +74,8 @@ def restore(
     Shi, Mettes, Maji, Snoek: On Measuring and Controlling the Spectral Bias of the Deep Image Prior, IJCV 2022.
     """
     steps = restore_steps(
-        image, mask, task, factor, settings, quantisation_table=quantisation_table, colours=colours,
-        report_wanted=lambda: False,
+        image, mask, task, factor, settings, quantisation_table=quantisation_table, psf=psf,
+        colours=colours, report_wanted=lambda: False,
     )  # fmt: skip
     (last,) = deque(steps, maxlen=1)
     assert last.result is not None
@@ -85,6 +90,7 @@ def restore_steps(
     settings: Settings | None = None,
     *,
     quantisation_table: ArrayLike | None = None,
+    psf: ArrayLike | None = None,
     colours: bool = True,
     whole: WholeImage | None = None,
     start: WarmStart | None = None,
@@ -137,7 +143,7 @@ def restore_steps(
     if not isinstance(settings, Settings):
         raise TypeError(f"settings is a {type(settings).__name__}; give napari_dip.Settings(...).")
     chosen_task = find_task(task)
-    parameters = chosen_task.read_parameters({"factor": factor, "quantisation_table": quantisation_table})
+    parameters = chosen_task.read_parameters({"factor": factor, "quantisation_table": quantisation_table, "psf": psf})
     if settings.chosen_step is not None and not chosen_task.removes_noise:
         raise ValueError(f"chosen_step picks a step of a restoration, but the task {task!r} has none; leave it None.")
     hooks = Hooks(stop_requested, report_wanted, quick_estimates, ends_at_once, phase_begun)

@@ -19,11 +19,14 @@ class Sample:
         ``(h, w)``, ``(h, w, 3)`` for colour, ``(t, h, w)`` for a film; the truth of a small image is larger.
     mask : ndarray or None
         ``(h, w)`` bool, True where missing.
+    bead : ndarray or None
+        ``(k, l)``, an image of a bead through the same microscope, on pixels of their own.
     """
 
     degraded: np.ndarray
     truth: np.ndarray
     mask: NDArray[np.bool_] | None = None
+    bead: np.ndarray | None = None
 
 
 def noisy_photograph(sigma: float = 25.0, side: int = 256) -> Sample:
@@ -121,6 +124,61 @@ def noisy_histology(side: int = 256, photons: float = 60.0, seed: int = 0) -> Sa
     truth = data.immunohistochemistry()[120 : 120 + side, 60 : 60 + side]
     counts = np.random.default_rng(seed).poisson(photons * truth / 255.0)
     return Sample(np.clip(np.rint(counts * 255 / photons), 0, 255).astype(np.uint8), truth)
+
+
+FILAMENT_PIXEL, BEAD_PIXEL = 0.065, 0.05  # micrometres
+FILAMENT_OPTICS = (1.3, 525.0)  # numerical aperture, wavelength in nanometres
+
+
+def blurred_filaments(side: int = 160, photons: float = 300.0, seed: int = 0) -> Sample:
+    """Return filaments and beads, blurred by an Airy pattern as by a wide-field microscope, with photon and read noise.
+
+    Parameters
+    ----------
+    side : int
+    photons : float
+        Expected number at the brightest pixel, if there were no blur.
+
+    Returns
+    -------
+    Sample
+        uint16 with an offset of 100; the truth, without the blur, is the expected value, float32. The image continues
+        beyond its borders, so that light comes in from there.
+    """
+    from scipy.ndimage import gaussian_filter
+    from scipy.signal import fftconvolve
+
+    from .measurement.psf import optical_psf
+
+    random = np.random.default_rng(seed)
+    beyond, fine = 25, 3
+    wide = side + 2 * beyond
+    drawn = np.zeros((wide * fine, wide * fine))
+    for _ in range(round(wide / 7)):
+        place, angle = random.uniform(0, wide * fine, 2), random.uniform(0, 2 * np.pi)
+        bends = np.cumsum(random.normal(0, 0.0006, 2 * wide * fine)) + random.normal(0, 0.003)
+        angles = angle + np.cumsum(bends)
+        path = place + np.cumsum(np.stack([np.cos(angles), np.sin(angles)], axis=1), axis=0)
+        path = path[((path >= 0) & (path < wide * fine)).all(axis=1)].astype(int)
+        np.add.at(drawn, tuple(path.T), random.uniform(0.4, 1))
+    beads = np.zeros_like(drawn)
+    for row, column in random.integers(0, wide * fine, (round(wide / 5), 2)):
+        beads[row, column] = random.uniform(6, 20)
+    drawn = gaussian_filter(drawn, 1.0) + gaussian_filter(beads, 1.5)
+    density = drawn.reshape(wide, fine, wide, fine).mean(axis=(1, 3))
+    density /= density.max()
+    psf = optical_psf(*FILAMENT_OPTICS, FILAMENT_PIXEL)
+    inside = (slice(beyond, -beyond), slice(beyond, -beyond))
+    blurred = np.maximum(fftconvolve(density, psf, mode="same"), 0)[inside]
+    bead = np.pad(optical_psf(*FILAMENT_OPTICS, BEAD_PIXEL), 3)
+    bead = np.roll(bead, (2, -1), (0, 1))
+    counts = [random.poisson(photons * 0.02 + each) for each in (photons * blurred, 30_000 * bead)]
+    seen, seen_bead = (
+        np.clip(np.rint(each * 12.0 + 100 + random.normal(0, 4, each.shape)), 0, 65535).astype(np.uint16)
+        for each in counts
+    )
+    truth = (photons * (0.02 + density[inside]) * 12.0 + 100).astype(np.float32)
+    return Sample(seen, truth, bead=seen_bead)
 
 
 def moving_cells(frames: int = 8, side: int = 128, photons: float = 25.0, seed: int = 0) -> Sample:

@@ -109,10 +109,10 @@ class Settings:
         to ``step_limit``.
     patience : int
         ``"auto"`` stops after this many steps without a smaller held-out error; where partners help to remove noise,
-        after 0.4 of it without a significant gain.
+        after 0.4 of it without a significant gain; where a blur is taken out, after twice as many steps.
     wait_for_prior : bool
         Whether ``"auto"`` also waits for the error of the network alone, which partners may outdo at first. Without
-        effect where partners help to remove noise.
+        effect where partners help to remove noise or a blur.
     ratio_window, ratio_threshold : int, float
         n (in steps) and ε of Eq. 8.
     step_limit : int

@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 from scipy.fft import dctn
+from scipy.signal import convolve2d
 
-from napari_dip.measurement.forward_operator import BlockCosines, Downsampling
+from napari_dip.measurement.forward_operator import BlockCosines, Blur, Downsampling
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4, 8])
@@ -41,3 +42,22 @@ def test_block_cosines_can_be_undone(camera, device: str) -> None:
     coefficients = BlockCosines()(image)
     assert coefficients.shape == (1, 1, 40, 32)
     torch.testing.assert_close(BlockCosines().invert(coefficients), image[..., :40, :32], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 7, 2)])
+def test_a_blur_is_the_convolution_within_its_surroundings(shape: tuple[int, ...], device: str) -> None:
+    rng = np.random.default_rng(0)
+    psf = rng.random(shape)
+    blur = Blur.by(psf, (18, 23), device)
+    wide = rng.random((2, 18 + shape[0] - 1, 23 + shape[1] - 1))
+    ours = blur(torch.from_numpy(wide).float().to(device)[None])[0].cpu().numpy()
+    kernels = np.broadcast_to(np.atleast_3d(psf), (*shape[:2], 2)).transpose(2, 0, 1)
+    theirs = [convolve2d(part, kernel, mode="valid") for part, kernel in zip(wide, kernels, strict=True)]
+    np.testing.assert_allclose(ours, np.stack(theirs), rtol=1e-4, atol=1e-4)
+
+
+def test_the_transpose_of_a_blur_is_its_transpose() -> None:
+    rng = torch.Generator().manual_seed(0)
+    blur = Blur.by(np.random.default_rng(0).random((5, 9)), (20, 17))
+    wide, seen = torch.rand(1, 1, 24, 25, generator=rng), torch.rand(1, 1, 20, 17, generator=rng)
+    torch.testing.assert_close((blur(wide) * seen).sum(), (wide * blur.transpose(seen)).sum(), rtol=1e-4, atol=0)

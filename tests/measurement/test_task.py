@@ -10,7 +10,7 @@ from napari_dip.measurement.task import TASKS, find_task
 
 def test_a_task_reads_its_own_parameters_and_refuses_the_others() -> None:
     names = {each.name for task in TASKS.values() for each in task.parameters}
-    values = {"factor": 2, "quantisation_table": np.ones((8, 8))}
+    values = {"factor": 2, "quantisation_table": np.ones((8, 8)), "psf": np.ones((3, 3))}
     assert names == set(values)
     for task in TASKS.values():
         own = {name: value for name, value in values.items() if task.takes(name)}
@@ -20,6 +20,8 @@ def test_a_task_reads_its_own_parameters_and_refuses_the_others() -> None:
                 task.read_parameters(own | {name: values[name]})
     with pytest.raises(ValueError, match="needs a factor"):
         find_task("super_resolve").read_parameters({})
+    with pytest.raises(ValueError, match="needs a psf"):
+        find_task("deconvolve").read_parameters({})
     assert find_task("deblock").read_parameters({}) == {}
     assert find_task("deblock").block == BLOCK
 

@@ -16,9 +16,9 @@ from napari_dip.optimisation.partner import (
     CompletingPartner,
     DenoisingPartner,
     Partner,
-    choose_partner,
     wiener_filter,
 )
+from napari_dip.optimisation.partner_choice import choose_partner
 
 DEVIATION = 0.1
 

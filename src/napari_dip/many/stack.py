@@ -68,6 +68,7 @@ def restore_stack(
     client: Any = None,
     memory: float | None = None,
     quantisation_table: ArrayLike | None = None,
+    psf: ArrayLike | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
     report_wanted: Callable[[], bool] = lambda: False,
     quick_estimates: bool = False,
@@ -113,8 +114,8 @@ def restore_stack(
     memory : float, optional
         The most bytes that a plane may take; a larger one is restored in overlapping tiles, and reports are about the
         current tile. Default: most of the device's free memory. (On a cluster, planes are not tiled.)
-    quantisation_table : array, optional
-        As in ``restore``, for every plane.
+    quantisation_table, psf : array, optional
+        As in ``restore``, for every plane. A ``(k, l, c)`` PSF, one for each channel, needs ``channels="together"``.
     stop_requested, report_wanted, quick_estimates
         As in ``restore_steps``, for the current plane. A stop keeps the best result of this plane and ends.
 
@@ -139,7 +140,7 @@ def restore_stack(
     request = Request(
         task,
         settings or Settings(),
-        find_task(task).read_parameters({"factor": factor, "quantisation_table": quantisation_table}),
+        find_task(task).read_parameters({"factor": factor, "quantisation_table": quantisation_table, "psf": psf}),
         colours=not found.takes_channels_together,
     )
     if out is not None:

@@ -107,7 +107,7 @@ def plan_tiles(
     from ..fit_plan import bytes_needed
     from ..torch_modes import plain_modes
 
-    task, enlargement = find_task(request.task), request.enlargement
+    task, enlargement, beyond = find_task(request.task), request.enlargement, request.surroundings
     task.read_parameters(request.parameters)
     settings = request.settings.for_task(task)
     height, width = shape[:2]
@@ -117,7 +117,7 @@ def plan_tiles(
     budget = _SHARE_OF_FREE * free_memory(device.device) if memory is None else float(memory)
 
     def needs(rows: int, columns: int) -> float:
-        size = (rows * enlargement, columns * enlargement)
+        size = (rows * enlargement + 2 * beyond[0], columns * enlargement + 2 * beyond[1])
         needed = bytes_needed(settings, device, size, channels, partner=task.noise_is_independent)
         # a user's budget is for the whole process, imports included; free memory excludes them already
         return needed + (_BYTES_OF_IMPORTS if memory is not None and device.device == "cpu" else 0.0)
@@ -127,19 +127,21 @@ def plan_tiles(
         return None
     fixed = _BYTES_OF_PLANE * height * width * channels * enlargement**2 if device.device == "cpu" else 0
     longest = max(height, width)
+    smallest = max(_SMALLEST_TILE, -(-4 * max(beyond) // 32) * 32)  # a blur must fit twice
     if too_slow:
         side = _PROMPT_TILE if device.device == "cpu" else _PROMPT_TILE_ON_GPU
-        longest = min(longest, max(_SMALLEST_TILE, side // enlargement) + 1)
-    fitting = [side for side in range(_SMALLEST_TILE, longest, 32) if needs(side, side) + fixed <= budget]
+        longest = min(longest, max(smallest, side // enlargement) + 1)
+    fitting = [side for side in range(smallest, longest, 32) if needs(side, side) + fixed <= budget]
     if not fitting:
-        least = needs(_SMALLEST_TILE, _SMALLEST_TILE) + fixed
+        least = needs(smallest, smallest) + fixed
         if memory is None:
             check_memory(device.device, least / _SHARE_OF_FREE)  # refuses it
         raise ValueError(
-            f"the memory budget of {budget / 1e9:.2f} GB is too small: even a tile of {_SMALLEST_TILE} pixels needs "
+            f"the memory budget of {budget / 1e9:.2f} GB is too small: even a tile of {smallest} pixels needs "
             f"about {least / 1e9:.2f} GB. Allow more memory, or choose a narrower network (width) or fewer runs."
         )
-    side, overlap = fitting[-1], min(_OVERLAP, fitting[-1] // 4)
+    # at a tile's edge the light from beyond is a guess, so neighbours share what a blur reaches
+    side, overlap = fitting[-1], max(min(_OVERLAP, fitting[-1] // 4), 2 * max(beyond))
     grid = task.block
     # the last tile must also begin on the grid and end with the image
     rows, columns = (min(side - (side - length) % grid, length) for length in (height, width))

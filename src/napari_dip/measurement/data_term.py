@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 
-from .forward_operator import BLOCK, BlockCosines, Downsampling, ForwardOperator, Identity
+from .forward_operator import BLOCK, BlockCosines, Blur, Downsampling, ForwardOperator, Identity, InvertibleOperator
 from .jpeg import (
     FINEST_STEP,
     estimate_quantisation_table,
@@ -23,6 +23,8 @@ from .whole_image import WholeImage
 
 if TYPE_CHECKING:
     from .task import Task
+
+_MOST_HEADROOM = 4.0  # more makes the network slow; points may be dimmed more (docs/deconvolve.md)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,16 @@ class DataTerm:
         return self.by_pixel and isinstance(self.operator, Identity)
 
     @property
+    def is_blurred(self) -> bool:
+        """Whether a point spread function lies between x and y."""
+        return isinstance(self.operator, Blur)
+
+    @property
+    def headroom(self) -> float:
+        """How many times brighter than y the image x may be: a blur dims what is small."""
+        return min(self.operator.dimming, _MOST_HEADROOM) if isinstance(self.operator, Blur) else 1.0
+
+    @property
     def judged(self) -> torch.Tensor:
         """Which errors count, ``(1, 1, h, w)`` bool: those of known pixels."""
         return self.known
@@ -100,7 +112,11 @@ class DataTerm:
 
         (If pixels of y are missing and A mixes pixels, the result is only close to that.)
         """
-        return estimate + self.operator.pseudo_invert(self.residual(estimate))
+        return estimate + cast("InvertibleOperator", self.operator).pseudo_invert(self.residual(estimate))
+
+    def cut_to_view(self, image: torch.Tensor) -> torch.Tensor:
+        """Return what the degraded image shows of x, ``(s, c, H, W)``: all of it, unless x has surroundings."""
+        return self.operator.cut(image) if isinstance(self.operator, Blur) else image
 
     def discrepancy(self, estimate: torch.Tensor) -> torch.Tensor | None:
         """Return how large the errors are relative to the truth's errors, ``()``; None if those are unknown."""
@@ -273,6 +289,33 @@ def measure_small_image(measured: Measured) -> DataTerm:
         known=measured.known,
         size=(height * factor, width * factor),
         description=f"squared error of the pixels after Lanczos downsampling by {factor}",
+    )
+
+
+def measure_blurred_image(measured: Measured) -> DataTerm:
+    """Return the data term of an image blurred by a point spread function, whose surroundings are free."""
+    psf, channels = measured.parameters["psf"], measured.values.shape[1]
+    if psf.ndim == 3 and psf.shape[2] not in (1, channels):
+        raise ValueError(
+            f"psf has {psf.shape[2]} channels, along its last axis, and the image has {channels}; give (k, l), or one "
+            "PSF for each channel of an image whose channels are restored together. A PSF with depth, for a z-stack in "
+            "3-D, is not supported: give its plane in focus, and each plane is restored by itself."
+        )
+    if any(side > 2 * length for side, length in zip(psf.shape, measured.size, strict=False)):
+        raise ValueError(
+            f"psf reaches over {psf.shape[0]} x {psf.shape[1]} pixels, over twice the image's {measured.size[0]} x "
+            f"{measured.size[1]}; cut the PSF to the part around its peak, or restore a larger image."
+        )
+    operator = Blur.by(psf / psf.sum(axis=(0, 1)), measured.size, measured.values.device)
+    (height, width), (beyond_rows, beyond_columns) = measured.size, operator.margin
+    return DataTerm(
+        operator=operator,
+        values=measured.values,
+        known=measured.known,
+        size=(height + 2 * beyond_rows, width + 2 * beyond_columns),
+        description=f"squared error of the pixels after blurring by a PSF of {psf.shape[0]} x {psf.shape[1]} pixels",
+        noise=measured.noise,
+        correlation_side=BLOCK if measured.is_correlated else measured.block,
     )
 
 

@@ -7,7 +7,11 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.fft import next_fast_len
+from torch.nn import functional
 
 BLOCK = 8  # side of JPEG's blocks
 _LOBES = 3  # of Pillow's Lanczos filter
@@ -19,6 +23,10 @@ class ForwardOperator(Protocol):
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Map ``(s, c, h, w)`` images to their measurements."""
         ...
+
+
+class InvertibleOperator(ForwardOperator, Protocol):
+    """An A that can be undone without making noise stronger."""
 
     def pseudo_invert(self, measured: torch.Tensor) -> torch.Tensor:
         """Return the smallest image (in the mean square) with this measurement."""
@@ -69,6 +77,67 @@ class Downsampling:
     def pseudo_invert(self, measured: torch.Tensor) -> torch.Tensor:
         """Map ``(s, c, h, w)`` to ``(s, c, h * factor, w * factor)``."""
         return self.inverse_rows @ measured @ self.inverse_columns.mT
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blur:
+    """Convolution with a point spread function h: y = h * x, where x extends beyond y by half of h on each side.
+
+    What lies beyond the image shines into it, so the image's surroundings are part of x, and free: a border that is
+    assumed (dark, mirrored or periodic) would draw its own structures along the edges.
+
+    Attributes
+    ----------
+    transfer : Tensor
+        ``(1 or c, fft height, fft width // 2 + 1)`` complex, the Fourier transform of h.
+    size : (int, int)
+        (h, w) of y.
+    margin : (int, int)
+        How many rows and columns x has beyond y on each side.
+    fft_size : (int, int)
+        At least the size of x, and quick to transform.
+    dimming : float
+        How many times darker a single point appears.
+    """
+
+    transfer: torch.Tensor
+    size: tuple[int, int]
+    margin: tuple[int, int]
+    fft_size: tuple[int, int]
+    dimming: float
+
+    @classmethod
+    def by(cls, psf: NDArray[np.float64], size: tuple[int, int], device: torch.device | str = "cpu") -> Blur:
+        """Return the blur by a PSF, ``(k, l)`` or ``(k, l, c)`` with odd k and l and a sum of 1, for y of ``size``."""
+        kernel = np.atleast_3d(psf).transpose(2, 0, 1)
+        margin = (kernel.shape[1] // 2, kernel.shape[2] // 2)
+        rows, columns = (next_fast_len(side + 2 * beyond, real=True) for side, beyond in zip(size, margin, strict=True))
+        centred = np.zeros((len(kernel), rows, columns))
+        centred[:, : kernel.shape[1], : kernel.shape[2]] = kernel
+        centred = np.roll(centred, (-margin[0], -margin[1]), axis=(1, 2))
+        transfer = np.fft.rfft2(centred).astype(np.complex64)
+        return cls(torch.from_numpy(transfer).to(device), size, margin, (rows, columns), float(1 / kernel.max()))
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """Map ``(s, c, h + 2 * margin, w + 2 * margin)`` to ``(s, c, h, w)``."""
+        blurred = torch.fft.irfft2(torch.fft.rfft2(image, self.fft_size) * self.transfer, self.fft_size)
+        return self.cut(blurred)
+
+    def transpose(self, measured: torch.Tensor) -> torch.Tensor:
+        """Map ``(s, c, h, w)`` to ``(s, c, h + 2 * margin, w + 2 * margin)``: correlation with the PSF."""
+        seen = torch.fft.rfft2(self.surround(measured), self.fft_size)
+        spread = torch.fft.irfft2(seen * self.transfer.conj(), self.fft_size)
+        return spread[..., : self.size[0] + 2 * self.margin[0], : self.size[1] + 2 * self.margin[1]]
+
+    def cut(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the part of x, or of something as large, that y shows: ``(s, c, h, w)``."""
+        (top, left), (height, width) = self.margin, self.size
+        return image[..., top : top + height, left : left + width]
+
+    def surround(self, image: torch.Tensor) -> torch.Tensor:
+        """Return ``(s, c, h, w)`` with zeros around it, in the shape of x."""
+        (top, left) = self.margin
+        return functional.pad(image, (left, left, top, top))
 
 
 @dataclass(frozen=True, slots=True)

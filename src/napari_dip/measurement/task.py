@@ -63,8 +63,20 @@ def _check_jpeg(image: np.ndarray) -> None:
         )
 
 
+def _read_psf(psf: Any) -> NDArray[np.float64]:
+    if psf is None:
+        raise ValueError(
+            "deconvolution needs a psf, the image of a point: from a bead, from the optics (numerical aperture, "
+            "wavelength and pixel size), or a Gaussian."
+        )
+    from .psf import read_psf
+
+    return read_psf(psf)
+
+
 FACTOR = Parameter("factor", "super-resolution", _read_factor, is_required=True)
 QUANTISATION_TABLE = Parameter("quantisation_table", "deblocking", _read_table, _check_jpeg)
+PSF = Parameter("psf", "deconvolution", _read_psf, is_required=True)
 
 
 def _measure_pixels(measured: Measured) -> DataTerm:
@@ -83,6 +95,12 @@ def _measure_small_image(measured: Measured) -> DataTerm:
     from .data_term import measure_small_image
 
     return measure_small_image(measured)
+
+
+def _measure_blurred_image(measured: Measured) -> DataTerm:
+    from .data_term import measure_blurred_image
+
+    return measure_blurred_image(measured)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +190,7 @@ TASKS = {
         Task("inpaint", "Fill in missing pixels", needs_mask=True, keeps_known=True),
         Task("deblock", "Remove JPEG artefacts", (QUANTISATION_TABLE,), _measure_jpeg, block=8),
         Task("super_resolve", "Enlarge", (FACTOR,), _measure_small_image, keeps_known=True),
+        Task("deconvolve", "Take out the blur", (PSF,), _measure_blurred_image, noise_is_independent=True),
         Task("enhance", "Enhance detail", removes_noise=False),
     )
 }

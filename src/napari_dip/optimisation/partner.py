@@ -8,7 +8,6 @@ from typing import Protocol
 import torch
 from torch.nn import functional
 
-from ..measurement.data_term import DataTerm
 from ..measurement.forward_operator import BlockCosines, cosines_like
 from ..measurement.missing_pixels import fill_smoothly
 from ..measurement.noise import ChannelNoise, NoiseModel
@@ -85,25 +84,6 @@ class Partner(Protocol):
         With ``quick``, return something close to that sooner.
         """
         ...
-
-
-def choose_partner(data_term: DataTerm, held_out: torch.Tensor) -> Partner | None:
-    """Return the partner that can help with a measurement; None if there is none, or nothing is held out to judge it.
-
-    Parameters
-    ----------
-    data_term : DataTerm
-    held_out : Tensor
-        bool, ``(1, 1, h, w)`` if the data term is by pixel.
-    """
-    if not data_term.by_pixel or not bool(held_out.any()):
-        return None
-    fitted = data_term.judged & ~held_out
-    if data_term.noise is not None:
-        return DenoisingPartner(data_term.values, fitted, held_out, data_term.noise)
-    if data_term.size == data_term.values.shape[-2:] and not bool(data_term.known.all()):
-        return CompletingPartner(data_term.values, fitted, held_out)
-    return None
 
 
 class CompletingPartner:

@@ -11,7 +11,10 @@ import numpy as np
 from napari.types import LayerDataTuple
 
 from ..samples import (
+    BEAD_PIXEL,
+    FILAMENT_PIXEL,
     Sample,
+    blurred_filaments,
     jpeg_photograph,
     moving_cells,
     noisy_fluorescence,
@@ -57,6 +60,16 @@ def small_photograph_layers() -> list[LayerDataTuple]:
 def noisy_histology_layers() -> list[LayerDataTuple]:
     """Return the noisy colour image and its (hidden) ground truth."""
     return _beside_truth(noisy_histology(), "histology noisy", "histology truth", rgb=True)
+
+
+def blurred_filaments_layers() -> list[LayerDataTuple]:
+    """Return the blurred image, its (hidden) truth, and an image of a bead with smaller pixels."""
+    sample = blurred_filaments()
+    assert sample.bead is not None
+    pixel = {"units": ("um", "um"), "colormap": "gray"}
+    image = {"scale": (FILAMENT_PIXEL,) * 2, "contrast_limits": (100, float(sample.degraded.max())), **pixel}
+    bead = {"name": "bead", "scale": (BEAD_PIXEL,) * 2, "visible": False, **pixel}
+    return [*_beside_truth(sample, "filaments blurred", "filaments truth", **image), (sample.bead, bead, "image")]
 
 
 def moving_cells_layers() -> list[LayerDataTuple]:

@@ -23,6 +23,7 @@ from .advanced_settings import CHOICES, AdvancedSettings, set_bounds
 from .layer_choice import LayerChoice, choose_image
 from .mask_finder import MaskFinder
 from .narrow_form import LabelAligner, let_shrink, pair, wrap
+from .psf_form import PsfForm
 from .stack_form import StackForm
 
 _FOLDED, _UNFOLDED = "Advanced ▸", "Advanced ▾"
@@ -63,7 +64,9 @@ class RestoreForm(Container):
         self.mask_finder = MaskFinder(viewer, lambda: self.image.value, self._choose_mask, self.stack.this_plane)
         self.factor = SpinBox(name="factor", label="Factor", value=2, min=2, max=16,
                               tooltip="How many times more rows and columns the result has.")  # fmt: skip
-        self.parameters = {field.name: field for field in (self.factor,)}  # what some tasks take beside image and mask
+        self.psf = PsfForm(viewer, self.image)
+        # what some tasks take beside image and mask
+        self.parameters: dict[str, Any] = {field.name: field for field in (self.factor, self.psf)}
         self.missing_label = SpinBox(
             name="missing_label", label="Label (0 = all)", value=0, min=0, max=2**31 - 1,
             tooltip="Which label marks missing pixels; 0 means every label.",
@@ -113,7 +116,7 @@ class RestoreForm(Container):
         amounts: Container = Container(name="amounts")
         # filled only now, because magicgui aligns the labels of widgets that are added to a container
         image_row.append(self.image)
-        fields.extend([self.task, *self.parameters.values(), self.mask, self.missing_label])
+        fields.extend([self.task, self.factor, self.mask, self.missing_label])
         quality.append(self.quality)
         comparison: Container = Container(name="comparison_row")
         comparison.append(self.comparison)
@@ -125,14 +128,14 @@ class RestoreForm(Container):
         self._extra_rows, self._amounts = [self.extra_outputs_label, *pairs], amounts
         outputs.extend([*self._extra_rows, self.original_type, self.keep_known])
         amounts.extend([self.smoothed_lipschitz_bound, self.detail_amount])
-        labelled = [image_row, self.stack, fields, self.mask_finder.fields, quality, amounts]
+        labelled = [image_row, self.stack, fields, self.psf.rows, self.mask_finder.fields, quality, amounts]
         for container in (self, *labelled, outputs):
             container.margins = (0, 0, 0, 0)
         let_shrink([*(field for container in labelled for field in container), self.comparison, *self.advanced])
         self.image_note, self.mask_note = Label(name="image_note", value=""), Label(name="mask_note", value="")
         self.extend([
-            image_row, self.image_note, self.stack, fields, self.mask_note, self.mask_finder, quality, outputs, amounts,
-            self.advanced_shown, comparison, self.advanced,
+            image_row, self.image_note, self.stack, fields, self.psf, self.mask_note, self.mask_finder, quality,
+            outputs, amounts, self.advanced_shown, comparison, self.advanced,
         ])  # fmt: skip
         for note in (self.image_note, self.mask_note):
             wrap(note.native)
@@ -190,7 +193,7 @@ class RestoreForm(Container):
 
     def forget_viewer(self) -> None:
         """Disconnect from the viewer."""
-        for part in (self.image, self.mask, self.stack):
+        for part in (self.image, self.mask, self.stack, self.psf):
             part.forget_viewer()
 
     def show_record(self, record: Record, name: str) -> str:

@@ -49,6 +49,23 @@ def find_pixel_size(image: Image) -> dict[str, Any] | None:
     return size | ({"distances": distances} if distances else {})
 
 
+def find_micrometres(image: Image) -> tuple[float, float] | None:
+    """Return the height and width of a layer's pixels in micrometres; None if neither it nor its file knows them."""
+    _, settings, _ = image.as_layer_data_tuple()
+    if has_units(settings):
+        sides = [float(each) for each in np.asarray(image.scale)[-2:]]
+        unit, lengths = as_lengths(sides, [str(each) for each in settings["units"][-2:]])
+    else:
+        size = find_pixel_size(image)
+        if size is None:
+            return None
+        unit, lengths = size["unit"], (size["height"], size["width"])
+    if lengths is None or not all(0 < each < np.inf for each in lengths):
+        return None
+    micrometres = float((1 * pint.Unit(unit)).to("µm").magnitude)
+    return lengths[0] * micrometres, lengths[1] * micrometres
+
+
 def read_kept_size(settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the pixel size in a layer's metadata if the layer still has the scale that belongs to it."""
     kept = settings.get("metadata", {}).get(PIXEL_SIZE_KEY)

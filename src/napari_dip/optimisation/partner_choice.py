@@ -1,0 +1,31 @@
+"""Which partner helps the network with a measurement."""
+
+from __future__ import annotations
+
+import torch
+
+from ..measurement.data_term import DataTerm
+from ..measurement.forward_operator import Blur
+from .deconvolution_partner import DeconvolvingPartner
+from .partner import CompletingPartner, DenoisingPartner, Partner
+
+
+def choose_partner(data_term: DataTerm, held_out: torch.Tensor) -> Partner | None:
+    """Return the partner that can help with a measurement; None if there is none, or nothing is held out to judge it.
+
+    Parameters
+    ----------
+    data_term : DataTerm
+    held_out : Tensor
+        bool, ``(1, 1, h, w)`` if the data term is by pixel.
+    """
+    if not data_term.by_pixel or not bool(held_out.any()):
+        return None
+    fitted = data_term.judged & ~held_out
+    if isinstance(data_term.operator, Blur):
+        return None if data_term.noise is None else DeconvolvingPartner(data_term, fitted, held_out)
+    if data_term.noise is not None:
+        return DenoisingPartner(data_term.values, fitted, held_out, data_term.noise)
+    if data_term.size == data_term.values.shape[-2:] and not bool(data_term.known.all()):
+        return CompletingPartner(data_term.values, fitted, held_out)
+    return None

@@ -1,0 +1,107 @@
+"""Deconvolution: what was blurred comes out sharper, up to the border, with masks and channels; it can be repeated."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from scipy.signal import fftconvolve
+
+import napari_dip
+from napari_dip.measurement.psf import gaussian_psf
+from napari_dip.record import Record
+
+PSF = gaussian_psf(1.5)
+
+
+def blurred_points(photons: float = 200.0, side: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Return a photographed image and its truth, with points beyond the border as well."""
+    rng = np.random.default_rng(3)
+    truth = np.zeros((side + 20, side + 20))
+    for row, column in rng.integers(0, side + 20, (70, 2)):
+        truth[row, column] += rng.uniform(0.3, 1)
+    truth = fftconvolve(truth, gaussian_psf(0.7), mode="same")
+    truth *= photons / truth.max()
+    seen = rng.poisson(np.maximum(fftconvolve(truth, PSF, mode="same"), 0) + 5)
+    return seen[10:-10, 10:-10].astype(np.float32), truth[10:-10, 10:-10]
+
+
+def error(image: np.ndarray, truth: np.ndarray) -> float:
+    slope, offset = np.polyfit(image.ravel(), truth.ravel(), 1)
+    return float(np.mean((slope * image + offset - truth) ** 2))
+
+
+@pytest.mark.full
+def test_it_takes_out_the_blur_up_to_the_border() -> None:
+    seen, truth = blurred_points()
+    settings = napari_dip.Settings(step_limit=60, device="cpu", residual=True)
+    result = napari_dip.restore(seen, task="deconvolve", psf=PSF, settings=settings)
+    assert result.restored.shape == seen.shape
+    assert result.residual is not None
+    assert result.residual.shape == seen.shape
+    assert error(result.restored, truth) < 0.6 * error(seen, truth)
+    assert result.restored.max() > 1.3 * seen.max()  # brighter than the blurred image
+    border = np.ones(seen.shape, bool)
+    border[4:-4, 4:-4] = False
+    assert error(result.restored[border], truth[border]) < 0.8 * error(seen[border], truth[border])
+    light = result.restored.sum() / seen.sum()
+    assert light == pytest.approx(1, abs=0.03)  # none is lost
+
+
+def test_a_record_repeats_a_deconvolution(small_settings) -> None:
+    seen, _ = blurred_points(side=24)
+    first = napari_dip.restore(seen, task="deconvolve", psf=PSF, settings=small_settings)
+    record = Record.from_dict(json.loads(json.dumps(first.record.as_dict())))
+    again = napari_dip.restore(seen, task=record.task, settings=record.settings, **record.parameters)
+    np.testing.assert_array_equal(again.restored, first.restored)
+    script = record.as_python()
+    scope: dict = {}
+    exec("psf = [" + script.partition("psf = [")[2].partition("\n]")[0] + "\n]", scope)
+    np.testing.assert_array_equal(np.array(scope["psf"]), np.array(record.parameters["psf"]))
+    assert "psf=psf" in script
+
+
+def test_channels_may_have_a_psf_each(small_settings) -> None:
+    seen = np.stack([blurred_points(side=24)[0]] * 3, axis=2)
+    psf = np.stack([gaussian_psf(sigma)[:5, :5] for sigma in (1.2, 1.25, 1.3)], axis=2)
+    result = napari_dip.restore(seen, task="deconvolve", psf=psf, settings=small_settings)
+    assert result.restored.shape == seen.shape
+    with pytest.raises(ValueError, match=r"3 channels.*the image has 1.*z-stack"):
+        napari_dip.restore(seen[..., 0], task="deconvolve", psf=psf, settings=small_settings)
+
+
+def test_missing_pixels_do_not_matter(small_settings) -> None:
+    seen, _ = blurred_points(side=24)
+    mask = np.zeros(seen.shape, bool)
+    mask[10:13, 5:9] = True
+    spoiled = np.where(mask, 60_000, seen)
+    one, other = (
+        napari_dip.restore(each, mask, task="deconvolve", psf=PSF, settings=small_settings) for each in (seen, spoiled)
+    )
+    np.testing.assert_array_equal(one.restored, other.restored)
+
+
+def test_every_plane_of_a_stack_has_the_same_psf(small_settings) -> None:
+    stack = np.stack([blurred_points(side=24)[0]] * 2)
+    out = np.zeros(stack.shape, np.float32)
+    settings = dataclasses.replace(small_settings, uncertainty=True)
+    for each in napari_dip.restore_stack(stack, "TYX", task="deconvolve", psf=PSF, settings=settings, out=out):
+        assert each.result is not None
+        assert each.result.uncertainty is not None
+        assert each.result.uncertainty.shape == stack.shape[1:]
+        assert "PSF of 13 x 13" in each.result.record.compared
+    assert np.isfinite(out).all()
+
+
+def test_a_psf_larger_than_the_image_is_refused(small_settings) -> None:
+    with pytest.raises(ValueError, match="over twice the image's 24 x 24"):
+        napari_dip.restore(np.eye(24), task="deconvolve", psf=np.ones((51, 51)), settings=small_settings)
+
+
+def test_correlated_noise_is_said_and_filtered(small_settings) -> None:
+    rng = np.random.default_rng(0)
+    seen = fftconvolve(rng.normal(0, 30, (68, 68)), np.ones((2, 2)) / 2, mode="same")[2:-2, 2:-2]
+    seen += 100 * fftconvolve(np.eye(64), PSF, mode="same")
+    result = napari_dip.restore(seen, task="deconvolve", psf=PSF, settings=small_settings)
+    assert "neighbouring pixels is correlated" in result.note
+    assert result.restored.std() < 0.8 * seen.std()

@@ -30,17 +30,17 @@ class DeconvolvingPartner:
     def __init__(self, data_term: DataTerm, fitted: torch.Tensor, held_out: torch.Tensor) -> None:
         assert isinstance(data_term.operator, Blur)
         assert data_term.noise is not None
-        self._operator = data_term.operator
+        self._operator, self._is_white = data_term.operator, data_term.noise.correlation is None
         self._denoiser = DenoisingPartner(data_term.values, fitted, held_out, data_term.noise)
 
     def judge(self, output: torch.Tensor) -> Judgement:
-        """Take the blur out of what the filters make of the fitted pixels; only the held-out ones judge it.
+        """Take the blur out of what the filters make of the fitted pixels; the held-out ones judge it.
 
-        Where noise is correlated, the filters judge their own result, before the blur is taken out. The estimate from
-        all pixels that serves to denoise ranked steps wrongly here (docs/deconvolve.md).
+        Where noise is correlated, what the filters make is judged instead, before the blur is taken out.
         """
         judgement = self._denoiser.judge(self._operator(output))
-        return Judgement(deconvolve(judgement.image, self._operator), held_out_error=judgement.held_out_error)
+        image = deconvolve(judgement.image, self._operator)
+        return Judgement(image) if self._is_white else Judgement(image, judgement.errors, judgement.judges)
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the same from all known pixels, and a variance of 0: how far the blur's removal errs is unknown."""

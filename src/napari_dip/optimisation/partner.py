@@ -11,9 +11,11 @@ from torch.nn import functional
 from ..measurement.data_term import DataTerm
 from ..measurement.forward_operator import BlockCosines, cosines_like
 from ..measurement.missing_pixels import fill_smoothly
+from ..measurement.neighbouring_planes import NeighbouringPlanes
 from ..measurement.noise import ChannelNoise, NoiseModel
 from .collaborative_filter import collaborative_filter, match_blocks
 from .first_estimate import estimate_first
+from .neighbours import choose_neighbours
 
 _PROBE = 0.1  # of the noise's deviation
 _SPLIT = 0.5  # t, of the noise that is added where noise is correlated
@@ -77,6 +79,11 @@ class _Trial:
 class Partner(Protocol):
     """Improves the network's output with its own knowledge of the degraded image."""
 
+    @property
+    def neighbours(self) -> int:
+        """How many neighbouring planes help."""
+        ...
+
     def judge(self, output: torch.Tensor) -> Judgement:
         """Improve the network's output, ``(1, c, H, W)``, quickly, and estimate how good that is."""
         ...
@@ -89,7 +96,9 @@ class Partner(Protocol):
         ...
 
 
-def choose_partner(data_term: DataTerm, held_out: torch.Tensor) -> Partner | None:
+def choose_partner(
+    data_term: DataTerm, held_out: torch.Tensor, planes: NeighbouringPlanes | None = None
+) -> Partner | None:
     """Return the partner that can help with a measurement; None if there is none, or nothing is held out to judge it.
 
     Parameters
@@ -97,12 +106,14 @@ def choose_partner(data_term: DataTerm, held_out: torch.Tensor) -> Partner | Non
     data_term : DataTerm
     held_out : Tensor
         bool, ``(1, 1, h, w)`` if the data term is by pixel.
+    planes : NeighbouringPlanes, optional
+        The plane with its neighbours, which may help.
     """
     if not data_term.by_pixel or not bool(held_out.any()):
         return None
     fitted = data_term.judged & ~held_out
     if data_term.noise is not None:
-        return DenoisingPartner(data_term.values, fitted, held_out, data_term.noise)
+        return DenoisingPartner(data_term.values, fitted, held_out, data_term.noise, planes)
     if data_term.size == data_term.values.shape[-2:] and not bool(data_term.known.all()):
         return CompletingPartner(data_term.values, fitted, held_out)
     return None
@@ -125,6 +136,11 @@ class CompletingPartner:
 
     def __init__(self, values: torch.Tensor, fitted: torch.Tensor, held_out: torch.Tensor) -> None:
         self._values, self._fitted, self._held_out = values, fitted, held_out
+
+    @property
+    def neighbours(self) -> int:
+        """None yet: inpainting works plane by plane."""
+        return 0
 
     def judge(self, output: torch.Tensor) -> Judgement:
         """Continue the residual of the fitted pixels; the noise is unknown."""
@@ -168,6 +184,9 @@ class DenoisingPartner:
         neither are missing: there the result is p plus a smooth continuation of what the filters change around them.
         (The step is chosen on known pixels, where the filters may do well long before p alone does.)
     noise : NoiseModel or ChannelNoise
+    planes : NeighbouringPlanes, optional
+        The plane with its neighbours. If these prove useful, filters that reach through them take the place of the
+        first estimate and of all later filters; the noise must be white.
 
     References
     ----------
@@ -181,10 +200,24 @@ class DenoisingPartner:
         fitted: torch.Tensor,
         held_out: torch.Tensor,
         noise: NoiseModel | ChannelNoise,
+        planes: NeighbouringPlanes | None = None,
     ) -> None:
         self._values, self._fitted, self._held_out, self._noise = values, fitted, held_out, noise
         self._known = fitted | held_out
         self._is_complete = bool(self._known.all())
+        self._left_over = values.new_zeros(())
+        self._neighbours = None
+        if planes is not None and noise.correlation is None:
+            self._neighbours = choose_neighbours(planes, fitted, noise)
+        if self._neighbours is not None:
+            # once is enough: the last filters see all known pixels
+            first, self._left_over = self._neighbours.denoise(values, fitted)
+            self._first_of_known = self._first_of_trial = first
+            self._trial = self._hide_pixels()
+            self._probe = _PROBE * self._draw_noise(0)
+            # a Wiener filter lets through the same share of the noise's variance and of a probe
+            self._first_of_probed = first + self._probe * fitted * self._left_over / noise.variance(first)
+            return
         self._first_of_known = estimate_first(values, self._known, noise)
         self._probe = _PROBE * self._draw_noise(0)
         self._first_of_probed = estimate_first(values + self._probe, self._known, noise)
@@ -210,6 +243,11 @@ class DenoisingPartner:
             drawn = self._noise.correlation.correlate(torch.randn(self._values.shape, generator=generator))
         return drawn.to(self._values) * self._noise.variance(self._first_of_known).sqrt()
 
+    @property
+    def neighbours(self) -> int:
+        """How many neighbouring planes help."""
+        return 0 if self._neighbours is None else self._neighbours.count - 1
+
     def judge(self, output: torch.Tensor) -> Judgement:
         """Blend network and Wiener filter, and estimate the squared error of their blend.
 
@@ -229,12 +267,14 @@ class DenoisingPartner:
         outputs = torch.cat([output, output, output + self._probe])
         values = torch.cat([self._values, self._values + self._probe, self._values])
         blends = torch.cat([self._complete(each, output) for each in torch.lerp(estimates, outputs, first).split(1)])
-        at_once = 1 if blends.is_cpu else len(blends)  # memory is scarce on a CPU, launches are slow on a GPU
-        filtered = torch.cat([
-            self._filter(pilots, some, self._known, self._noise, _SHIFTS)[0]
-            for pilots, some in zip(blends.split(at_once), values.split(at_once), strict=True)
-        ])  # fmt: skip
-        image, probed, of_network = torch.lerp(blends, filtered, second).split(1)
+        if self._neighbours is None:
+            at_once = 1 if blends.is_cpu else len(blends)  # memory is scarce on a CPU, launches are slow on a GPU
+            filtered = torch.cat([
+                self._filter(pilots, some, self._known, self._noise, _SHIFTS)[0]
+                for pilots, some in zip(blends.split(at_once), values.split(at_once), strict=True)
+            ])  # fmt: skip
+            blends = torch.lerp(blends, filtered, second)
+        image, probed, of_network = blends.split(1)
         followed = (probed - image) + self._own_share(output) * (of_network - image)
         covariance = followed * self._probe / _PROBE**2
         noise = self._noise.variance(image)
@@ -268,6 +308,12 @@ class DenoisingPartner:
         trial = self._trial
         judged, first, second = self._blend(output)
         blend = self._complete(torch.lerp(self._first_of_known, output, first), output)
+        if self._neighbours is not None:
+            image, variance = blend, self._left_over
+            if not quick:
+                image, variance = self._neighbours.improve(blend, self._values, self._known)
+            image = self._complete(image, output)
+            return image, variance if quick else variance + self._squared_bias(image)
         filtered, variance = self._filter(blend, self._values, self._known, self._noise, _SHIFTS_OF_RESULT)
         image, variance = torch.lerp(blend, filtered, second), second * variance
         for side, stride, reach, count in () if quick else _PASSES:
@@ -304,6 +350,8 @@ class DenoisingPartner:
         seen = output if trial.added is None else output + self._own_share(output) * trial.added
         first = self._share(self._first_of_trial, seen)
         blend = self._complete(torch.lerp(self._first_of_trial, seen, first), output)
+        if self._neighbours is not None:  # a filter of this plane alone would undo what they gave
+            return blend, first, first
         filtered, _ = self._filter(blend, trial.values, trial.seen, trial.noise, _SHIFTS)
         second = self._share(blend, filtered)
         return self._complete(torch.lerp(blend, filtered, second), output), first, second

@@ -133,7 +133,7 @@ def test_held_out_pixels_have_no_influence_on_what_they_judge() -> None:
         around = NeighbouringPlanes(torch.cat([planes.values[:2], own, planes.values[3:]]), planes.known, 2)
         partner = DenoisingPartner(own, known & ~held_out, held_out, NOISE, around)
         assert partner.neighbours == 4
-        judged.append(partner._smooth_of_fitted)
+        judged.append(partner._first_of_trial)
         assert partner.judge(output).image.isfinite().all()
     torch.testing.assert_close(*judged, rtol=0, atol=0)
 

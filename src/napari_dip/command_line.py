@@ -259,6 +259,14 @@ def restore(
         str | None,
         Option("--warm-start", metavar="AXIS", help="T or Z: start each plane from the network of the one before."),
     ] = None,
+    neighbours: Annotated[
+        str,
+        Option(
+            "--neighbours",
+            metavar="AXIS",
+            help="To remove noise, planes help those next to them: along auto (time or depth), T, Z … or none.",
+        ),
+    ] = "auto",
     resume: Annotated[
         bool, Option("--resume", help="Continue an interrupted run; finished files and planes are kept.")
     ] = False,
@@ -334,7 +342,7 @@ def restore(
         job = FileJob(
             Path(image), out, None if mask is None else Path(mask), Request(task.value, settings, parameters),
             memory=None if memory is None else memory * 1e9, warm_start=warm_start, axes=axes, channels=channels.value,
-            same_type=dtype != _FLOAT32, resume=resume,
+            neighbours=None if neighbours.lower() == "none" else neighbours, same_type=dtype != _FLOAT32, resume=resume,
         )  # fmt: skip
         if is_many(image):
             if bands is not None:

@@ -12,6 +12,7 @@ import torch
 from .device import DeviceChoice, check_memory
 from .measurement.data_term import DataTerm
 from .measurement.missing_pixels import choose_held_out, widest_hole
+from .measurement.neighbouring_planes import NeighbouringPlanes
 from .measurement.task import Task
 from .optimisation.estimate import Estimate
 from .optimisation.fit import Fit
@@ -26,6 +27,7 @@ _WIDE_HOLE, _SQUARE_PER_HOLE = 10, 0.8  # pixels; of held_out_side="auto"
 _HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
 _BYTES_OF_LIBRARIES, _BYTES_PER_PIXEL_BESIDE = 200e6, 130  # without the network; measured: tests/benchmark/speed.py
 _BYTES_PER_PIXEL_OF_PARTNER = 2300  # and channel; measured: tests/benchmark/partner_memory.py
+_BYTES_PER_PIXEL_OF_NEIGHBOURS = 9500  # the same, if four neighbours help
 # Memory for kernels, gradients, bounded kernels, the optimiser's state and its temporaries, as a multiple of the
 # kernels' own (measured: tests/benchmark/weights_memory.py), and for the copies in bfloat16.
 _COPIES_OF_KERNELS = {"muon": 11, "adam": 6}
@@ -86,7 +88,9 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
     )
 
 
-def build_estimate(settings: Settings, fit: Fit, *, keep_network: bool = False) -> Estimate:
+def build_estimate(
+    settings: Settings, fit: Fit, *, planes: NeighbouringPlanes | None = None, keep_network: bool = False
+) -> Estimate:
     """Build the estimate that judges a fit and keeps its best step, with a partner if one can help.
 
     Parameters
@@ -94,10 +98,12 @@ def build_estimate(settings: Settings, fit: Fit, *, keep_network: bool = False) 
     settings : Settings
     fit : Fit
         Built by ``build_fit`` from these settings.
+    planes : NeighbouringPlanes, optional
+        The plane with its neighbours, which may help.
     keep_network : bool
         Whether to keep the weights of the best step.
     """
-    partner = choose_partner(fit.data_term, fit.held_out) if settings.partner else None
+    partner = choose_partner(fit.data_term, fit.held_out, planes) if settings.partner else None
     return Estimate(
         fit, bands=settings.bands, partner=partner, uncertainty=settings.uncertainty, keep_network=keep_network
     )
@@ -148,7 +154,13 @@ def _choose_optimisers(settings: Settings, learning_rate: float, network: Networ
 
 
 def bytes_needed(
-    settings: Settings, device: DeviceChoice, size: tuple[int, int], channels: int, *, partner: bool
+    settings: Settings,
+    device: DeviceChoice,
+    size: tuple[int, int],
+    channels: int,
+    *,
+    partner: bool,
+    neighbours: bool = False,
 ) -> float:
     """Estimate how many bytes of memory a restoration takes, torch itself included.
 
@@ -161,13 +173,16 @@ def bytes_needed(
     channels : int
     partner : bool
         Whether a partner may help to denoise, if the settings allow it too.
+    neighbours : bool
+        Whether neighbouring planes may help it.
     """
     partner = partner and settings.partner
     width, runs = settings.choose_width(partner=partner), settings.networks
     levels = settings.levels if settings.levels != "auto" else _FEWEST_LEVELS
     architecture = _plan_architecture(settings, runs, width, levels, channels=channels)
     fitting = _estimate_bytes(settings, device, _measure_canvas(settings, levels, size), architecture)
-    helping = size[0] * size[1] * channels * _BYTES_PER_PIXEL_OF_PARTNER if partner else 0.0
+    per_pixel = _BYTES_PER_PIXEL_OF_NEIGHBOURS if neighbours else _BYTES_PER_PIXEL_OF_PARTNER
+    helping = size[0] * size[1] * channels * per_pixel if partner else 0.0
     return _BYTES_OF_LIBRARIES + max(fitting, helping)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from .measurement.neighbouring_planes import NeighbouringPlanes
 from .measurement.pixel_defects import stand_alone, typical_range
 from .pixel_type import as_dtype
 
@@ -202,6 +205,42 @@ def to_tensor(
         original=image,
         has_alpha=has_alpha,
     )
+
+
+def scale_neighbours(
+    tensor: ImageTensor,
+    planes: Sequence[tuple[np.ndarray, NDArray[np.bool_] | None]],
+    place: int,
+    *,
+    colours: bool = True,
+) -> NeighbouringPlanes | None:
+    """Return a plane with its neighbours, scaled as it is; None if no neighbour can be used.
+
+    A neighbour that has no known pixels, or none that can be used, is left out.
+
+    Parameters
+    ----------
+    tensor : ImageTensor
+        The plane.
+    planes : sequence of (ndarray, ndarray or None)
+        Its neighbours in order: image and mask, as for ``to_tensor``.
+    place : int
+        How many of them come before it.
+    colours : bool
+        As in ``to_tensor``.
+    """
+    before: list[ImageTensor] = []
+    after: list[ImageTensor] = []
+    for number, (image, mask) in enumerate(planes):
+        with contextlib.suppress(ValueError):
+            intensity_range = np.stack([tensor.offset, tensor.offset + tensor.scale])
+            scaled = to_tensor(image, mask, colours=colours, intensity_range=intensity_range)
+            (before if number < place else after).append(scaled)
+    if not (before or after):
+        return None
+    all_planes = [*before, tensor, *after]
+    values, known = (torch.cat([getattr(each, name) for each in all_planes]) for name in ("values", "known"))
+    return NeighbouringPlanes(values, known, len(before))
 
 
 def check_shape(shape: tuple[int, ...], *, colours: bool = True) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .device import DeviceChoice
 from .image_tensor import ImageTensor
 from .measurement.data_term import DataTerm, data_term_of
+from .measurement.neighbouring_planes import NeighbouringPlanes
 from .measurement.task import Task
 from .measurement.whole_image import WholeImage
 from .record import Given
@@ -35,6 +36,8 @@ class MeasuredPlane:
         On the device.
     keeps_known : bool
         Whether the result must agree with the known pixels.
+    planes : NeighbouringPlanes or None
+        The plane with its neighbours, on the device.
     """
 
     tensor: ImageTensor
@@ -44,6 +47,7 @@ class MeasuredPlane:
     given: Given
     data_term: DataTerm
     keeps_known: bool
+    planes: NeighbouringPlanes | None = None
 
     @property
     def values(self) -> torch.Tensor:
@@ -94,6 +98,7 @@ def measure_plane(
     *,
     whole: WholeImage | None,
     keep_known: bool,
+    planes: NeighbouringPlanes | None = None,
 ) -> MeasuredPlane:
     """Build the data term of a plane for its task.
 
@@ -105,10 +110,14 @@ def measure_plane(
         If the plane is a tile: what is known about the whole image.
     keep_known : bool
         Whether the result must agree with the known pixels, if the task allows that.
+    planes : NeighbouringPlanes, optional
+        The plane with its neighbours, on the CPU.
     """
     data_term = data_term_of(
         task, tensor.values.to(device.device), tensor.known.to(device.device), scale=float(tensor.scale[0]),
         offset=float(tensor.offset[0]), colours=given.colours, whole=whole, **parameters,
     )  # fmt: skip
     keeps_known = (task.keeps_known and keep_known) or not task.removes_noise
-    return MeasuredPlane(tensor, task, parameters, device, given, data_term, keeps_known)
+    if planes is not None:
+        planes = planes.to(device.device)
+    return MeasuredPlane(tensor, task, parameters, device, given, data_term, keeps_known, planes)

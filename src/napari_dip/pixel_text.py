@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,12 @@ def digest_image(image: np.ndarray) -> str:
             native = native.astype(np.float64)
     digest.update(native.view(np.uint8).data if native.ndim else native.tobytes())
     return digest.hexdigest()
+
+
+def digest_images(images: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> str:
+    """Return the SHA-256 of several images and their masks, in order."""
+    digests = [digest_image(each) for pair in images for each in pair if each is not None]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def digest_packed(mask: str) -> str:

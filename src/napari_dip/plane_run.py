@@ -62,6 +62,8 @@ class _RunState:
         ``(1, c, H, W)``; None if not requested or not finished.
     cut_short : bool
         Whether a stop left out the last filters.
+    neighbours : int
+        How many neighbouring planes helped.
     """
 
     restored: torch.Tensor
@@ -79,6 +81,7 @@ class _RunState:
     moments: tuple[Snapshot, ...] = ()
     smoothed: torch.Tensor | None = None
     cut_short: bool = False
+    neighbours: int = 0
 
 
 def run_plane(
@@ -129,7 +132,7 @@ def _fit(
         fit = build_fit(settings, plane.device, plane.data_term)
         if start is not None:
             fit.start_from(start.network, lambda_step=start.lambda_step)
-        return build_estimate(settings, fit, keep_network=keep_network)
+        return build_estimate(settings, fit, planes=plane.planes, keep_network=keep_network)
 
     removes_noise = plane.task.removes_noise
     snapshots = Snapshots(settings.snapshots if removes_noise else 0, settings.report_every)
@@ -154,6 +157,7 @@ def _fit(
         warm_start=WarmStart(estimate.network, estimate.lambda_step) if keep_network else None,
         moments=tuple(sorted(moments, key=lambda each: each.step)),
         cut_short=outcome.cut_short,
+        neighbours=estimate.neighbours,
     )
 
 
@@ -252,6 +256,7 @@ def _conclude(plane: MeasuredPlane, ended: _RunState, seconds: float, stopped_af
             cut_short=ended.cut_short,
             restarts=ended.restarts,
             noise=plane.noise,
+            neighbours=ended.neighbours,
             threads=torch.get_num_threads(),
         ),
     )

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from .measurement.task import find_task
 from .outputs import OUTPUTS
-from .pixel_text import digest_image, digest_packed, pack_mask, unpack_mask
+from .pixel_text import digest_image, digest_images, digest_packed, pack_mask, unpack_mask
 from .record_fields import (
     KNOWN_FIELDS_ONLY,
     Amount,
@@ -71,6 +71,10 @@ class Given:
         ``((first row, end row), (first column, end column))`` if only a part of the file or layer was restored.
     colours : bool
         Whether the channels were treated as colours (RGB).
+    neighbours : str or None
+        SHA-256 of the neighbouring planes that could help, with their masks.
+    along : str or None
+        The letter of the axis that these are on.
     """
 
     __pydantic_config__ = KNOWN_FIELDS_ONLY
@@ -83,6 +87,12 @@ class Given:
     layer: Text | None = None
     region: tuple[Range, Range] | None = None
     colours: Flag = True
+    neighbours: Digest | None = None
+    along: Text | None = None
+
+    def with_neighbours(self, planes: Sequence[tuple[np.ndarray, np.ndarray | None]], along: str) -> Given:
+        """Return this with the neighbouring planes that can help, each with its mask, and the letter of their axis."""
+        return replace(self, neighbours=digest_images(planes), along=along)
 
     def read_mask(self) -> NDArray[np.bool_] | None:
         """Return the mask, ``(h, w)``, True = missing; None if there was none."""
@@ -124,6 +134,10 @@ class PlaneRecord:
         SHA-256 of the plane's pixels; None if it was restored in tiles.
     mask : str or None
         SHA-256 of its packed mask, if it had one.
+    helped : int
+        How many neighbouring planes helped.
+    neighbours : str or None
+        SHA-256 of the neighbouring planes that could help.
     """
 
     __pydantic_config__ = KNOWN_FIELDS_ONLY
@@ -136,6 +150,8 @@ class PlaneRecord:
     seconds: Seconds
     digest: Digest | None = None
     mask: Digest | None = None
+    helped: Count = 0
+    neighbours: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +170,8 @@ class StackRecord:
         "apart" or "together".
     warm_start : str or None
         As ``restore_stack`` takes it.
+    neighbours : str or None
+        The letter of the axis along which planes help one another.
     part : tuple or None
         ``(begin, end)`` along each axis, if the image beside this record is only a part of the stack.
     """
@@ -166,6 +184,7 @@ class StackRecord:
     channels: Annotated[Text, one_of("apart", "together")] = "apart"
     warm_start: str | None = None
     part: tuple[Range, ...] | None = None
+    neighbours: str | None = None
 
 
 def _check_stack(stack: StackRecord) -> StackRecord:
@@ -177,6 +196,8 @@ def _check_stack(stack: StackRecord) -> StackRecord:
         raise ValueError(f"shape and part should match the axes {letters!a}")
     if stack.warm_start is not None and stack.warm_start not in tuple(letters):
         raise ValueError(f"warm_start should be one of the axes {letters!a}")
+    if stack.neighbours is not None and stack.neighbours not in tuple(letters):
+        raise ValueError(f"neighbours should be one of the axes {letters!a}")
     sizes = dict(zip(letters, stack.shape, strict=True))
     stepped = list(stack.planes[0].place)
     if [letter for letter in letters if letter in stepped] != stepped or {"Y", "X"} & set(stepped):
@@ -236,6 +257,8 @@ class Record:
         Which output the image beside this record is.
     stack : StackRecord or None
         If the image is a stack. Everything above then describes its first plane, except ``seconds``, which is the sum.
+    neighbours : int
+        How many neighbouring planes helped.
     threads : int or None
         Number of CPU threads that torch used; with another number the last digits differ. None in older records.
     """
@@ -262,6 +285,7 @@ class Record:
     output: Output = Output()
     stack: Annotated[StackRecord, AfterValidator(_check_stack)] | None = None
     threads: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
+    neighbours: Count = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain types, for a layer's metadata or a JSON file."""
@@ -330,10 +354,13 @@ class Record:
                 dict(place), each.step, each.stop_step, each.stop_reason, each.noise, each.seconds,
                 None if each.given is None else each.given.digest,
                 None if each.given is None or each.given.mask is None else digest_packed(each.given.mask),
+                each.neighbours,
+                None if each.given is None else each.given.neighbours,
             )
             for place, each in planes
         )  # fmt: skip
-        stack = StackRecord(axes, shape, described, channels, warm_start, part)
+        neighbours = None if self.given is None else self.given.along
+        stack = StackRecord(axes, shape, described, channels, warm_start, part, neighbours)
         return replace(self, stack=stack, seconds=sum(each.seconds for each in described))
 
     @property

@@ -34,8 +34,9 @@ import numpy as np
 import napari_dip
 from napari_dip.image_files import write_tiff
 from napari_dip.many.axes import find_axes
+from napari_dip.many.image_stack import MaskedStack
 from napari_dip.many.stack_files import open_stack
-from napari_dip.pixel_text import digest_image"""
+from napari_dip.pixel_text import digest_image, digest_images"""
 
 
 def write_script(record: Record) -> str:
@@ -51,6 +52,11 @@ def write_script(record: Record) -> str:
     """
     record = type(record).from_dict(record.as_dict())  # check it, whoever wrote it
     given, stack = record.given, record.stack
+    if stack is None and record.neighbours:
+        raise ValueError(
+            "neighbouring planes helped here, and a script for a single plane has none; restore a range of planes, "
+            "whose record repeats it, or the plane without neighbours."
+        )
     if given is None:
         raise ValueError(
             "this record lacks what a script needs: it is from an older version, or of an image restored in tiles."
@@ -91,6 +97,8 @@ def write_script(record: Record) -> str:
         sections[0] += ", unpack_mask"
         lines = "\n".join(f"    {line!a}" for line in textwrap.wrap(given.mask, _LINE))
         sections.append(f"mask = unpack_mask(  # True = missing\n{lines},\n    {mask_shape},\n)")
+    if stack is not None and any(each.neighbours for each in stack.planes):
+        sections.append(_check_neighbours(stack, has_mask=given.mask is not None))
     for name, rows in arrays.items():
         sections.append("\n".join([f"{name} = [", *(f"    {row!a}," for row in rows), "]"]))
     return "\n\n".join([*sections, f"{_write_settings(record)}\n{restore}", f"{_save(record)}\n"])
@@ -147,6 +155,23 @@ for plane in axes.planes():
         raise SystemExit(f"Plane {{plane.describe()}} is not the one that was restored; its result would differ.")"""
 
 
+def _check_neighbours(stack: StackRecord, *, has_mask: bool) -> str:
+    """Write the check of the planes that helped, which may lie beside those that were restored."""
+    digests = "\n".join(
+        f"    {tuple(each.place.values())!a}: {each.neighbours!a}," for each in stack.planes if each.neighbours
+    )
+    return f"""\
+around = {{  # the SHA-256 of the planes that could help
+{digests}
+}}
+helped = MaskedStack(stack, axes, {"mask" if has_mask else None}, {stack.neighbours!a})
+for plane in axes.planes():
+    if place_of(plane) in around:
+        neighbours = helped.read_neighbours(plane)
+        if neighbours is None or digest_images(neighbours.planes) != around[place_of(plane)]:
+            raise SystemExit(f"The planes around {{plane.describe()}} have changed; its result would differ.")"""
+
+
 def _restore_image(record: Record, arguments: list[str], colours: bool) -> str:
     name, stop = record.output.name, record.stopped_after
     written = ", ".join(arguments if colours else [*arguments, "colours=False"])
@@ -168,7 +193,7 @@ print({name}.shape, "step", result.step, result.stop_reason.value)"""
 
 def _restore_stack(record: Record, stack: StackRecord, arguments: list[str]) -> str:
     name, dtype = record.output.name, record.output.dtype
-    arguments = [*arguments, f"channels={stack.channels!a}"]
+    arguments = [*arguments, f"channels={stack.channels!a}", f"neighbours={stack.neighbours!a}"]
     if stack.warm_start is not None:
         arguments.append(f"warm_start={stack.warm_start!a}")
     factor = (record.factor or 1) if OUTPUTS[name].is_enlarged else 1

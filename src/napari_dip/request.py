@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .settings import Settings
 
@@ -49,6 +50,26 @@ class Request:
     def arguments(self) -> Mapping[str, Any]:
         """The keyword arguments for ``restore`` and its relatives."""
         return {"task": self.task, "settings": self.settings, "colours": self.colours, **self.parameters}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neighbours:
+    """The planes around the one to restore, which may help.
+
+    Attributes
+    ----------
+    planes : tuple of (ndarray, ndarray or None)
+        In the stack's order, without the plane itself: the image, ``(h, w)`` or ``(h, w, c)``, and its mask,
+        ``(h, w)``, True = missing.
+    place : int
+        How many of them come before the plane itself.
+    along : str
+        The letter of the axis that they are on.
+    """
+
+    planes: tuple[tuple[np.ndarray, NDArray[np.bool_] | None], ...]
+    place: int
+    along: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike
 
 from .device_check import choose_proven_device
 from .fit_plan import check_run_fits
-from .image_tensor import check_shape, read_arrays, to_tensor
+from .image_tensor import check_shape, read_arrays, scale_neighbours, to_tensor
 from .measured_plane import measure_plane
 from .measurement.task import find_task
 from .measurement.whole_image import WholeImage
 from .outcome import Progress, Restoration, WarmStart
 from .plane_run import run_plane
 from .record import describe_given
-from .request import Hooks
+from .request import Hooks, Neighbours
 from .settings import Settings
 from .torch_modes import interruptible, keep_modes, plain_modes
 
@@ -94,6 +94,7 @@ def restore_steps(
     colours: bool = True,
     whole: WholeImage | None = None,
     start: WarmStart | None = None,
+    neighbours: Neighbours | None = None,
     keep_network: bool = False,
     stop_requested: Callable[[], bool] = lambda: False,
     report_wanted: Callable[[], bool] = lambda: True,
@@ -111,6 +112,9 @@ def restore_steps(
         If the image is a tile of a larger image: what is known about that image, so that all tiles are restored alike.
     start : WarmStart, optional
         Starts the fit from the network of a similar image of the same size, restored with the same settings.
+    neighbours : Neighbours, optional
+        The planes before and after this one in a stack. To remove noise, filters use as many of them as prove useful.
+        Other tasks restore the plane alone.
     keep_network : bool
         Whether to keep the network in the result, for such a start.
     stop_requested : callable
@@ -161,8 +165,11 @@ def restore_steps(
         )
         if chosen_task.needs_mask and bool(tensor.known.all()) and whole is None:  # a tile may be complete
             raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
-        given = describe_given(image, mask, colours)
+        planes, given = None, describe_given(image, mask, colours)
+        if neighbours is not None and chosen_task.noise_is_independent and settings.partner:
+            planes = scale_neighbours(tensor, neighbours.planes, neighbours.place, colours=colours)
+            given = given.with_neighbours(neighbours.planes, neighbours.along)
         plane = measure_plane(
-            tensor, chosen_task, parameters, device, given, whole=whole, keep_known=settings.keep_known
+            tensor, chosen_task, parameters, device, given, whole=whole, keep_known=settings.keep_known, planes=planes
         )
     return keep_modes(run_plane(plane, settings, hooks, start, keep_network))

@@ -1,4 +1,4 @@
-"""A stack is restored plane by plane: each plane comes out as if restore() had restored it alone."""
+"""A stack is restored plane by plane: without neighbours, each comes out as if restore() had restored it alone."""
 
 import dataclasses
 
@@ -29,7 +29,8 @@ def test_each_plane_equals_its_own_restoration(film, small_settings, tmp_path, k
         "zarr": lambda: zarr.create_array(str(tmp_path / "film.zarr"), data=film, chunks=(1, 1, 48, 40)),
     }[kind]()
     out = np.full(film.shape, np.nan, np.float32)
-    done = list(napari_dip.restore_stack(stack, "TCYX", settings=small_settings, planes={"T": [0, 2]}, out=out))
+    done = list(napari_dip.restore_stack(stack, "TCYX", settings=small_settings, planes={"T": [0, 2]}, out=out,
+                                      neighbours=None))  # fmt: skip
     assert [each.plane.place for each in done] == [{"T": t, "C": c} for t in (0, 2) for c in (0, 1)]
     assert np.isnan(out[1]).all()
     for t, c in ((0, 1), (2, 0)):
@@ -38,7 +39,8 @@ def test_each_plane_equals_its_own_restoration(film, small_settings, tmp_path, k
 
 
 def test_channels_together_share_a_network_but_not_their_units(film, small_settings) -> None:
-    first, *_ = napari_dip.restore_stack(film, "TCYX", settings=small_settings, channels="together")
+    first, *_ = napari_dip.restore_stack(film, "TCYX", settings=small_settings, channels="together",
+                                         neighbours=None)  # fmt: skip
     assert first.count == 3
     result = first.result
     assert result is not None
@@ -46,7 +48,7 @@ def test_channels_together_share_a_network_but_not_their_units(film, small_setti
     assert result.record.given.colours is False
     assert "colours=False" in result.record.as_python()
     scaled, *_ = napari_dip.restore_stack(film * np.float32([[[[1]], [[8]]]]), "TCYX", settings=small_settings,
-                                          channels="together")  # fmt: skip
+                                          channels="together", neighbours=None)  # fmt: skip
     np.testing.assert_allclose(scaled.result.restored, result.restored * [1, 8], rtol=1e-3)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import napari_dip
 from napari_dip.many.axes import find_axes
-from napari_dip.many.warm_start import Neighbours, shorten
+from napari_dip.many.warm_start import LastNetworks, shorten
 from napari_dip.restoration import restore_steps
 
 
@@ -27,13 +27,13 @@ def noisy(camera):
 def test_planes_that_differ_start_afresh(noisy, small_settings) -> None:
     axes = find_axes((3, 2, 48, 40), "TCYX")
     planes = {tuple(plane.place.values()): plane for plane in axes.planes()}
-    neighbours = Neighbours(axes, "t")
-    assert neighbours.start(planes[0, 0], noisy(0)) is None
-    neighbours.remember(planes[0, 0], noisy(0), result_of(noisy(0), small_settings))
-    assert neighbours.start(planes[1, 0], noisy(1)) is not None
-    assert neighbours.start(planes[1, 0], 255 - noisy(1)) is None  # something else
-    assert neighbours.start(planes[1, 1], noisy(1)) is None  # another channel
-    assert neighbours.start(planes[2, 0], noisy(1)) is None  # not the next
+    networks = LastNetworks(axes, "t")
+    assert networks.start(planes[0, 0], noisy(0)) is None
+    networks.remember(planes[0, 0], noisy(0), result_of(noisy(0), small_settings))
+    assert networks.start(planes[1, 0], noisy(1)) is not None
+    assert networks.start(planes[1, 0], 255 - noisy(1)) is None  # something else
+    assert networks.start(planes[1, 1], noisy(1)) is None  # another channel
+    assert networks.start(planes[2, 0], noisy(1)) is None  # not the next
 
 
 def test_the_network_continues_from_the_chosen_step(noisy, small_settings) -> None:

@@ -113,6 +113,12 @@ class Axes:
     def _plane(self, place: dict[str, int]) -> Plane:
         return Plane(tuple(place.get(letter, slice(None)) for letter in self.letters), place)
 
+    def planes_around(self, plane: Plane, along: str, count: int) -> Iterator[Plane]:
+        """Return a plane and those nearest to it along an axis, in order: ``count`` in all if there are as many."""
+        length = self.size(along)
+        first = max(0, min(plane.place[along] - count // 2, length - count))
+        return (self._plane({**plane.place, along: n}) for n in range(first, min(first + count, length)))
+
     def read(self, array: Any, plane: Plane, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
         """Read only one plane of an array, ``(h, w)`` or ``(h, w, c)``, or a part of it.
 

@@ -20,6 +20,7 @@ from ..whole_files import hide
 from .axes import Axes, find_axes
 from .file_plan import FileToRead, FileToWrite, is_output
 from .image_stack import Stack
+from .neighbours import find_neighbour_axis
 from .ome_zarr import holds_zarr
 from .stack_files import check_stack_name, is_zarr, open_stack
 
@@ -36,7 +37,7 @@ class FileJob:
         A file that is not 0 where pixels are missing, for one plane or for the stack.
     request : Request
         How to restore each plane.
-    axes, channels, memory, warm_start
+    axes, channels, memory, warm_start, neighbours
         As in ``restore_stack``.
     same_type : bool
         Whether the outputs get the pixel type of the source; otherwise float32.
@@ -52,6 +53,7 @@ class FileJob:
     channels: str = "apart"
     memory: float | None = None
     warm_start: str | None = None
+    neighbours: str | None = "auto"
     same_type: bool = False
     resume: bool = False
 
@@ -132,11 +134,14 @@ class OpenedJob:
         Its request now says whether planes have colours, and has a JPEG's quantisation table.
     stack : Stack
     axes : Axes
+    neighbours : str or None
+        The letter of the axis along which planes help one another.
     """
 
     job: FileJob
     stack: Stack
     axes: Axes
+    neighbours: str | None = None
 
     @property
     def letters(self) -> str:
@@ -215,7 +220,10 @@ def open_job(job: FileJob) -> OpenedJob:
         table = read_quantisation_table(job.source)
         parameters = parameters if table is None else {**parameters, "quantisation_table": table}
     request = dataclasses.replace(job.request, parameters=parameters, colours=not axes.takes_channels_together)
-    return OpenedJob(dataclasses.replace(job, request=request, warm_start=warm_start), stack, axes)
+    # "auto" may mean nothing, but a letter has to fit the axes
+    wanted = "auto" if stack.is_single else job.neighbours
+    neighbours = find_neighbour_axis(stack.array, axes, request, wanted)
+    return OpenedJob(dataclasses.replace(job, request=request, warm_start=warm_start), stack, axes, neighbours)
 
 
 def _is_plane(stack: Stack) -> bool:

@@ -19,7 +19,7 @@ from .kept_planes import HeldPlane, KeptPlanes, has_kept_planes
 from .output_lock import hold_outputs
 from .stack_files import open_mask, write_stack
 from .tiling import plan_tiles
-from .warm_start import Neighbours
+from .warm_start import LastNetworks
 
 _SECONDS_FOR_CLEARING = 0.5  # another run that starts may lock the outputs for a moment to clear away leftovers
 
@@ -107,7 +107,7 @@ def are_outputs_finished(job: FileJob) -> bool:
         opened = open_job(job)
     except ValueError:
         return True
-    return opened.stack.is_single or not has_kept_planes(opened.job, opened.axes)
+    return opened.stack.is_single or not has_kept_planes(opened.job, opened.axes, opened.neighbours)
 
 
 def _restore(
@@ -117,20 +117,23 @@ def _restore(
     from .stack import restore_planes
 
     job, axes, is_single = opened.job, opened.axes, opened.stack.is_single
-    stack = MaskedStack(opened.stack.array, axes, None if job.mask is None else open_mask(job.mask))
-    neighbours = None if job.warm_start is None else Neighbours(axes, job.warm_start)
-    planned = None if client is not None else plan_tiles(axes.plane_shape, job.request, job.memory)
-    is_free = client is None and job.memory is None and neighbours is None
+    mask = None if job.mask is None else open_mask(job.mask)
+    stack = MaskedStack(opened.stack.array, axes, mask, opened.neighbours)
+    networks = None if job.warm_start is None else LastNetworks(axes, job.warm_start)
+    planned = None
+    if client is None:
+        planned = plan_tiles(axes.plane_shape, job.request, job.memory, neighbours=opened.neighbours is not None)
+    is_free = client is None and job.memory is None and networks is None
     if is_single:
         kept: KeptPlanes | HeldPlane = HeldPlane(job, planned)
     else:
         kept = KeptPlanes(job, stack, planned, is_free=is_free)
-        if neighbours is not None:
-            kept.load_networks(neighbours)
+        if networks is not None:
+            kept.load_networks(networks)
     planes = list(axes.planes())
     for each in restore_planes(
         stack, [plane for plane in planes if not kept.has(plane)], job.request, hooks, tiling=kept.tiling,
-        neighbours=neighbours, client=client,
+        networks=networks, client=client,
     ):  # fmt: skip
         if each.result is not None:
             # a stop cuts short the current plane here; planes that come from a cluster are finished

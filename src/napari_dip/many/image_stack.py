@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..image_files import check_memory, say_why
+from ..request import Neighbours
 from .axes import Axes, Plane
 
 SHORT_UNITS = {
@@ -19,6 +21,7 @@ SHORT_UNITS = {
     "second": "s", "millisecond": "ms", "minute": "min", "hour": "h", "micron": "µm", "um": "µm", "μm": "µm",
     "angstrom": "Å",
 }  # fmt: skip
+PLANES_TOGETHER = 5  # that help one another: a plane and two on each side
 LONG_UNITS = {short: long for long, short in reversed(SHORT_UNITS.items())}
 
 
@@ -66,6 +69,8 @@ class UnreadablePixels(ValueError):
 class MaskedStack:
     """A stack to restore, with the mask of its missing pixels.
 
+    If planes help one another, the last few that were read stay in memory, so that each is read once.
+
     Attributes
     ----------
     array : array
@@ -73,6 +78,8 @@ class MaskedStack:
     axes : Axes
     mask : array or None
         Not 0 where pixels are missing; for one plane, or for the stack with or without its channels.
+    neighbours : str or None
+        The letter of the axis along which planes help one another.
 
     Raises
     ------
@@ -83,6 +90,8 @@ class MaskedStack:
     array: Any
     axes: Axes
     mask: Any = None
+    neighbours: str | None = None
+    _recent: OrderedDict[tuple[int, ...], np.ndarray] = field(default_factory=OrderedDict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.mask is not None:
@@ -90,10 +99,44 @@ class MaskedStack:
 
     def read(self, plane: Plane, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
         """Read a plane, or a part of it, as ``Axes.read`` does; an error names the plane."""
+        is_whole, is_in_memory = rows == columns == slice(None), isinstance(self.array, np.ndarray)
+        is_kept = self.neighbours is not None and is_whole and not is_in_memory
+        key = tuple(plane.place.values())
+        if is_kept and key in self._recent:
+            self._recent.move_to_end(key)
+            return self._recent[key]
         try:
-            return self.axes.read(self.array, plane, rows, columns)
+            pixels = self.axes.read(self.array, plane, rows, columns)
         except UnreadablePixels as error:
             raise name_plane(error, plane) from error
+        if is_kept:
+            self._recent[key] = pixels
+            while len(self._recent) > PLANES_TOGETHER:
+                self._recent.popitem(last=False)
+        return pixels
+
+    def read_neighbours(
+        self, plane: Plane, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> Neighbours | None:
+        """Read the planes around a plane, or a part of them, with their masks; those that cannot be read are left out.
+
+        There are as many near an end of the stack, then with more on one side. None if planes do not help one another.
+        """
+        if self.neighbours is None:
+            return None
+        own = plane.place[self.neighbours]
+        found, before = [], 0
+        for other in self.axes.planes_around(plane, self.neighbours, PLANES_TOGETHER):
+            number = other.place[self.neighbours]
+            if number == own:
+                continue
+            try:
+                pixels = self.read(other, rows, columns)
+            except UnreadablePixels:  # restoring that plane itself will say so
+                continue
+            found.append((pixels, self.read_mask(other, rows, columns)))
+            before += number < own
+        return Neighbours(tuple(found), before, self.neighbours) if found else None
 
     def read_mask(
         self, plane: Plane, rows: slice = slice(None), columns: slice = slice(None)

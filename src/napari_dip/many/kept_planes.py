@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..outcome import Restoration, WarmStart
-from ..pixel_text import digest_image
+from ..pixel_text import digest_image, digest_images
 from ..record import Record, read_versions
 from ..whole_files import hide_unfinished, write_atomically
 from .axes import Axes, Plane
@@ -26,15 +26,15 @@ from .image_stack import MaskedStack
 from .tiling import Tiling
 
 if TYPE_CHECKING:
-    from .warm_start import Neighbours
+    from .warm_start import LastNetworks
 
 
 class KeptPlanes:
     """The finished planes of an output, in a hidden folder beside it until all are finished.
 
-    Each plane has a digest of its pixels and its mask. Each combination of task, settings and versions has a folder of
-    its own; those of other combinations stay until the output is written. With a warm start, a plane's digest includes
-    the plane before it, and the last network is kept too.
+    Each plane has a digest of its pixels, its mask and the neighbours that could help. Each combination of task,
+    settings and versions has a folder of its own; those of other combinations stay until the output is written. With a
+    warm start, a plane's digest includes the plane before it, and the last network is kept too.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class KeptPlanes:
         self._names, self._along = tuple(job.outputs), job.warm_start
         self._out, self._all = job.out, find_planes_folder(job.out)
         self.notes: list[str] = []
-        description = _describe(job, stack.axes)
+        description = _describe(job, stack.axes, stack.neighbours)
         self.tiling = self._choose_tiling(description, tiling) if job.resume and is_free else tiling
         description["tiling"] = _plain(None if self.tiling is None else dataclasses.asdict(self.tiling))
         text = json.dumps(description, sort_keys=True)
@@ -114,15 +114,15 @@ class KeptPlanes:
         """Return the record of a plane."""
         return Record.from_dict(json.loads(self._path("record", plane).read_text(encoding="utf-8"))["kept"]["record"])
 
-    def load_networks(self, neighbours: Neighbours) -> None:
-        """Give neighbours the kept networks that unfinished planes start from."""
+    def load_networks(self, networks: LastNetworks) -> None:
+        """Pass on the kept networks that unfinished planes start from."""
         for plane in self._axes.planes():
             before = self._before(plane)
             if self.has(plane) or before is None or not self.has(before):
                 continue
             path, noise = self._path("network", before), self.record(before).noise
             if path.exists() and noise is not None:
-                neighbours.add(before, self._stack.read(before), noise, _load_network(path))
+                networks.add(before, self._stack.read(before), noise, _load_network(path))
 
     def drop(self) -> None:
         """Remove all planes; if the run is killed meanwhile, the rest counts as unfinished files, not as planes."""
@@ -204,7 +204,11 @@ class KeptPlanes:
 
     def _key(self, plane: Plane, image: str, mask: str | None) -> str:
         before = self._before(plane)
-        return _digest(json.dumps([image, mask, None if before is None else self._keys.get(_name(before))]).encode())
+        around = self._stack.read_neighbours(plane)
+        parts = [image, mask, None if before is None else self._keys.get(_name(before))]
+        if around is not None:
+            parts.append(digest_images(around.planes))
+        return _digest(json.dumps(parts).encode())
 
     def _before(self, plane: Plane) -> Plane | None:
         """Return the plane that this one may start from; None if there is none."""
@@ -274,9 +278,9 @@ class HeldPlane:
         self._results.clear()
 
 
-def has_kept_planes(job: FileJob, axes: Axes) -> bool:
+def has_kept_planes(job: FileJob, axes: Axes, neighbours: str | None) -> bool:
     """Return whether an interrupted run of the same job left planes, whatever their tiles and pixels."""
-    description = _describe(job, axes)
+    description = _describe(job, axes, neighbours)
     return any(
         not set(_differing(description, other)) - {"tiling"} for other, _ in _read_jobs(find_planes_folder(job.out))
     )
@@ -291,7 +295,7 @@ def _read_jobs(folder: Path) -> Iterator[tuple[dict[str, Any], int]]:
                 yield description, len(list(path.parent.glob("record_*.json")))
 
 
-def _describe(job: FileJob, axes: Axes) -> dict[str, Any]:
+def _describe(job: FileJob, axes: Axes, neighbours: str | None) -> dict[str, Any]:
     """Return everything that determines a plane's result, except its pixels and its mask."""
     settings = dataclasses.asdict(job.request.settings)
     settings["device"] = settings["device"].partition(":")[0]  # one GPU counts as another
@@ -302,6 +306,7 @@ def _describe(job: FileJob, axes: Axes) -> dict[str, Any]:
         "task": job.request.task,
         "parameters": dict(job.request.parameters),
         "warm_start": job.warm_start,
+        "neighbours": neighbours,
         "outputs": list(job.outputs),
         "settings": settings,
         "versions": {name: versions[name] for name in ("napari-dip", "torch")},

@@ -15,16 +15,17 @@ from numpy.typing import ArrayLike
 from ..measurement.task import find_task
 from ..outcome import Progress, Restoration
 from ..pixel_type import as_dtype
-from ..request import Hooks, Request
+from ..request import Hooks, Neighbours, Request
 from ..restoration import restore_steps
 from ..settings import Settings
 from .axes import Axes, Plane, find_axes
 from .image_stack import MaskedStack, UnreadablePixels, name_plane
+from .neighbours import find_neighbour_axis
 from .stack_files import open_stack
 from .tasks import run_tasks
 from .tiles import restore_tiles
 from .tiling import Tiling, plan_tiles
-from .warm_start import Neighbours, shorten
+from .warm_start import LastNetworks, shorten
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +64,7 @@ def restore_stack(
     channels: str = "apart",
     planes: Mapping[str, Any] | None = None,
     warm_start: str | None = None,
+    neighbours: str | None = "auto",
     out: Any = None,
     skip: Callable[[Plane], bool] = lambda plane: False,
     client: Any = None,
@@ -75,9 +77,9 @@ def restore_stack(
 ) -> Iterator[PlaneProgress]:
     """Restore a stack plane by plane; check as much as possible at the call.
 
-    Each plane comes out as if ``restore`` had restored it alone, unless ``warm_start`` is used. Only the current plane
-    is read, and no result is kept here, so the stack and ``out`` may be larger than memory. You can stop iterating at
-    any plane; ``out`` keeps the finished ones.
+    To remove noise, neighbouring planes help one another. Only the current plane and its neighbours are read, and no
+    result is kept here, so the stack and ``out`` may be larger than memory. A plane's result depends on the pixels of
+    these planes alone, whatever else is restored. You can stop iterating at any plane; ``out`` keeps the finished ones.
 
     Parameters
     ----------
@@ -99,6 +101,11 @@ def restore_stack(
         The letter of an axis, such as "T" or "Z", along which a plane starts from the network of the plane before it,
         if the two differ by little more than their noise; otherwise it starts afresh. Off by default, because a plane
         then depends on those before it (docs/many_images.md has figures). Not for tiles or clusters.
+    neighbours : "auto", str or None
+        Along which axis planes help one another, up to two on each side: as many as lower the error on pixels that are
+        hidden meanwhile, none if none does. "auto": time (T) or depth (Z), whichever there is; of both, the one along
+        which planes differ less. None: every plane comes out as if ``restore`` had restored it alone. Only for removing
+        noise.
     out : array, optional
         Filled with ``restored`` (for the task "enhance", ``detail_enhanced``) as planes are finished. It has the
         stack's axes and sizes, times the factor. If it is not float32, values are rounded and clipped as in
@@ -154,11 +161,14 @@ def restore_stack(
             raise TypeError(f"out has dtype {out.dtype}; give an array of real numbers, such as float32.")
         if isinstance(out, np.ndarray) and not out.flags.writeable:
             raise ValueError("out is read-only; give a writable array.")
-    tiling = None if client is not None else plan_tiles(found.plane_shape, request, memory)
-    neighbours = None if warm_start is None else Neighbours(found, warm_start)
+    along = find_neighbour_axis(stack, found, request, neighbours)
+    tiling = None
+    if client is None:
+        tiling = plan_tiles(found.plane_shape, request, memory, neighbours=along is not None)
+    networks = None if warm_start is None else LastNetworks(found, warm_start)
     hooks = Hooks(stop_requested, report_wanted, quick_estimates)
-    masked = MaskedStack(stack, found, mask)
-    steps = restore_planes(masked, chosen, request, hooks, tiling=tiling, neighbours=neighbours, client=client)
+    masked = MaskedStack(stack, found, mask, along)
+    steps = restore_planes(masked, chosen, request, hooks, tiling=tiling, networks=networks, client=client)
     return steps if out is None else _filling(out, found, find_task(task).main_output, steps)
 
 
@@ -169,7 +179,7 @@ def restore_planes(
     hooks: Hooks,
     *,
     tiling: Tiling | None,
-    neighbours: Neighbours | None,
+    networks: LastNetworks | None,
     client: Any,
 ) -> Iterator[PlaneProgress]:
     """Restore some planes of a stack, as ``restore_stack`` does.
@@ -183,7 +193,7 @@ def restore_planes(
     hooks : Hooks
     tiling : Tiling, optional
         For every plane.
-    neighbours : Neighbours, optional
+    networks : LastNetworks, optional
         Remembers the networks for a warm start.
     client : distributed.Client, optional
 
@@ -192,24 +202,29 @@ def restore_planes(
     ValueError, TypeError
         As in ``restore_stack``.
     """
-    if neighbours is not None and (client is not None or tiling is not None):
+    if networks is not None and (client is not None or tiling is not None):
         raise ValueError("a warm start does not work with tiles or on a cluster; leave out warm_start.")
 
     def begin(plane: Plane) -> Iterator[Progress]:
         if tiling is not None:
             return restore_tiles(stack, plane, tiling, request, hooks)
         image, mask = stack.read(plane), stack.read_mask(plane)
-        if neighbours is None:
-            return restore_steps(image, mask, **request.arguments, **hooks.arguments)
-        start = neighbours.start(plane, image)
+        around = stack.read_neighbours(plane)
+        if networks is None:
+            return restore_steps(image, mask, **request.arguments, neighbours=around, **hooks.arguments)
+        start = networks.start(plane, image)
         adapted = request if start is None else replace(request, settings=shorten(request.settings))
-        steps = restore_steps(image, mask, **adapted.arguments, start=start, keep_network=True, **hooks.arguments)
-        return _remember(neighbours, plane, image, steps)
+        steps = restore_steps(
+            image, mask, **adapted.arguments, start=start, neighbours=around, keep_network=True, **hooks.arguments
+        )
+        return _remember(networks, plane, image, steps)
 
     if not planes:
         return iter(())
     if client is not None:
-        arguments = ((stack.read(plane), stack.read_mask(plane), request) for plane in planes)
+        arguments = (
+            (stack.read(plane), stack.read_mask(plane), stack.read_neighbours(plane), request) for plane in planes
+        )
         return _run_on_cluster(planes, arguments, client, hooks.stop_requested)
     return _run(planes, begin(planes[0]), begin, hooks.stop_requested)
 
@@ -232,11 +247,11 @@ def _run(
             raise name_plane(error, plane) from error
 
 
-def _remember(neighbours: Neighbours, plane: Plane, image: np.ndarray, steps: Iterator[Progress]) -> Iterator[Progress]:
+def _remember(networks: LastNetworks, plane: Plane, image: np.ndarray, steps: Iterator[Progress]) -> Iterator[Progress]:
     """Pass on the progress of a plane, and remember its network at the end."""
     for progress in steps:
         if progress.result is not None:
-            neighbours.remember(plane, image, progress.result)
+            networks.remember(plane, image, progress.result)
         yield progress
 
 
@@ -252,9 +267,12 @@ def _run_on_cluster(
         yield PlaneProgress(planes[number], done, len(planes), outcome)
 
 
-def _restore_plane(image: np.ndarray, mask: np.ndarray | None, request: Request, device: str) -> Progress:
+def _restore_plane(
+    image: np.ndarray, mask: np.ndarray | None, around: Neighbours | None, request: Request, device: str
+) -> Progress:
     """Restore one plane on a worker, which chooses its own device unless the settings name one."""
-    (last,) = deque(restore_steps(image, mask, **request.arguments, report_wanted=lambda: False), maxlen=1)
+    steps = restore_steps(image, mask, **request.arguments, neighbours=around, report_wanted=lambda: False)
+    (last,) = deque(steps, maxlen=1)
     assert last.result is not None
     return replace(last, result=replace(last.result, moments=()))
 

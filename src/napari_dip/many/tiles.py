@@ -76,7 +76,8 @@ def _restore_tiles(
         image, mask = stack.read(plane, *place), stack.read_mask(plane, *place)
         adapted = dataclasses.replace(request, settings=settings)
         about = dataclasses.replace(hooks, phase_begun=lambda words: hooks.phase_begun(f"{words}, {tile.describe()}"))
-        return restore_steps(image, mask, **adapted.arguments, whole=whole, **about.arguments)
+        around = stack.read_neighbours(plane, *place)
+        return restore_steps(image, mask, **adapted.arguments, whole=whole, neighbours=around, **about.arguments)
 
     sums = _Sums(tiling, shape, request.enlargement)
     sums.prepare("restored", shape[2:], hooks.stop_at_once)  # now, so that a stop need not wait for it

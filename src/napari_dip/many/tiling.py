@@ -81,7 +81,12 @@ class Tiling:
 
 
 def plan_tiles(
-    shape: tuple[int, ...], request: Request, memory: float | None = None, *, prompt: bool = False
+    shape: tuple[int, ...],
+    request: Request,
+    memory: float | None = None,
+    *,
+    prompt: bool = False,
+    neighbours: bool = False,
 ) -> Tiling | None:
     """Plan tiles that fit a memory budget; return None if the whole image fits.
 
@@ -94,6 +99,8 @@ def plan_tiles(
         Bytes that the run may take, torch and the image included. Default: most of the device's free memory.
     prompt : bool
         Whether to cut every large image, however much memory there is, so that each of its steps is short.
+    neighbours : bool
+        Whether neighbouring planes may help, which takes more memory.
 
     Raises
     ------
@@ -118,7 +125,9 @@ def plan_tiles(
 
     def needs(rows: int, columns: int) -> float:
         size = (rows * enlargement + 2 * beyond[0], columns * enlargement + 2 * beyond[1])
-        needed = bytes_needed(settings, device, size, channels, partner=task.noise_is_independent)
+        needed = bytes_needed(
+            settings, device, size, channels, partner=task.noise_is_independent, neighbours=neighbours
+        )
         # a user's budget is for the whole process, imports included; free memory excludes them already
         return needed + (_BYTES_OF_IMPORTS if memory is not None and device.device == "cpu" else 0.0)
 

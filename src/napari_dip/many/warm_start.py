@@ -15,7 +15,7 @@ _MOST_CHANGE = 2.0  # mean squared difference of two planes, relative to that of
 _SHARE_OF_PATIENCE = 0.25
 
 
-class Neighbours:
+class LastNetworks:
     """Remembers the network of the last plane along an axis, for each place on the other axes.
 
     Parameters

@@ -136,6 +136,7 @@ def collaborative_filter(
     paths: torch.Tensor | None = None,
     wanted: int | None = None,
     spectrum: torch.Tensor | None = None,
+    threshold: float = _THRESHOLD,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Shrink the coefficients of groups of similar blocks, which reach through all planes.
 
@@ -164,6 +165,8 @@ def collaborative_filter(
         The only plane to return, which takes less time and memory; by default all of them.
     spectrum : Tensor, optional
         ``(side, side)``: the noise variance of each coefficient of a block, relative to a pixel's. White by default.
+    threshold : float
+        Used without a pilot: in deviations of the noise.
 
     Returns
     -------
@@ -197,8 +200,8 @@ def collaborative_filter(
     first = torch.arange(0, len(data), places, device=groups.device)[:, None, None]  # of each plane
 
     def transform_groups(blocks: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
-        chosen = wavelet @ blocks[group].flatten(2)  # (p, n, references * c * side²): all groups in one product
-        return (chosen if planes == 1 else (through @ chosen.flatten(1)).view_as(chosen)).reshape(*group.shape, -1)
+        mixed = wavelet @ blocks[group].flatten(2)  # (p, n, references * c * side²): all groups in one product
+        return (mixed if planes == 1 else (through @ mixed.flatten(1)).view_as(mixed)).reshape(*group.shape, -1)
 
     chosen = slice(None) if wanted is None else slice(wanted, wanted + 1)
     count = places * (planes if wanted is None else 1)
@@ -211,21 +214,22 @@ def collaborative_filter(
         noise = level[:, None] * of_coefficients
         coefficients = transform_groups(data, group)  # (p, n, references, c * side²)
         power = (transform_groups(signal[0], group) if signal else coefficients).square()
-        gain = power / (power + noise) if signal else (power > _THRESHOLD**2 * noise).to(power)
+        gain = power / (power + noise) if signal else (power > threshold**2 * noise).to(power)
         shrunk = wavelet.T @ (gain * coefficients).flatten(2)
         if planes > 1:
             shrunk = (through.T @ shrunk.flatten(1)).view_as(shrunk)
         # a group may lose all its coefficients
         left = (gain.square().sum(dim=(0, 1)) * noise).sum(dim=1).clamp_min(torch.finfo(gain.dtype).tiny)
         share = 1 / (left if signal else torch.maximum(left, level))
-        total.index_add_(0, group.flatten(), (shrunk.reshape(gain.shape) * share[:, None]).flatten(0, 2))
+        group = (group - first[chosen][:1])[chosen]
+        total.index_add_(0, group.flatten(), (shrunk.reshape(gain.shape)[chosen] * share[:, None]).flatten(0, 2))
         for sums, each in ((weight, share), (left_over, share * (gain.mean(dim=(0, 1)) * noise).mean(dim=1))):
             sums.index_add_(0, group.flatten(), each.expand_as(group).flatten())
     window = torch.kaiser_window(side, periodic=False, beta=_WINDOW_SHAPE, dtype=torch.float32).to(noisy)
     window = torch.outer(window, window).flatten()
     summed = _lay_blocks(total, transform * window, size)
     weights, variances = (_lay_blocks(each[:, None], window[None], size) for each in (weight, left_over))
-    padded, level = [each[chosen] for each in padded], level[chosen]
+    padded, variance = [each[chosen] for each in padded], variance[chosen]
     # paths may leave out parts of other planes
     is_reached = weights > 0
     summed, variances = (torch.where(is_reached, each / weights, other)

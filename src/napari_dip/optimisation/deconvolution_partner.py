@@ -33,6 +33,11 @@ class DeconvolvingPartner:
         self._operator, self._is_white = data_term.operator, data_term.noise.correlation is None
         self._denoiser = DenoisingPartner(data_term.values, fitted, held_out, data_term.noise)
 
+    @property
+    def neighbours(self) -> int:
+        """None: planes are deconvolved one by one."""
+        return 0
+
     def judge(self, output: torch.Tensor) -> Judgement:
         """Take the blur out of what the filters make of the fitted pixels; the held-out ones judge it.
 

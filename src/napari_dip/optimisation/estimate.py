@@ -139,6 +139,11 @@ class Estimate:
         return self._partner is not None
 
     @property
+    def neighbours(self) -> int:
+        """How many neighbouring planes help."""
+        return 0 if self._partner is None else self._partner.neighbours
+
+    @property
     def is_kept(self) -> bool:
         """Whether a best step is kept, which later steps cannot spoil."""
         return bool(self._best_step)

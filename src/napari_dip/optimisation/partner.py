@@ -10,9 +10,11 @@ from torch.nn import functional
 
 from ..measurement.forward_operator import BlockCosines, cosines_like
 from ..measurement.missing_pixels import fill_smoothly
+from ..measurement.neighbouring_planes import NeighbouringPlanes
 from ..measurement.noise import ChannelNoise, NoiseModel
 from .collaborative_filter import collaborative_filter, match_blocks
 from .first_estimate import estimate_first
+from .neighbours import choose_neighbours
 
 _SPLIT = 0.5  # t, of the noise that is added where noise is correlated
 _BLOCK_SIDES = (8, 16)  # of the Wiener filter; one for texture, one for smooth images
@@ -74,6 +76,11 @@ class _Trial:
 class Partner(Protocol):
     """Improves the network's output with its own knowledge of the degraded image."""
 
+    @property
+    def neighbours(self) -> int:
+        """How many neighbouring planes help."""
+        ...
+
     def judge(self, output: torch.Tensor) -> Judgement:
         """Improve the network's output, ``(1, c, H, W)``, quickly, and estimate how good that is."""
         ...
@@ -103,6 +110,11 @@ class CompletingPartner:
 
     def __init__(self, values: torch.Tensor, fitted: torch.Tensor, held_out: torch.Tensor) -> None:
         self._values, self._fitted, self._held_out = values, fitted, held_out
+
+    @property
+    def neighbours(self) -> int:
+        """None yet: inpainting works plane by plane."""
+        return 0
 
     def judge(self, output: torch.Tensor) -> Judgement:
         """Continue the residual of the fitted pixels; the noise is unknown."""
@@ -146,6 +158,9 @@ class DenoisingPartner:
         neither are missing: there the result is p plus a smooth continuation of what the filters change around them.
         (The step is chosen on known pixels, where the filters may do well long before p alone does.)
     noise : NoiseModel or ChannelNoise
+    planes : NeighbouringPlanes, optional
+        The plane with its neighbours. If these prove useful, filters that reach through them take the place of the
+        first estimate and of all later filters; the noise must be white.
 
     References
     ----------
@@ -159,10 +174,21 @@ class DenoisingPartner:
         fitted: torch.Tensor,
         held_out: torch.Tensor,
         noise: NoiseModel | ChannelNoise,
+        planes: NeighbouringPlanes | None = None,
     ) -> None:
         self._values, self._fitted, self._held_out, self._noise = values, fitted, held_out, noise
         self._known = fitted | held_out
         self._is_complete = bool(self._known.all())
+        self._left_over = values.new_zeros(())
+        self._neighbours = None
+        if planes is not None and noise.correlation is None:
+            self._neighbours = choose_neighbours(planes, fitted, noise)
+        if self._neighbours is not None:
+            # once is enough: the last filters see all known pixels
+            first, self._left_over = self._neighbours.denoise(values, fitted)
+            self._first_of_known = self._first_of_trial = first
+            self._trial = self._hide_pixels()
+            return
         self._first_of_known = estimate_first(values, self._known, noise)
         self._trial = self._split_noise() if noise.correlation else self._hide_pixels()
         self._first_of_trial = estimate_first(self._trial.values, self._trial.seen, self._trial.noise)
@@ -179,6 +205,11 @@ class DenoisingPartner:
         added, target = _SPLIT * drawn, self._values - drawn / _SPLIT
         noise = self._noise.times(1 + _SPLIT**2)
         return _Trial(self._values + added, self._known, noise, added, target, self._known)
+
+    @property
+    def neighbours(self) -> int:
+        """How many neighbouring planes help."""
+        return 0 if self._neighbours is None else self._neighbours.count - 1
 
     def judge(self, output: torch.Tensor) -> Judgement:
         """Blend first estimate, network and Wiener filter as they are tried, and measure the error of the blend."""
@@ -207,6 +238,12 @@ class DenoisingPartner:
         trial = self._trial
         judged, first, second = self._blend(output)
         blend = self._complete(torch.lerp(self._first_of_known, output, first), output)
+        if self._neighbours is not None:
+            image, variance = blend, self._left_over
+            if not quick:
+                image, variance = self._neighbours.improve(blend, self._values, self._known)
+            image = self._complete(image, output)
+            return image, variance if quick else variance + self._squared_bias(image)
         filtered, variance = self._filter(blend, self._values, self._known, self._noise, _SHIFTS_OF_RESULT)
         image, variance = torch.lerp(blend, filtered, second), second * variance
         for side, stride, reach, count in () if quick else _PASSES:
@@ -243,6 +280,8 @@ class DenoisingPartner:
         seen = output if trial.added is None else output + self._own_share(output) * trial.added
         first = self._share(self._first_of_trial, seen)
         blend = self._complete(torch.lerp(self._first_of_trial, seen, first), output)
+        if self._neighbours is not None:  # a filter of this plane alone would undo what they gave
+            return blend, first, first
         filtered, _ = self._filter(blend, trial.values, trial.seen, trial.noise, _SHIFTS)
         second = self._share(blend, filtered)
         return self._complete(torch.lerp(blend, filtered, second), output), first, second

@@ -6,11 +6,14 @@ import torch
 
 from ..measurement.data_term import DataTerm
 from ..measurement.forward_operator import Blur
+from ..measurement.neighbouring_planes import NeighbouringPlanes
 from .deconvolution_partner import DeconvolvingPartner
 from .partner import CompletingPartner, DenoisingPartner, Partner
 
 
-def choose_partner(data_term: DataTerm, held_out: torch.Tensor) -> Partner | None:
+def choose_partner(
+    data_term: DataTerm, held_out: torch.Tensor, planes: NeighbouringPlanes | None = None
+) -> Partner | None:
     """Return the partner that can help with a measurement; None if there is none, or nothing is held out to judge it.
 
     Parameters
@@ -18,6 +21,8 @@ def choose_partner(data_term: DataTerm, held_out: torch.Tensor) -> Partner | Non
     data_term : DataTerm
     held_out : Tensor
         bool, ``(1, 1, h, w)`` if the data term is by pixel.
+    planes : NeighbouringPlanes, optional
+        The plane with its neighbours, which may help to denoise it.
     """
     if not data_term.by_pixel or not bool(held_out.any()):
         return None
@@ -25,7 +30,7 @@ def choose_partner(data_term: DataTerm, held_out: torch.Tensor) -> Partner | Non
     if isinstance(data_term.operator, Blur):
         return None if data_term.noise is None else DeconvolvingPartner(data_term, fitted, held_out)
     if data_term.noise is not None:
-        return DenoisingPartner(data_term.values, fitted, held_out, data_term.noise)
+        return DenoisingPartner(data_term.values, fitted, held_out, data_term.noise, planes)
     if data_term.size == data_term.values.shape[-2:] and not bool(data_term.known.all()):
         return CompletingPartner(data_term.values, fitted, held_out)
     return None

@@ -24,6 +24,8 @@ class LayerRequest:
         At most this many.
     warm_start : str or None
         For several planes: the letter of the axis along which each starts from the network of the one before it.
+    neighbours : str or None
+        Along which axis planes help one another, as ``restore_stack`` takes it.
     """
 
     source: Source
@@ -31,6 +33,7 @@ class LayerRequest:
     original_type: bool = False
     previews_per_second: float = 5.0
     warm_start: str | None = None
+    neighbours: str | None = None
 
     @property
     def plane_request(self) -> Request:

@@ -241,6 +241,7 @@ class RestoreForm(Container):
         task = find_task(self.task.value)
         self.missing_label.visible = isinstance(self.mask.value, Labels)
         self.keep_known.visible = task.keeps_known
+        self.stack.show_task(task)
         for row in self._extra_rows:
             row.visible = task.removes_noise
         enhances = self.extra_outputs["detail_enhanced"].value or not task.removes_noise
@@ -296,15 +297,18 @@ class RestoreForm(Container):
             With a message for the user.
         """
         image, stack = self.image.value, self.stack
+        task = find_task(self.task.value)
+        neighbours = stack.neighbour_axes() if task.noise_is_independent else None
         source = read_source(
             image, self.mask.value, self.missing_label.value, layer_axes=stack.axes(),
             selection=stack.selection() if region is None else stack.this_plane(),
+            with_neighbours=neighbours is not None,
         )  # fmt: skip
         if region is not None:
             source = source.cut(region(image))
         return LayerRequest(
             source, self.read_options(), self.original_type.value,
-            read_preferences().previews_per_second, None if source.is_single else stack.warm_start_axis(),
+            read_preferences().previews_per_second, None if source.is_single else stack.warm_start_axis(), neighbours,
         )  # fmt: skip
 
     @property

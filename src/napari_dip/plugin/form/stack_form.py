@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 
-from magicgui.widgets import ComboBox, Container, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, Container, SpinBox
 from napari.layers import Image
 from napari.viewer import Viewer
 
+from ...many.neighbours import find_time_and_depth
+from ...measurement.task import Task
 from ..layers.layer_axes import LayerAxes, count_dimensions, find_layer_axes
 
 _THIS, _ALL, _RANGE = "this", "all", "range"
@@ -29,7 +31,7 @@ class StackForm(Container):
     def __init__(self, viewer: Viewer, image: ComboBox) -> None:
         super().__init__(name="stack_form")
         self._viewer, self._image = viewer, image
-        self._unfolded = False
+        self._unfolded, self._task_uses_neighbours = False, True
         self._layer: Image | None = None
         self.planes = ComboBox(
             name="planes", label="Planes", choices=self._choices, value=_THIS,
@@ -56,7 +58,13 @@ class StackForm(Container):
             "the network of the plane before it, if the two hardly differ; that takes about a third of the time. Gains "
             "and risks: see docs/many_images.md, “Warm start”.",
         )  # fmt: skip
-        self.extend([self.planes, self.along, self.first, self.last, self.together, self.warm_start])
+        self.neighbours = CheckBox(
+            name="neighbours", text="Neighbouring planes help", value=True,
+            tooltip="On: to remove noise, each plane also uses the planes before and after it, up to two on each side, "
+            "as far as that makes it better: much, if they show nearly the same. Off: each plane is restored as if it "
+            "were alone.",
+        )  # fmt: skip
+        self.extend([self.planes, self.along, self.first, self.last, self.together, self.neighbours, self.warm_start])
         self.margins = (0, 0, 0, 0)
         self._image.changed.connect(self.refresh)
         self.planes.changed.connect(self._show_needed)
@@ -92,6 +100,11 @@ class StackForm(Container):
     def show_all(self, unfolded: bool) -> None:
         """Show or hide the fields that few users need."""
         self._unfolded = unfolded
+        self._show_needed()
+
+    def show_task(self, task: Task) -> None:
+        """Show or hide what only some tasks use."""
+        self._task_uses_neighbours = task.noise_is_independent
         self._show_needed()
 
     def axes(self) -> LayerAxes | None:
@@ -143,6 +156,10 @@ class StackForm(Container):
     def warm_start_axis(self) -> str | None:
         """Return the letter of the warm start's axis; None if every plane starts afresh."""
         return self.warm_start.value or None
+
+    def neighbour_axes(self) -> str | None:
+        """Return "auto" if neighbouring planes are to help, as ``restore_stack`` takes it; None if not."""
+        return "auto" if self.neighbours.value and self.applies else None
 
     def _choices(self, widget: object = None) -> list[tuple[str, str]]:
         found = self.axes() if hasattr(self, "together") else None
@@ -202,5 +219,8 @@ class StackForm(Container):
         has_channels = len(self.together.choices) > 1 and not image.rgb
         named = any(letter == "C" for _, letter in self._channel_axes())
         several = self.planes.value != _THIS and len(self.warm_start.choices) > 1
+        found = self.axes()
+        helps = found is not None and any(found.axes.size(each) > 1 for each in find_time_and_depth(found.axes))
+        self.neighbours.visible = helps and self._task_uses_neighbours
         self.warm_start.visible = several and (self._unfolded or self.warm_start.value != _OFF)
         self.together.visible = has_channels and (named or self._unfolded or self.together.value != _APART)

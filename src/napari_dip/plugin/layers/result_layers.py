@@ -218,4 +218,4 @@ class ResultLayers:
 def _comparable(request: LayerRequest) -> tuple[Any, ...]:
     options = request.options
     parameters = {name: np.asarray(each).tolist() for name, each in options.parameters.items()}
-    return options.task, options.settings, parameters, request.original_type, request.warm_start
+    return options.task, options.settings, parameters, request.original_type, request.warm_start, request.neighbours

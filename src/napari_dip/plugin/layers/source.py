@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from ...image_files import read_image, read_quantisation_table
 from ...many.axes import Axes, Plane
+from ...many.image_stack import PLANES_TOGETHER
+from ...many.neighbours import find_time_and_depth
 from .array_part import take_part
 from .layer_axes import LayerAxes, count_dimensions, find_array, find_layer_axes
 from .mask_layers import StackMarks, cut_mask, find_stack_marks, read_mask_layer
@@ -34,8 +36,9 @@ class Source:
     ----------
     array : array
         Has the axes of the layer. For several planes it is the layer's own array (numpy, dask or zarr); for a single
-        plane a part of it, of length 1 along the axes that are stepped through. Only a small plane in memory has been
-        copied; the worker reads everything else, one plane at a time, and then keeps what it has read.
+        plane a part of it, of length 1 along the axes that are stepped through, or a few planes long if neighbours
+        help. Only a small part in memory has been copied; the worker reads everything else, one plane at a time, and
+        then keeps what it has read.
     layer_axes : LayerAxes
         The axes of the array.
     selection : mapping
@@ -144,13 +147,19 @@ class Source:
             self,
             array=array,
             layer_axes=dataclasses.replace(self.layer_axes, axes=dataclasses.replace(self.axes, shape=array.shape)),
-            mask=cut_mask(self.mask, region),
+            mask=self._cut_mask(region),
             jpeg=None,
             name=f"{self.name} region",
             appearance=self.appearance | {"translate": find_translation(self.appearance, corner)},
             first=tuple(np.add(self.first, corner)),
             region=((region[0].start, region[0].stop), (region[1].start, region[1].stop)),
         )
+
+    def _cut_mask(self, region: tuple[slice, slice]) -> Any:
+        if not isinstance(self.mask, np.ndarray) or self.mask.ndim == 2:
+            return cut_mask(self.mask, region)
+        within = dict(zip("YX", region, strict=True))  # each of the planes that help has its own
+        return self.mask[tuple(within.get(letter, slice(None)) for letter in self.axes.letters[: self.mask.ndim])]
 
 
 def place_of(plane: Plane) -> Place:
@@ -165,6 +174,7 @@ def read_source(
     *,
     layer_axes: LayerAxes | None = None,
     selection: Mapping[str, slice] | None = None,
+    with_neighbours: bool = False,
 ) -> Source:
     """Find in an Image layer what a run needs, with a mask from a Labels or Shapes layer if there is one.
 
@@ -183,6 +193,8 @@ def read_source(
         The axes of the layer; by default as ``find_layer_axes`` finds them.
     selection : mapping, optional
         Which planes, as in ``Source``; by default the first along every axis.
+    with_neighbours : bool
+        Whether a single plane is to come with the planes around it in time and depth, which help to restore it.
 
     Raises
     ------
@@ -217,16 +229,30 @@ def read_source(
         return dataclasses.replace(source, mask=mask.freeze() if isinstance(mask, StackMarks) else mask)
     (plane,) = source.planes()
     place = layer_axes.describe(plane)
+    around = {letter: _widen(plane, letter, axes) for letter in find_time_and_depth(axes)} if with_neighbours else {}
+    part, begin = axes.part({**selection, **around})
+    within = [slice(start, start + length) for start, length in zip(begin, part.shape, strict=True)]
+    own: dict[str, slice] = {}
+    if around:
+        starts = dict(zip(axes.letters, begin, strict=True))
+        own = {letter: slice(n - starts[letter], n - starts[letter] + 1) for letter, n in plane.place.items()}
     if labels is not None and isinstance(mask, StackMarks):
-        mask = axes.read_mask(mask, plane)
+        marks, mask = mask, axes.read_mask(mask, plane)
         if not mask.any():
             raise ValueError(f'the mask "{labels.name}" marks nothing at {place}.')
-    within = [selection.get(letter, slice(None)) for letter in axes.letters]
+        if around:  # each plane has its own
+            mask = marks[tuple(within[: image.ndim])]
     return dataclasses.replace(
-        source, array=take_part(array, within), layer_axes=dataclasses.replace(layer_axes, axes=part), selection={},
+        source, array=take_part(array, within), layer_axes=dataclasses.replace(layer_axes, axes=part), selection=own,
         mask=mask, name=f"{image.name} ({place})" if place else image.name,
         jpeg=Path(path) if image.ndim == 2 and path is not None else None,
     )  # fmt: skip
+
+
+def _widen(plane: Plane, letter: str, axes: Axes) -> slice:
+    """Return the planes around a plane along an axis, those that may help it."""
+    numbers = [each.place[letter] for each in axes.planes_around(plane, letter, PLANES_TOGETHER)]
+    return slice(numbers[0], numbers[-1] + 1)
 
 
 def read_metadata(image: Image, layer_axes: LayerAxes) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Reads a layer in the worker: one whole plane at a time, as the first thing that a run does with it."""
+"""Reads a layer in the worker: whole planes, each as the first thing that a run does with it."""
 
 from __future__ import annotations
 
 import itertools
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +18,10 @@ _LEAST_SIDE = 1024  # pixels that are read at once along each axis, if chunks ar
 
 
 class PlaneReader:
-    """The array of a layer; the plane in work is kept in memory, so that tiles do not read a chunk again and again.
+    """The array of a layer; the planes in work are kept in memory, so that tiles do not read a chunk again and again.
 
-    It also is the plane as it was when its restoration began, if the layer's own pixels change meanwhile. A plane that
-    is too large for memory is read where it is indexed.
+    They also are the planes as they were when their restoration began, if the layer's own pixels change meanwhile. A
+    plane that is too large for memory is read where it is indexed.
 
     Parameters
     ----------
@@ -30,6 +31,8 @@ class PlaneReader:
     stop_requested : callable
     phase_begun : callable
         Called with words when a plane is being read.
+    count : int
+        How many planes are in work at once, those that help included.
 
     Raises
     ------
@@ -38,23 +41,30 @@ class PlaneReader:
     """
 
     def __init__(
-        self, array: Any, axes: Axes, stop_requested: Callable[[], bool], phase_begun: Callable[[str], None]
+        self,
+        array: Any,
+        axes: Axes,
+        stop_requested: Callable[[], bool],
+        phase_begun: Callable[[str], None],
+        count: int = 1,
     ) -> None:
         self.shape, self.dtype, self.ndim = tuple(array.shape), np.dtype(array.dtype), len(array.shape)
         self._array, self._axes = array, axes
         self._stop_requested, self._phase_begun = stop_requested, phase_begun
-        self._place: tuple[int, ...] | None = None  # of the plane in memory
-        self._plane: np.ndarray | None = None
+        self._count = count
+        self._planes: OrderedDict[tuple[int, ...], np.ndarray | None] = OrderedDict()  # None: too large for memory
 
     def __getitem__(self, index: tuple[int | slice, ...]) -> np.ndarray:
         place = tuple(at for at in index if not isinstance(at, slice))
-        if place != self._place:
-            self._place, self._plane = None, None
-            self._plane = self._read_plane(index)
-            self._place = place
-        if self._plane is None:
+        if place not in self._planes:
+            while len(self._planes) >= self._count:  # before another one is read
+                self._planes.popitem(last=False)
+            self._planes[place] = self._read_plane(index)
+        self._planes.move_to_end(place)
+        plane = self._planes[place]
+        if plane is None:
             return self._read(index)
-        return self._plane[tuple(at for at in index if isinstance(at, slice))]
+        return plane[tuple(at for at in index if isinstance(at, slice))]
 
     def _read_plane(self, index: tuple[int | slice, ...]) -> np.ndarray | None:
         """Read a whole plane block by block; None if it is too large for memory."""

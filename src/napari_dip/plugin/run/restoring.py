@@ -14,7 +14,7 @@ import psutil
 
 from ...interruption import Interrupted, wait_for
 from ...many.axes import Plane
-from ...many.image_stack import MaskedStack
+from ...many.image_stack import PLANES_TOGETHER, MaskedStack
 from ...measurement.task import find_task
 from ...outputs import list_wanted
 from ...pace import Pace, seconds_left_of_planes
@@ -132,9 +132,10 @@ def _restore(
     phase_begun: Callable[[str], None],
 ) -> Generator[RunReport, None, None]:
     from ...device import NotEnoughMemory
+    from ...many.neighbours import find_neighbour_axis
     from ...many.stack import restore_planes
     from ...many.tiling import plan_tiles
-    from ...many.warm_start import Neighbours
+    from ...many.warm_start import LastNetworks
 
     source = request.source
     axes, to_do = source.axes, list(source.planes())
@@ -143,8 +144,10 @@ def _restore(
     def say(words: str) -> None:
         phase_begun(words if count == 1 else f"{words}, plane {count - len(to_do) + 1} of {count}")
 
-    reader = PlaneReader(source.array, axes, stop.is_set, say)
-    stack = MaskedStack(reader, axes, source.mask)
+    count_kept = 1 if request.neighbours is None else PLANES_TOGETHER
+    reader = PlaneReader(source.array, axes, stop.is_set, say, count_kept)
+    along = find_neighbour_axis(reader, axes, request.options, request.neighbours)
+    stack = MaskedStack(reader, axes, source.mask, along)
     again = [plane for plane in to_do if place_of(plane) in finished]
     continues = bool(again) and all(_is_unchanged(stack, plane, finished[place_of(plane)]) for plane in again)
     if continues:
@@ -153,8 +156,8 @@ def _restore(
         _check_memory(request)
     yield RunReport(to_do[0], count - len(to_do) + 1, count, continues)
     plane_request = wait_for(lambda: request.plane_request, stop.is_set)
-    tiling = plan_tiles(axes.plane_shape, plane_request, prompt=True)
-    neighbours = None if request.warm_start is None else Neighbours(axes, request.warm_start)
+    tiling = plan_tiles(axes.plane_shape, plane_request, prompt=True, neighbours=along is not None)
+    networks = None if request.warm_start is None else LastNetworks(axes, request.warm_start)
     pace = Pace(1 / request.previews_per_second)  # napari would queue up more than it can show
     hooks = Hooks(
         stop.is_set, lambda: pace.is_due() or not unpaused.is_set(), quick_estimates=True,
@@ -167,7 +170,7 @@ def _restore(
         start = time.perf_counter()
         try:
             for each in restore_planes(
-                stack, list(to_do), plane_request, hooks, tiling=tiling, neighbours=neighbours, client=None
+                stack, list(to_do), plane_request, hooks, tiling=tiling, networks=networks, client=None
             ):
                 pace.mark_shown()
                 elapsed, to_come = time.perf_counter() - start, len(to_do) - 1
@@ -219,8 +222,11 @@ def _is_unchanged(stack: MaskedStack, plane: Plane, record: Record) -> bool:
     before = record.given
     if before is None:
         return True  # records of tiled planes have no digest
+    around = stack.read_neighbours(plane)
     now = describe_given(stack.read(plane), stack.read_mask(plane), before.colours)
-    return (now.digest, now.mask) == (before.digest, before.mask)
+    if around is not None:
+        now = now.with_neighbours(around.planes, around.along)
+    return (now.digest, now.mask, now.neighbours) == (before.digest, before.mask, before.neighbours)
 
 
 def _check_memory(request: LayerRequest) -> None:

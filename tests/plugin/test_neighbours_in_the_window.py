@@ -1,0 +1,64 @@
+"""The box "Neighbouring planes help": when it is there, and that a single plane gets the help it gets in its stack."""
+
+import numpy as np
+import pytest
+from gestures import names, open_widget, run
+
+import napari_dip
+from napari_dip.samples import moving_cells
+
+SMALL = {"width": 8, "levels": 2, "device": "cpu", "step_limit": 10}
+
+
+@pytest.fixture(scope="module")
+def still() -> np.ndarray:
+    """Six frames (48, 48) of the same cells in fresh noise."""
+    truth = moving_cells(frames=1, side=48).truth[0]
+    return np.random.default_rng(0).poisson(np.stack([truth] * 6)).astype(np.float32)
+
+
+def set_small(widget) -> None:
+    for name, value in SMALL.items():
+        widget.form.advanced[name].value = value
+    widget.form.advanced["partner"].value = True
+
+
+def test_the_box_is_there_where_neighbours_can_help(viewer, qtbot, still) -> None:
+    film = viewer.add_image(still, name="film", axis_labels=("t", "y", "x"))
+    plain = viewer.add_image(still, name="unnamed", axis_labels=("a", "y", "x"))
+    flat = viewer.add_image(still[0], name="image")
+    widget = open_widget(viewer, film)
+    box = widget.form.stack.neighbours
+    assert not box.native.isHidden()
+    assert box.value
+    widget.form.task.value = "inpaint"
+    assert box.native.isHidden()
+    widget.form.task.value = "denoise"
+    assert not box.native.isHidden()
+    widget.form.image.value = plain
+    assert box.native.isHidden()
+    widget.form.image.value = flat
+    assert widget.form.stack.native.isHidden()
+    assert widget.form.request().neighbours is None
+
+
+def test_this_plane_gets_the_help_of_its_neighbours(viewer, qtbot, still) -> None:
+    film = viewer.add_image(still, name="film", axis_labels=("t", "y", "x"))
+    viewer.dims.set_current_step(0, 4)
+    widget = open_widget(viewer, film)
+    set_small(widget)
+    source = widget.form.request().source
+    assert source.is_single
+    assert source.array.shape[0] == 5
+    run(widget, qtbot)
+    (name,) = [each for each in names(viewer) if each.endswith("restored")]
+    settings = widget.form.settings()
+    (expected,) = napari_dip.restore_stack(still, "TYX", planes={"T": 4}, settings=settings)
+    assert expected.result.record.neighbours == 4
+    np.testing.assert_array_equal(np.squeeze(viewer.layers[name].data), expected.result.restored)
+    viewer.layers.remove(name)
+    widget.form.stack.neighbours.value = False
+    run(widget, qtbot)
+    (name,) = [each for each in names(viewer) if each.endswith("restored")]
+    alone = napari_dip.restore(still[4], settings=settings)
+    np.testing.assert_array_equal(np.squeeze(viewer.layers[name].data), alone.restored)

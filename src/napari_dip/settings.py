@@ -94,9 +94,9 @@ class Settings:
         Decay per step of the running mean of the outputs; 0 for no averaging. ``"auto"``: 0.98, but 0.9 where partners
         help to remove noise: there the network is at its best within 50 steps, and an older mean lags behind.
     partner : bool
-        Whether classical methods help, as far as that lowers the error on held-out pixels. For denoising: collaborative
-        and Wiener filters that use the network's output as their pilot. For inpainting: the residual of the known pixels
-        is continued smoothly between them.
+        Whether classical methods help, as far as that lowers the error on held-out pixels. For denoising: filters that
+        use the network's output as their pilot. For inpainting: the residual of the known pixels is continued smoothly
+        between them.
     held_out : float or "auto"
         Share of the known pixels that the fit never sees and that judge it. ``"auto"``: 0.05 for single pixels, 0.15
         for squares. A JPEG is judged by its quantisation instead.

@@ -13,6 +13,7 @@ _REACH = 5  # pixels over which noise may be correlated
 _FLATTEST = 0.3  # share of the pixels, where the image changes least, in which the noise is measured
 _WIDTH_OF_CHANGE, _WIDTH_OF_IMAGE = 3.0, 6.0  # pixels; σ of the blurs that find these and that take the image away
 _FLOOR = 1e-3  # smallest variance of a coefficient, as a share of the mean
+_TAPER = np.hanning(2 * _REACH + 3)[1:-1]  # of the coefficients: far ones are uncertain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +23,7 @@ class NoiseCorrelation:
     Attributes
     ----------
     coefficients : ndarray
-        ``(11, 11)``: of pixels up to 5 rows and columns apart; 1 in the middle.
+        ``(11, 11)``: of pixels up to 5 rows and columns apart; 1 in the middle, tapered towards 0 at the edges.
     """
 
     coefficients: NDArray[np.float64]
@@ -30,7 +31,8 @@ class NoiseCorrelation:
     @property
     def of_neighbours(self) -> tuple[float, float]:
         """The correlation of neighbours along a row, and along a column."""
-        return float(self.coefficients[_REACH, _REACH + 1]), float(self.coefficients[_REACH + 1, _REACH])
+        along_row, along_column = self.coefficients[_REACH, _REACH + 1], self.coefficients[_REACH + 1, _REACH]
+        return float(along_row / _TAPER[_REACH + 1]), float(along_column / _TAPER[_REACH + 1])
 
     def spectrum(self, side: int) -> torch.Tensor:
         """Return the variance of each cosine coefficient of a block, ``(side, side)``, relative to a pixel's.
@@ -73,9 +75,8 @@ def measure_correlation(stabilised: torch.Tensor, known: torch.Tensor) -> tuple[
     seen = known[0, 0].cpu().numpy()
     each = [_autocovariance(channel, seen) for channel in stabilised[0].cpu().double().numpy()]
     variances = [float(covariance[_REACH, _REACH]) for covariance in each]
-    window = np.hanning(2 * _REACH + 3)[1:-1]  # far coefficients are uncertain
     mean = sum(covariance / variance for covariance, variance in zip(each, variances, strict=True)) / len(each)
-    return NoiseCorrelation(mean * np.outer(window, window)), variances
+    return NoiseCorrelation(mean * np.outer(_TAPER, _TAPER)), variances
 
 
 def _autocovariance(image: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:

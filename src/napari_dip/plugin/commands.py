@@ -12,6 +12,7 @@ from napari.utils import cancelable_progress
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
 
+from ..measurement.task import find_task
 from ..request import Request
 from ..settings import Settings
 from .layers.layer_axes import count_dimensions, find_layer_axes
@@ -64,11 +65,13 @@ class Order:
 
     def make_request(self) -> LayerRequest:
         """Return what to restore; the worker reads the pixels."""
-        image, axes = self.image, None
+        image, axes, neighbours = self.image, None, None
         if count_dimensions(image) > 2:
             axes = find_layer_axes(image)
+            neighbours = "auto" if find_task(self.options.task).noise_is_independent else None
         source = read_source(image, self.marks, layer_axes=axes, selection={})
-        return LayerRequest(source, self.options, previews_per_second=read_preferences().previews_per_second)
+        pace = read_preferences().previews_per_second
+        return LayerRequest(source, self.options, previews_per_second=pace, neighbours=neighbours)
 
 
 def _restore_selected(viewer: Viewer, task: str, quality: str) -> None:

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 from gestures import names
+from napari.layers import Image
 from napari.utils import cancelable_progress
 from npe2 import PluginManager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
 from napari_dip.plugin import commands
+from napari_dip.request import Request
 
 SMALL = {"width": 8, "levels": 2, "device": "cpu", "partner": False, "step_limit": 20, "stopping": "fixed"}
 SIDE = 32
@@ -89,6 +91,14 @@ def test_all_planes_of_a_stack_and_what_goes_wrong_stops_nothing(viewer, qtbot, 
     assert np.isfinite(viewer.layers["film restored"].data).all()
     assert [sentence.partition(":")[0] for sentence in told] == ["“empty”", "“film”"]
     assert "same intensity" in told[0]
+
+
+@pytest.mark.parametrize(("task", "neighbours"), [("denoise", "auto"), ("inpaint", None)])
+def test_neighbouring_planes_help_to_remove_noise(noisy, task: str, neighbours: str | None) -> None:
+    film = commands.Order(Image(np.stack(noisy)), Request(task))
+    assert film.make_request().neighbours == neighbours
+    single = commands.Order(Image(noisy[0]), Request(task))
+    assert single.make_request().neighbours is None
 
 
 def test_missing_pixels_are_those_of_the_only_or_the_selected_labels(viewer, qtbot, noisy, told) -> None:

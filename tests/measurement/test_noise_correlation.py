@@ -89,6 +89,24 @@ def test_the_survey_measures_correlated_noise_at_all_frequencies(colours: bool) 
         assert deviations == pytest.approx([0.05, 0.1], rel=0.15)
 
 
+def test_a_flat_channel_spoils_nothing() -> None:
+    flat = np.full((128, 128), 0.5)
+    values = as_tensor(*(flat + 0.1 * draw_noise(flat.shape, seed) for seed in range(9)), flat)
+    noise, correlated = survey_noise(values, torch.ones(1, 1, 128, 128, dtype=torch.bool), colours=False)
+    assert correlated
+    assert noise is not None
+    assert noise.correlation is not None
+    assert noise.correlation.spectrum(8).isfinite().all()
+    assert noise.unstabilise(noise.stabilise(values)).isfinite().all()
+
+
+def test_nothing_is_measured_where_the_flattest_parts_are_constant() -> None:
+    """As where a camera's background is clipped to black."""
+    image = np.zeros((256, 256))
+    image[:96] = 5 + draw_noise((96, 256))
+    assert measure_correlation(as_tensor(image), torch.ones(1, 1, 256, 256, dtype=torch.bool)) is None
+
+
 def test_white_noise_is_not_measured_again() -> None:
     values = as_tensor(0.5 + 0.1 * np.random.default_rng(0).normal(size=(128, 128)))
     noise, correlated = survey_noise(values, torch.ones(1, 1, 128, 128, dtype=torch.bool), colours=True)

@@ -16,7 +16,6 @@ from napari_dip.optimisation.partner import (
     CompletingPartner,
     DenoisingPartner,
     Partner,
-    wiener_filter,
 )
 from napari_dip.optimisation.partner_choice import choose_partner
 
@@ -124,19 +123,6 @@ def test_missing_pixels_continue_what_the_filters_change(noisy) -> None:
     )
     assert_same(helped, again)  # what is missing has no say
     assert torch.where(missing, helped - truth, 0.0).abs().max() < 0.15
-
-
-@pytest.mark.parametrize(("height", "width", "side"), [(16, 33, 8), (40, 32, 16), (47, 65, 16), (64, 64, 8)])
-def test_the_wiener_filter_shrinks_by_the_noise(height: int, width: int, side: int) -> None:
-    image = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(0))
-    nothing, everything = torch.full_like(image, 1e-12), torch.full_like(image, 1e6)
-    kept, left = wiener_filter(image, image, nothing, side)
-    torch.testing.assert_close(kept, image, atol=1e-4, rtol=0)
-    assert left.shape == image[:, :1].shape
-    assert left.max() <= 1.001e-12
-    flat, _ = wiener_filter(image, image, everything, side)
-    assert flat.std() < 0.6 * image.std()  # what is left are the means of the blocks, and each channel's share in them
-    np.testing.assert_allclose(flat[0].mean(dim=0).mean(), image.mean(), atol=0.03)
 
 
 def hole(known: torch.Tensor) -> torch.Tensor:

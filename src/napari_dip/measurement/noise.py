@@ -133,10 +133,8 @@ def survey_noise(
 
     Parameters
     ----------
-    values : Tensor
-        ``(1, c, h, w)``, in [0, 1].
-    known : Tensor
-        ``(1, 1, h, w)`` bool.
+    values, known
+        As for ``is_correlated``.
     colours : bool
         Whether the channels are colours, which share one noise.
 
@@ -150,11 +148,15 @@ def survey_noise(
     if noise is None or not correlated:
         return noise, correlated
     # the finest detail shows only a small part of correlated noise: it is measured again, at all frequencies
-    correlation, variances = measure_correlation(noise.stabilise(values.cpu()), known)
+    measured = measure_correlation(noise.stabilise(values.cpu()), known)
+    if measured is None:
+        return None, True
+    correlation, variances = measured
+    more = [max(1.0, variance) for variance in variances]  # a channel may be flat
     if isinstance(noise, ChannelNoise):
-        pairs = zip(noise.channels, variances, strict=True)
-        return ChannelNoise(tuple(replace(each.times(more), correlation=correlation) for each, more in pairs)), True
-    return replace(noise.times(sum(variances) / len(variances)), correlation=correlation), True
+        pairs = zip(noise.channels, more, strict=True)
+        return ChannelNoise(tuple(replace(each.times(by), correlation=correlation) for each, by in pairs)), True
+    return replace(noise.times(sum(more) / len(more)), correlation=correlation), True
 
 
 def estimate_channel_noise(values: torch.Tensor, known: torch.Tensor) -> ChannelNoise | None:

@@ -13,6 +13,7 @@ _REACH = 5  # pixels over which noise may be correlated
 _FLATTEST = 0.3  # share of the pixels, where the image changes least, in which the noise is measured
 _WIDTH_OF_CHANGE, _WIDTH_OF_IMAGE = 3.0, 6.0  # pixels; σ of the blurs that find these and that take the image away
 _FLOOR = 1e-3  # smallest variance of a coefficient, as a share of the mean
+_LEAST = 0.1  # variance; with less, the flattest parts are clipped, or the channel is flat
 _TAPER = np.hanning(2 * _REACH + 3)[1:-1]  # of the coefficients: far ones are uncertain
 
 
@@ -62,20 +63,28 @@ class NoiseCorrelation:
         return torch.from_numpy(noise).to(white)
 
 
-def measure_correlation(stabilised: torch.Tensor, known: torch.Tensor) -> tuple[NoiseCorrelation, list[float]]:
+def measure_correlation(stabilised: torch.Tensor, known: torch.Tensor) -> tuple[NoiseCorrelation, list[float]] | None:
     """Measure the correlation of noise, and its variance in each channel, where the image changes least.
 
     Parameters
     ----------
     stabilised : Tensor
-        ``(1, c, h, w)``, on a scale on which the noise is equally strong everywhere.
+        ``(1, c, h, w)``, on a scale on which the noise is equally strong everywhere; its finest detail has variance 1.
     known : Tensor
         ``(1, 1, h, w)`` bool.
+
+    Returns
+    -------
+    (NoiseCorrelation, list of float) or None
+        None if the flattest parts of no channel have noise.
     """
     seen = known[0, 0].cpu().numpy()
     each = [_autocovariance(channel, seen) for channel in stabilised[0].cpu().double().numpy()]
     variances = [float(covariance[_REACH, _REACH]) for covariance in each]
-    mean = sum(covariance / variance for covariance, variance in zip(each, variances, strict=True)) / len(each)
+    noisy = [covariance / variance for covariance, variance in zip(each, variances, strict=True) if variance > _LEAST]
+    if not noisy:
+        return None
+    mean = sum(noisy) / len(noisy)
     return NoiseCorrelation(mean * np.outer(_TAPER, _TAPER)), variances
 
 

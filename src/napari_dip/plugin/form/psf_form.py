@@ -78,8 +78,7 @@ class PsfForm(Container):
             _GAUSSIAN: [self.sigma],
             _RECORD: [],
         }
-        for field in (self.pixel_size,):
-            field.native.setDecimals(4)
+        self.pixel_size.native.setDecimals(4)
         self.rows: Container = Container(name="psf_rows")
         self.rows.margins = self.margins = (0, 0, 0, 0)
         self.rows.extend([self.source, *(field for fields in self._fields.values() for field in fields)])

@@ -16,7 +16,7 @@ from ..measurement.forward_operator import cosines_like
 _WINDOW_SHAPE = 2.0  # β of the Kaiser window on each block, from Dabov et al.
 _THRESHOLD = 2.7  # deviations of the noise, from Dabov et al.
 _PLACES_APART = 2  # of the blocks that are followed; those between them move alike
-_ENTRIES_AT_ONCE = 1 << 22  # of distances, or of grouped blocks' coefficients: 16 MiB
+_ENTRIES_AT_ONCE = 1 << 21  # of distances, or of grouped blocks' coefficients: 8 MiB
 
 
 def match_blocks(guide: torch.Tensor, side: int, stride: int, reach: int, count: int) -> torch.Tensor:
@@ -57,11 +57,15 @@ def match_blocks(guide: torch.Tensor, side: int, stride: int, reach: int, count:
     for band in rows.split(max(1, _ENTRIES_AT_ONCE // (span**2 * len(columns)))):
         top, bottom = int(band[0]), int(band[-1]) + side
         distances = guide.new_empty(len(band), len(columns), span, span)
+        squares = guide.new_empty(span, bottom - top, width)
         for n in range(span):
-            squares = guide.new_zeros(span, bottom - top, width)
-            for before, plane in zip(wide, guide, strict=True):
+            for number, (before, plane) in enumerate(zip(wide, guide, strict=True)):
                 beside = before[top + n : bottom + n].unfold(1, width, 1).movedim(1, 0)  # (span, rows, w)
-                squares += (beside - plane[top:bottom]).square_()
+                # written in place: the layout of a difference would be that of the view, and slow to read
+                change = torch.sub(beside, plane[top:bottom], out=squares if number == 0 else torch.empty_like(squares))
+                change.square_()
+                if number:
+                    squares += change
             distances[:, :, n] = _pool_blocks(squares, side, stride).movedim(0, 2)
         down = band[:, None] + shifts
         inside = ((down >= 0) & (down < places_down))[:, None, :, None]
@@ -265,7 +269,15 @@ def _pool_blocks(images: torch.Tensor, side: int, stride: int) -> torch.Tensor:
     """Return the mean of ``(n, h, w)`` over each block that begins at a ``stride``-th row and column."""
     if side % stride:
         return functional.avg_pool2d(images, side, stride)
-    return functional.avg_pool2d(functional.avg_pool2d(images, stride), side // stride, 1)  # the same, sooner
+    # blocks share cells of stride x stride pixels: their sums are taken once
+    for axis in (1, 2):
+        cells = images.shape[axis] // stride
+        sums = images.narrow(axis, 0, cells * stride).unflatten(axis, (cells, stride)).sum(axis + 1)
+        blocks = cells - side // stride + 1
+        images = sums.narrow(axis, 0, blocks).clone()
+        for n in range(1, side // stride):
+            images += sums.narrow(axis, n, blocks)
+    return images / side**2
 
 
 def _cut_blocks(image: torch.Tensor, transform: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import stats
 from torch.nn import functional
 
 from .noise_correlation import NoiseCorrelation, measure_correlation
@@ -17,6 +19,9 @@ _STRONG = 0.025  # deviation; anything weaker may as well be texture
 _BINS = 16  # of intensity, each with the same number of pixels
 _FEWEST_PIXELS = 1000  # for any estimate of the noise
 _MAD_OF_NORMAL = 0.6745  # median absolute deviation of a standard normal
+_EVEN = 0.5  # share of each bin's pixels, where the image around changes least, that measure its noise
+_APART = 3  # pixels, from each of them to the middle of the local means that are compared
+_SPIKES = 0.02  # share of the largest squares that is left out, so that hot pixels do not count
 # The noise depends on brightness if its variance changes over the bins by more than this share of its mean: the first,
 # plus the second / sqrt(pixels of a bin), which is three standard errors.
 _CHANGE, _CHANGE_ERROR = 0.1, 8.6
@@ -175,7 +180,9 @@ def estimate_channel_noise(values: torch.Tensor, known: torch.Tensor) -> Channel
 def estimate_noise(values: torch.Tensor, known: torch.Tensor) -> NoiseModel | None:
     """Estimate the noise as a function of local brightness, from the detail that Immerkær's mask extracts.
 
-    Texture as fine as the pixels counts as noise.
+    Texture as fine as the pixels counts as noise. So each bin of brightness is measured where the image around changes
+    least. The squares are averaged: a median would take the noise of a few photons, which is 0 at most pixels and large
+    at the others, for less than it is.
 
     Parameters
     ----------
@@ -191,9 +198,9 @@ def estimate_noise(values: torch.Tensor, known: torch.Tensor) -> NoiseModel | No
 
     References
     ----------
-    Immerkær: Fast noise variance estimation, Computer Vision and Image Understanding 64, 300-302, 1996. The median of
-    absolute values in bins of brightness, and the line through them, follow in outline Foi et al., IEEE Transactions on
-    Image Processing 17, 1737-1754, 2008.
+    Immerkær: Fast noise variance estimation, Computer Vision and Image Understanding 64, 300-302, 1996. The bins of
+    brightness, and the line through their variances, follow in outline Foi et al., IEEE Transactions on Image
+    Processing 17, 1737-1754, 2008.
     """
     values, known = values.cpu(), known.cpu()  # once per run; not every device has float64
     filled = torch.where(known, values, 0.0)
@@ -202,19 +209,46 @@ def estimate_noise(values: torch.Tensor, known: torch.Tensor) -> NoiseModel | No
     usable = _all_known(known, 1).expand_as(detail)
     if int(usable.sum()) < _FEWEST_PIXELS:
         return None
-    bright, fine = (part[usable].double().numpy() for part in (brightness, detail))
-    order = np.argsort(bright, kind="stable")
-    bins = np.array_split(order, _BINS)
-    at = np.array([bright[part].mean() for part in bins])
-    variance = np.array([(np.median(np.abs(fine[part])) / _MAD_OF_NORMAL) ** 2 for part in bins])
+    change = _measure_change(filled, known)
+    bright, fine, uneven = (part[usable].double().numpy() for part in (brightness, detail, change))
+    bins = [
+        pixels[np.argsort(uneven[pixels], kind="stable")[: math.ceil(_EVEN * len(pixels))]]
+        for pixels in np.array_split(np.argsort(bright, kind="stable"), _BINS)
+    ]
+    at = np.array([bright[pixels].mean() for pixels in bins])
+    variance = np.array([_trimmed_variance(fine[pixels]) for pixels in bins])
     mean = float(variance.mean())
     if mean <= np.finfo(np.float32).eps ** 2:
         return None
     weight = 1 / np.maximum(variance, 1e-3 * mean)  # the error of a variance is proportional to it
     slope, constant = np.polyfit(at, variance, 1, w=weight)
-    if slope * (at[-1] - at[0]) < (_CHANGE + _CHANGE_ERROR / math.sqrt(len(bins[0]))) * mean:
+    if slope * (at[-1] - at[0]) < (_CHANGE + _CHANGE_ERROR / math.sqrt(len(bright) / _BINS)) * mean:
         slope, constant = 0.0, float(np.average(variance, weights=weight))
     return NoiseModel(float(constant), float(slope), _FLOOR * mean, mean)
+
+
+def _measure_change(filled: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Return the squared differences of local means on either side of each pixel, ``(1, c, h - 2, w - 2)``."""
+    margin = _APART + 1
+    wide, counted = (
+        functional.avg_pool2d(functional.pad(each, (margin,) * 4, mode="replicate"), 5, 1)
+        for each in (filled, known.to(filled))
+    )
+    means = wide / counted.clamp_min(1e-6)
+    across, along = (
+        (means.roll(-_APART, axis) - means.roll(_APART, axis)).square()[..., _APART:-_APART, _APART:-_APART]
+        for axis in (2, 3)
+    )
+    return across + along
+
+
+def _trimmed_variance(noise: NDArray[np.float64]) -> float:
+    """Return the mean square of values without the largest, made up for what normal noise has there."""
+    squares = np.sort(noise**2)
+    kept = len(squares) - round(_SPIKES * len(squares))
+    largest = stats.norm.ppf(1 - _SPIKES / 2)
+    share_of_largest = _SPIKES + 2 * largest * stats.norm.pdf(largest) if kept < len(squares) else 0.0
+    return float(squares[:kept].sum() / len(squares) / (1 - share_of_largest))
 
 
 def is_correlated(values: torch.Tensor, known: torch.Tensor) -> bool:

@@ -23,8 +23,9 @@ def look():
     if "scrubbing" in sys.argv:
         plot = widget.band_plot
         ready = not widget.running and plot is not None and not plot.scrubber.isHidden()
-        if ready and "cells moment" not in viewer.layers and plot.scrubber.slider.value():
-            plot.scrubber.slider.setValue(0)
+        if ready and "cells moment" not in viewer.layers:
+            slider = plot.scrubber.slider
+            slider.setValue(slider.maximum() if slider.value() == 0 else 0)
             return
         ready = ready and "cells moment" in viewer.layers
     else:

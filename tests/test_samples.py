@@ -8,7 +8,8 @@ from napari_dip import samples
 from napari_dip.measurement.psf import full_widths, optical_psf, psf_of_bead
 
 ALL = [
-    samples.noisy_photograph, samples.noisy_fluorescence, samples.scratched_photograph, samples.jpeg_photograph,
+    samples.noisy_photograph, samples.noisy_fluorescence, samples.striped_fluorescence,
+    samples.scratched_photograph, samples.jpeg_photograph,
     samples.small_photograph, samples.noisy_histology, samples.blurred_filaments, samples.moving_cells,
 ]  # fmt: skip
 

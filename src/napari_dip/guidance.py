@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .measurement.noise import ChannelNoise, NoiseModel
+from .measurement.stripes import Stripes
 
 if TYPE_CHECKING:
     from .outcome import Report
@@ -17,6 +18,7 @@ _COLOURED = 0.1  # correlation between neighbouring pixels of a residual
 def advise_denoising(
     noise: NoiseModel | ChannelNoise | None,
     *,
+    stripes: Stripes | None = None,
     correlation_side: int,
     residual_correlation: float,
     scale: float | None,
@@ -28,6 +30,8 @@ def advise_denoising(
     ----------
     noise : NoiseModel, ChannelNoise or None
         Estimated on values in [0, 1]; None if it could not be estimated.
+    stripes : Stripes or None
+        What was taken out first, on the same values.
     correlation_side : int
         Side of the squares within which errors are correlated, in pixels; 1 for independent noise.
     residual_correlation : float
@@ -37,7 +41,7 @@ def advise_denoising(
     report : Report, optional
         The report of the chosen step.
     """
-    sentences = []
+    sentences = [] if stripes is None else [_say_stripes(stripes, scale)]
     level = "" if noise is None else _say_level(noise, scale)
     if noise is not None and noise.correlation is not None:
         along_rows, along_columns = noise.correlation.of_neighbours
@@ -74,9 +78,20 @@ def advise_denoising(
     return " ".join(sentences)
 
 
+def _say_stripes(stripes: Stripes, scale: float | None) -> str:
+    """Say that stripes were taken out, and what to do if they were the image's own."""
+    return (
+        f"Stripes along {stripes.along} were taken out first: {_say_deviation(stripes.deviation, scale)}. If these "
+        "lines belong to your sample, switch “Remove stripes” off (remove_stripes)."
+    )
+
+
 def _say_level(noise: NoiseModel | ChannelNoise, scale: float | None) -> str:
     """Say how strong the noise is, in the image's units if there are any, and as a share of its range."""
-    deviation = noise.mean_variance**0.5
+    return _say_deviation(noise.mean_variance**0.5, scale)
+
+
+def _say_deviation(deviation: float, scale: float | None) -> str:
     share = f"{100 * deviation:.2g}% of the range"
     return share if scale is None else f"{deviation * scale:.3g} ({share})"
 
@@ -84,6 +99,7 @@ def _say_level(noise: NoiseModel | ChannelNoise, scale: float | None) -> str:
 def advise_deconvolving(
     noise: NoiseModel | ChannelNoise | None,
     *,
+    stripes: Stripes | None = None,
     correlation_side: int,
     residual_correlation: float,
     scale: float | None,
@@ -94,14 +110,14 @@ def advise_deconvolving(
 
     Parameters
     ----------
-    noise, correlation_side, residual_correlation, scale
+    noise, stripes, correlation_side, residual_correlation, scale
         As in ``advise_denoising``; the residual is the image minus the restored one, blurred again.
     light_kept : float
         The restored image's sum, above the background, as a share of the degraded image's.
     step : int
         The chosen one.
     """
-    sentences = []
+    sentences = [] if stripes is None else [_say_stripes(stripes, scale)]
     if noise is not None and noise.correlation is not None:
         sentences.append(
             f"The noise of neighbouring pixels is correlated: {_say_level(noise, scale)} on average. It was filtered "

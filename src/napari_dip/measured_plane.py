@@ -14,6 +14,7 @@ from .device import DeviceChoice
 from .image_tensor import ImageTensor
 from .measurement.data_term import DataTerm, data_term_of
 from .measurement.neighbouring_planes import NeighbouringPlanes
+from .measurement.stripes import measure_stripes
 from .measurement.task import Task
 from .measurement.whole_image import WholeImage
 from .record import Given
@@ -98,6 +99,7 @@ def measure_plane(
     *,
     whole: WholeImage | None,
     keep_known: bool,
+    remove_stripes: bool = True,
     planes: NeighbouringPlanes | None = None,
 ) -> MeasuredPlane:
     """Build the data term of a plane for its task.
@@ -110,14 +112,18 @@ def measure_plane(
         If the plane is a tile: what is known about the whole image.
     keep_known : bool
         Whether the result must agree with the known pixels, if the task allows that.
+    remove_stripes : bool
+        Whether stripes are taken out first.
     planes : NeighbouringPlanes, optional
         The plane with its neighbours, on the CPU.
     """
     data_term = data_term_of(
         task, tensor.values.to(device.device), tensor.known.to(device.device), scale=float(tensor.scale[0]),
-        offset=float(tensor.offset[0]), colours=given.colours, whole=whole, **parameters,
+        offset=float(tensor.offset[0]), colours=given.colours, whole=whole, remove_stripes=remove_stripes, **parameters,
     )  # fmt: skip
     keeps_known = (task.keeps_known and keep_known) or not task.removes_noise
     if planes is not None:
         planes = planes.to(device.device)
+        if data_term.stripes is not None:
+            planes = planes.without(measure_stripes(planes.values, planes.known, data_term.stripes.along))
     return MeasuredPlane(tensor, task, parameters, device, given, data_term, keeps_known, planes)

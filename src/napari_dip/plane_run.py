@@ -230,7 +230,7 @@ def _conclude(plane: MeasuredPlane, ended: _RunState, seconds: float, stopped_af
     note = _write_note(plane, ended, correlation)
     return Restoration(
         restored=plane.to_image(ended.restored),
-        residual=plane.tensor.to_residual(residual) if settings.residual else None,
+        residual=plane.tensor.to_residual(data_term.put_stripes_back(residual)) if settings.residual else None,
         note=note,
         step=ended.step,
         stop_reason=ended.reason,
@@ -267,6 +267,7 @@ def _write_note(plane: MeasuredPlane, ended: _RunState, residual_correlation: fl
     if plane.data_term.is_blurred:
         advice = advise_deconvolving(
             plane.data_term.noise,
+            stripes=plane.data_term.stripes,
             correlation_side=plane.data_term.correlation_side,
             residual_correlation=residual_correlation,
             scale=plane.scale,
@@ -277,6 +278,7 @@ def _write_note(plane: MeasuredPlane, ended: _RunState, residual_correlation: fl
     elif plane.task.noise_is_independent:
         advice = advise_denoising(
             plane.data_term.noise,
+            stripes=plane.data_term.stripes,
             correlation_side=plane.data_term.correlation_side,
             residual_correlation=residual_correlation,
             scale=plane.scale,

@@ -97,6 +97,9 @@ class Settings:
         Whether classical methods help, as far as that lowers the error on held-out pixels. For denoising: filters that
         use the network's output as their pilot. For inpainting: the residual of the known pixels is continued smoothly
         between them.
+    remove_stripes : bool
+        Whether offsets that whole rows or columns share, as from a camera's readout, are taken out before an image is
+        denoised or deconvolved, if they are stronger than chance explains.
     held_out : float or "auto"
         Share of the known pixels that the fit never sees and that judge it. ``"auto"``: 0.05 for single pixels, 0.15
         for squares. A JPEG is judged by its quantisation instead.
@@ -174,6 +177,7 @@ class Settings:
     burn_in: Annotated[int, Bounds(0, 1_000_000)] = 0
     averaging: Annotated[float | Literal["auto"], _Decay] = "auto"
     partner: bool = True
+    remove_stripes: bool = True
     held_out: Annotated[float | Literal["auto"], Bounds(0, 0.5)] = "auto"
     held_out_side: Annotated[int | Literal["auto"], Bounds(1, 1_000_000)] = "auto"
     stopping: Literal["auto", "ratio", "fixed"] = "auto"
@@ -279,6 +283,7 @@ class Settings:
             "second_moment_decay": 0.999,
             "averaging": 0.0,
             "partner": False,
+            "remove_stripes": False,
             "held_out": 0.0,
             "stopping": "fixed",
             "step_limit": 10_000,

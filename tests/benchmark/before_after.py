@@ -53,6 +53,12 @@ def denoise(settings: napari_dip.Settings, side: int) -> Pair:
     return sample.degraded, restore(sample.degraded, settings=settings), sample.truth
 
 
+def stripes(settings: napari_dip.Settings, side: int) -> Pair:
+    """Fluorescence in little light, each row read with an offset of its own."""
+    sample = samples.striped_fluorescence(side)
+    return sample.degraded, restore(sample.degraded, settings=settings), sample.truth
+
+
 def inpaint(settings: napari_dip.Settings, side: int) -> Pair:
     """A photograph with scratches that are marked."""
     sample = samples.scratched_photograph(side)
@@ -82,7 +88,8 @@ def enhance(settings: napari_dip.Settings, side: int) -> Pair:
 
 
 PAIRS: dict[str, Callable[[napari_dip.Settings, int], Pair]] = {
-    "denoise": denoise, "inpaint": inpaint, "deblock": deblock, "super_resolve": super_resolve, "enhance": enhance,
+    "denoise": denoise, "stripes": stripes, "inpaint": inpaint, "deblock": deblock, "super_resolve": super_resolve,
+    "enhance": enhance,
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -19,6 +19,7 @@ from .jpeg import (
 )
 from .missing_pixels import blur
 from .noise import ChannelNoise, NoiseModel, survey_noise
+from .stripes import Stripes, find_stripes
 from .whole_image import WholeImage
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class DataTerm:
         The noise of y, if it can be estimated.
     correlation_side : int
         Side of the squares within which the pixels' errors are correlated.
+    stripes : Stripes or None
+        What was taken out of y beforehand.
     """
 
     operator: ForwardOperator
@@ -56,6 +59,7 @@ class DataTerm:
     description: str
     noise: NoiseModel | ChannelNoise | None = None
     correlation_side: int = 1
+    stripes: Stripes | None = None
 
     @property
     def by_pixel(self) -> bool:
@@ -106,6 +110,10 @@ class DataTerm:
     def residual(self, image: torch.Tensor) -> torch.Tensor:
         """Return y - A(x), ``(s, c, h, w)``, 0 where y is missing."""
         return torch.where(self.known, self.values - self.operator(image), 0.0)
+
+    def put_stripes_back(self, residual: torch.Tensor) -> torch.Tensor:
+        """Return a residual, ``(s, c, h, w)``, with the stripes that were taken out of y: they were removed, too."""
+        return residual if self.stripes is None else torch.where(self.known, residual + self.stripes.offsets, 0.0)
 
     def impose(self, estimate: torch.Tensor) -> torch.Tensor:
         """Return the image nearest to the estimate, ``(1, c, H, W)``, that A maps to y.
@@ -236,6 +244,7 @@ def data_term_of(
     offset: float = 0.0,
     colours: bool = True,
     whole: WholeImage | None = None,
+    remove_stripes: bool = False,
     **parameters: Any,
 ) -> DataTerm:
     """Build a task's data term for a degraded image.
@@ -249,6 +258,8 @@ def data_term_of(
         Whether the channels are colours (RGB), which share one noise.
     whole : WholeImage, optional
         If the image is a tile: what is known about the whole image. Otherwise the noise is estimated from the image.
+    remove_stripes : bool
+        Whether stripes are taken out first, if the task's noise is independent from pixel to pixel otherwise.
     **parameters
         The task's own.
     """
@@ -259,12 +270,16 @@ def data_term_of(
             noise, correlated = survey_noise(values, known, colours=colours)
         else:
             noise, correlated = whole.noise, whole.correlated
-    return task.build_data_term(
+    stripes = find_stripes(values, known, noise) if remove_stripes and noise is not None else None
+    if stripes is not None:
+        values = values - stripes.offsets
+    data_term = task.build_data_term(
         Measured(
             values=values, known=known, parameters=parameters, block=task.block, noise=noise,
             is_correlated=correlated, scale=scale, offset=offset,
         )
     )  # fmt: skip
+    return data_term if stripes is None else replace(data_term, stripes=stripes)
 
 
 def measure_pixels(measured: Measured) -> DataTerm:

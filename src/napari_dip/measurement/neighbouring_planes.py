@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from .stripes import Stripes
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NeighbouringPlanes:
@@ -30,6 +32,10 @@ class NeighbouringPlanes:
         first = max(0, min(self.place - count // 2, len(self.values) - count))
         part = slice(first, first + count)
         return NeighbouringPlanes(self.values[part], self.known[part], self.place - first)
+
+    def without(self, stripes: Stripes) -> NeighbouringPlanes:
+        """Return the planes without their stripes, ``(p, c, h, w)``."""
+        return NeighbouringPlanes(self.values - stripes.offsets, self.known, self.place)
 
     def to(self, device: str) -> NeighbouringPlanes:
         """Return the planes on a device."""

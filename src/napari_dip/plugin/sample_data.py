@@ -21,15 +21,24 @@ from ..samples import (
     noisy_histology,
     scratched_photograph,
     small_photograph,
+    striped_fluorescence,
 )
 
 
 def noisy_fluorescence_layers() -> list[LayerDataTuple]:
     """Return the noisy image and its (hidden) ground truth, with 0.1 µm pixels."""
-    sample = noisy_fluorescence()
+    return _show_fluorescence(noisy_fluorescence(), "fluorescence")
+
+
+def striped_fluorescence_layers() -> list[LayerDataTuple]:
+    """Return the same cells with stripes along rows, and their (hidden) ground truth."""
+    return _show_fluorescence(striped_fluorescence(), "stripes")
+
+
+def _show_fluorescence(sample: Sample, name: str) -> list[LayerDataTuple]:
     limits = (float(sample.truth.min()), float(sample.truth.max()))
     shared = {"scale": (0.1, 0.1), "units": ("um", "um"), "contrast_limits": limits, "colormap": "gray"}
-    return _beside_truth(sample, "fluorescence noisy", "fluorescence truth", **shared)
+    return _beside_truth(sample, f"{name} noisy", f"{name} truth", **shared)
 
 
 def scratched_photograph_layers() -> list[LayerDataTuple]:

@@ -42,8 +42,12 @@ CHOICES = {
     "chosen_step": Choice("Stop at step", "Ends at this step and returns its image, whatever the stopping rule says; "
                           "this repeats a moment that you chose. none: the rule decides.", LineEdit, {}),
     "partner": Choice(
-        "Help from classical filters", "Non-local means and a Wiener filter help to remove noise, as far as "
+        "Help from classical filters", "Collaborative filters and a Wiener filter help to remove noise, as far as "
         "held-out pixels gain. Off: the network alone, as in the paper.", CheckBox, {"text": ""},
+    ),
+    "remove_stripes": Choice(
+        "Remove stripes", "Takes out what whole rows or columns share, as from a camera's readout or a flickering "
+        "laser line, before denoising; only if it is stronger than chance explains.", CheckBox, {"text": ""},
     ),
     "runs": Choice("Networks to average", "Trains several networks side by side and averages them: less of what each "
                    "one invents, but more time.", SpinBox, {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 from collections import deque
@@ -116,6 +117,9 @@ class LayerQueue:
         self._view, self._turns = RunView(viewer), Turns()
         self._run: Run | None = None
         self._bar: cancelable_progress | None = None
+        self._window_is_gone = False
+        # there is no form here whose closing would end the run
+        viewer.window._qt_window.destroyed.connect(self._on_window_destroyed)
 
     def add(self, orders: Iterable[Order]) -> None:
         """Restore these layers, after those that are waiting already."""
@@ -144,6 +148,14 @@ class LayerQueue:
             self._run.start()
             return
         _queues.remove(self)
+        if not self._window_is_gone:
+            self.viewer.window._qt_window.destroyed.disconnect(self._on_window_destroyed)
+
+    def _on_window_destroyed(self) -> None:
+        self._window_is_gone = True
+        self.waiting.clear()
+        if self._run is not None:
+            self._run.abandon()
 
     def _later(self, do: Callable[..., None]) -> Callable[..., None]:
         """Return what does this in its turn."""
@@ -183,11 +195,12 @@ class LayerQueue:
     def _on_finished(self) -> None:
         run, self._run = self._run, None
         if self._bar is not None:
-            self._bar.close()
+            with contextlib.suppress(RuntimeError):  # Qt may have deleted it with the window
+                self._bar.close()
             self._bar = None
         if run is not None and run.abandoned:  # cancelled, or the window closes
             self.waiting.clear()
-            if not run.window_closes:
+            if not (run.window_closes or self._window_is_gone):
                 show_info(self._view.cancel())
         self._start_next()
 

@@ -1,4 +1,4 @@
-"""What each part of the default settings is worth: every variant on the same noisy images, PSNR and seconds.
+"""What each part of the default settings is worth: every variant on the same noisy images, PSNR, steps and seconds.
 
     python tests/benchmark/ablation.py --data DIR [--variant NAME ...] [--results FILE]
 
@@ -36,7 +36,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "outputs not averaged": {"averaging": 0.0},
     "outputs averaged over 100 steps": {"averaging": 0.99},
     "noise of 0.05 on z": {"input_noise": 0.05},
-    "width 32": {"width": 32},
+    "width 16": {"width": 16},
+    "width 64": {"width": 64},
     "width 128": {"width": 128},
     "two runs": {"runs": 2},
     "four runs": {"runs": 4},
@@ -68,7 +69,8 @@ def main() -> None:
         case = cases[key[0], key[1]]
         start = time.perf_counter()
         result = napari_dip.restore(case.degraded.astype(np.float32), settings=settings)
-        figures = {"psnr": case.score(result.restored), "step": result.step, "seconds": time.perf_counter() - start}
+        seconds, steps = time.perf_counter() - start, result.history[-1].step
+        figures = {"psnr": case.score(result.restored), "step": result.step, "steps": steps, "seconds": seconds}
         done[text] = figures
         with arguments.results.open("a") as file:
             file.write(json.dumps({"case": text, **figures}) + "\n")
@@ -76,8 +78,8 @@ def main() -> None:
         print(f"\n{family}")
         for variant in variants:
             rows = [done[keys[variant, *key]] for key in cases if key[0] == family]
-            psnr, seconds = (np.mean([row[name] for row in rows]) for name in ("psnr", "seconds"))
-            print(f"  {variant:40s} {psnr:6.2f} dB  {seconds:6.1f} s each")
+            psnr, steps, seconds = (np.mean([row[name] for row in rows]) for name in ("psnr", "steps", "seconds"))
+            print(f"  {variant:40s} {psnr:6.2f} dB  {steps:5.0f} steps  {seconds:6.1f} s each")
 
 
 def find_cases(folder: Path) -> dict[tuple[str, str], Case]:

@@ -1,4 +1,8 @@
-from napari_dip.pace import Pace, StepTimer, say_duration, say_time_left
+import re
+
+import pytest
+
+from napari_dip.pace import Pace, StepTimer, say_duration, say_range, say_time_left
 
 
 def at_times(monkeypatch, *times: float) -> None:
@@ -44,8 +48,28 @@ def test_times_are_said_in_words() -> None:
     assert [say_duration(seconds) for seconds in (0.4, 8.2, 80, 250, 7800)] == [
         "0 s", "8 s", "1 min 20 s", "4 min", "2 h 10 min",
     ]  # fmt: skip
-    assert say_time_left((8.2, 250)) == "at least 8 s left"
-    assert say_time_left((8.2, 250), fully=True) == "at least 8 s left, at most 4 min"
+    assert say_time_left((8.2, 21)) == "6 to 25 s left"
+    assert say_time_left((8.2, 250)) == "at most 5 min left"
+    assert say_time_left((47, 130)) == "35 s to 3 min left"
+    assert say_time_left((80, 95)) == "1 min 28 s left"
+    assert say_time_left((0.2, 2.4)) == "0 to 3 s left"
     assert say_time_left((30, 30)) == "30 s left"
-    assert say_time_left((0.2, 250)) == "about to end"
+    assert say_time_left((0.0, 0.2)) == "about to end"
     assert say_time_left(None) == ""
+
+
+@pytest.mark.parametrize(("least", "most"), [(0.3, 1.9), (4.4, 9.1), (12, 34), (61, 180), (130, 500), (3700, 9000)])
+def test_a_range_in_words_holds_the_range(least, most) -> None:
+    units = {"s": 1, "min": 60, "h": 3600}
+    first, last = (
+        sum(float(number) * units[unit] for number, unit in re.findall(r"(\d+) (s|min|h)", words))
+        for words in _in_full(say_range((least, most)))
+    )
+    assert first <= least <= most <= last
+    assert last - first <= 1.6 * (most - least) + 1
+
+
+def _in_full(words: str) -> list[str]:
+    """Return both ends of a range, each with its unit."""
+    first, last = words.split(" to ")
+    return [first if " " in first else f"{first} {last.rpartition(' ')[2]}", last]

@@ -165,8 +165,8 @@ class Progress:
     estimate : ndarray
         What stopping here would return: float32, full size (or the size of the tile), in the input's units.
     seconds_left : (float, float) or None
-        The least and the most time to the result: stopping as soon as the rule allows, and going on to the step limit.
-        Estimated from the steps so far, so it is None at the first report of a stage.
+        The least time to the result, if nothing gets better any more, and what it probably takes at most. Estimated
+        from the steps so far, so it is None at the first report of a stage.
     result : Restoration or None
         Only the last report carries it.
     tile : Tile or None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 _SOON = 0.5  # seconds; less is not said as a number
 _SHARE = 0.1  # of the time may be spent on showing progress
+_NEARLY = 1.25  # times: two durations that differ by less are said as one
+_SLACK = 0.2  # less than the least: the first steps of a run are slow, or the machine was busy
+_FAR_APART = 4  # times: of two durations that differ by more, the shorter one says nothing
 
 
 class Pace:
@@ -73,24 +77,40 @@ def say_duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def say_time_left(seconds_left: tuple[float, float] | None, *, fully: bool = False) -> str:
+def say_range(seconds: tuple[float, float]) -> str:
+    """Return a range of durations in words: 5 to 15 s, 50 s to 2 min; one duration if they hardly differ."""
+    least, most = (_round(each, down=down) for each, down in zip(seconds, (True, False), strict=True))
+    if seconds[1] <= max(_NEARLY * seconds[0], seconds[0] + 1):
+        return say_duration(sum(seconds) / 2)
+    first, last = say_duration(least), say_duration(most)
+    shared = first.rpartition(" ")
+    return f"{shared[0] if last.count(' ') == 1 and last.endswith(' ' + shared[2]) else first} to {last}"
+
+
+def _round(seconds: float, *, down: bool) -> float:
+    """Return a duration that reads easily, so that what lies between two of them stays between them."""
+    unit = 1 if seconds < 10 else 5 if seconds < 60 else 10 if seconds < 100 else 60
+    return (math.floor if down else math.ceil)(seconds / unit) * unit
+
+
+def say_time_left(seconds_left: tuple[float, float] | None) -> str:
     """Return the time left in words; empty if it is not known yet.
 
     Parameters
     ----------
     seconds_left : (float, float) or None
         The least and the most.
-    fully : bool
-        Whether to mention the most too: the time to the step limit, which few runs reach.
     """
     if seconds_left is None:
         return ""
-    if seconds_left[0] < _SOON:
+    least, most = seconds_left
+    if most < _SOON:
         return "about to end"
-    least, most = (say_duration(seconds) for seconds in seconds_left)
-    if least == most:
-        return f"{least} left"
-    return f"at least {least} left" + (f", at most {most}" if fully else "")
+    if most > max(_FAR_APART * least, 5):
+        return f"at most {say_duration(_round(most, down=False))} left"
+    if most > _NEARLY * least:
+        least *= 1 - _SLACK
+    return f"{say_range((least, most))} left"
 
 
 def seconds_left_of_planes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -123,11 +124,16 @@ class Stage:
             seed = (self.settings.seed + restarts * _SEEDS_APART) % _SEEDS
             settings = replace(self.settings, seed=seed)
             self.hooks.phase_begun("Preparing the filters" if self.settings.partner else "Preparing the network")
+            began = time.perf_counter()
             with interruptible(self.hooks.stop_at_once):
                 estimate = build(settings)
+            # the last filters take about as long as the first
+            finishing = time.perf_counter() - began if estimate.has_partner else 0.0
             self.hooks.phase_begun("Taking the first steps")
             try:
-                ended = yield from self._run_once(estimate, as_image, history, may_give_up=restarts + 1 < _MOST_STARTS)
+                ended = yield from self._run_once(
+                    estimate, as_image, history, finishing, may_give_up=restarts + 1 < _MOST_STARTS
+                )
             except Interrupted:  # there is an estimate to keep, see _interruptible
                 cut_short = True
                 estimate.keep_judged()
@@ -147,6 +153,7 @@ class Stage:
         estimate: Estimate,
         as_image: Callable[[torch.Tensor], NDArray[np.float32]],
         history: list[Report],
+        finishing: float,
         *,
         may_give_up: bool,
     ) -> Generator[Progress, None, tuple[StopReason, Progress] | None]:
@@ -205,7 +212,9 @@ class Stage:
                     return reason, self._progress(history[-1], as_image(estimate.image))
             seconds_per_step = timer.seconds_per_step(fit.step_count)
             if self.hooks.report_wanted():
-                left = self._seconds_left(fit.step_count, rule.earliest_stop, seconds_per_step)
+                left = self._seconds_left(
+                    fit.step_count, rule.foresee_stop(self.step_limit), seconds_per_step, finishing
+                )
                 image = estimate.quick_image if self.hooks.quick_estimates else estimate.image
                 progress = self._progress(history[-1], as_image(image), left)
                 with timer.stopped():
@@ -216,13 +225,12 @@ class Stage:
         return interruptible(self.hooks.stop_at_once if history and estimate.is_kept else None)
 
     def _seconds_left(
-        self, step: int, earliest_stop: int | None, seconds_per_step: float | None
+        self, step: int, stop: tuple[int, int], seconds_per_step: float | None, finishing: float
     ) -> tuple[float, float] | None:
         if seconds_per_step is None:
             return None
-        most = self.step_limit - step
-        least = most if earliest_stop is None else min(max(0, earliest_stop - step), most)
-        return (least + self.further_steps) * seconds_per_step, (most + self.further_steps) * seconds_per_step
+        least, most = (max(0, each - step) + self.further_steps for each in stop)
+        return least * seconds_per_step + finishing, most * seconds_per_step + finishing
 
     def _report(self, estimate: Estimate, measures: Measures) -> Report:
         fit = estimate.fit

@@ -1,9 +1,12 @@
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 
 from napari_dip.optimisation.estimate import Measures
 from napari_dip.optimisation.stopping import DiscrepancyRule, FixedRule, HeldOutRule, RatioRule, StopReason, choose_rule
+from napari_dip.settings import Settings
 
 
 def measured(
@@ -49,7 +52,8 @@ def test_where_all_pixels_judge_a_shorter_patience_follows_significant_gains() -
         for step in range(10, 1000, 10):
             if rule.update(step, dataclasses.replace(measured(1.0), is_better=step in better)) is not None:
                 return step
-            assert rule.earliest_stop > step
+            earliest, latest = rule.foresee_stop(1000)
+            assert step < earliest <= latest
         raise AssertionError("it never stopped")
 
     assert steps_until([]) == 60  # a network that could help has begun to by then
@@ -91,3 +95,28 @@ def test_a_rule_that_misses_its_figure_says_so() -> None:
             ratio_threshold=1.0,
             knows_discrepancy=False,
         )
+
+
+def test_what_is_foreseen_of_recorded_runs_comes_true() -> None:
+    """17 runs on images of 64 to 256 pixels, with the automatic stop."""
+    kept, widths = [], []
+    for run in json.loads((Path(__file__).parent / "recorded_runs.json").read_text()).values():
+        settings, end = Settings.preset(run["quality"]), run["reports"][-1][0]
+        rule = choose_rule(
+            "auto", patience=settings.patience, wait_for_prior=settings.wait_for_prior, steps_to_start=60,
+            ratio_window=100, ratio_threshold=0.01, knows_discrepancy=run["task"] == "deblock",
+        )  # fmt: skip
+        for step, held_out_error, prior_error, is_better, discrepancy in run["reports"][:-1]:
+            measures = measured(held_out_error, 1.0, discrepancy, prior_error)
+            assert rule.update(step, dataclasses.replace(measures, is_better=is_better)) is None
+            least, most = rule.foresee_stop(settings.step_limit)
+            kept.append(least <= end <= most)
+            if run["task"] == "denoise":
+                widths.append((most - step) / max(least - step, 10))
+    assert sum(kept) > 0.95 * len(kept)
+    assert sorted(widths)[len(widths) // 2] < 4  # else it would be true of anything
+
+
+def test_a_fixed_number_of_steps_is_foreseen_exactly() -> None:
+    assert FixedRule().foresee_stop(300) == (300, 300)
+    assert RatioRule(window=100, threshold=0.01).foresee_stop(1000) == (200, 1000)

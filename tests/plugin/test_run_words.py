@@ -59,9 +59,9 @@ class Report:
 )
 def test_what_hardly_improves_is_slow(errors, slow) -> None:
     improvement = Improvement()
-    seconds = (1, 11, 16, 20)
+    seconds = (16, 26, 31, 35)  # the filters were prepared before
     told = [improvement.is_slow(Report(error), at) for error, at in zip(errors, seconds, strict=True)]
-    assert told[0] is False  # too early to say
+    assert told[:1] == [False]  # too early to say
     assert told[-1] is slow
     assert not improvement.is_slow(Report(0.1, tile=types.SimpleNamespace()), 30)
 

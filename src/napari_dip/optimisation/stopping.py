@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from .estimate import Measures
 
 _SHARE_OF_PATIENCE = 0.4  # where a partner knows the noise, and only significant gains count
+_FURTHER_PATIENCES = 2  # that such a run, right after a gain, hardly ever exceeds (on recorded runs)
+# A JPEG's discrepancy falls ever more slowly: of the steps that its slope over the last 50 promises, it takes as many.
+_STEPS_OF_SLOPE, _SOONEST, _LATEST = 50, 0.8, 2
 _QUANTISATION_SHARE = 0.7  # 1 would be Morozov's; on seven JPEGs 0.7 came nearest to the best step (docs/tuning.md)
 
 
@@ -32,9 +36,8 @@ class StoppingRule(Protocol):
         """Return the reason to stop after this report, or None to go on."""
         ...
 
-    @property
-    def earliest_stop(self) -> int | None:
-        """The earliest step at which it may stop; None if it never does."""
+    def foresee_stop(self, step_limit: int) -> tuple[int, int]:
+        """Return the earliest step at which it may stop, and the one by which it probably has stopped."""
         ...
 
 
@@ -56,7 +59,8 @@ class HeldOutRule:
     def __init__(self, patience: int, wait_for_prior: bool = True, steps_to_start: int = 0) -> None:
         self._patience, self._wait_for_prior, self._steps_to_start = patience, wait_for_prior, steps_to_start
         self._smallest = [float("inf")] * 2
-        self._step, self._earliest_stop = 0, patience
+        self._step = 0  # of the last gain
+        self._earliest_stop, self._rest, self._knows_noise = patience, 0.0, False
 
     def update(self, step: int, measures: Measures) -> StopReason | None:
         """Return the reason to stop, or None."""
@@ -65,6 +69,7 @@ class HeldOutRule:
                 self._step = step
             patience = round(_SHARE_OF_PATIENCE * self._patience)
             self._earliest_stop = max(self._step + patience, self._steps_to_start)
+            self._rest, self._knows_noise = (step - self._step) / max(1, patience), True
             return StopReason.HELD_OUT if step >= self._earliest_stop else None
         for n, error in enumerate((measures.held_out_error, measures.prior_error)):
             if error is None:
@@ -72,12 +77,16 @@ class HeldOutRule:
             if error < 0.999 * self._smallest[n] and (n == 0 or self._wait_for_prior):
                 self._smallest[n], self._step = error, step
         self._earliest_stop = self._step + self._patience
+        self._rest = (step - self._step) / self._patience
         return StopReason.HELD_OUT if step >= self._earliest_stop else None
 
-    @property
-    def earliest_stop(self) -> int:
-        """The step at which patience ends, unless an error falls before."""
-        return self._earliest_stop
+    def foresee_stop(self, step_limit: int) -> tuple[int, int]:
+        """Return the step at which patience ends, and one that is nearer to it the more of the patience has passed."""
+        earliest = min(self._earliest_stop, step_limit)
+        further = step_limit - earliest
+        if self._knows_noise:
+            further = min(further, round(_FURTHER_PATIENCES * _SHARE_OF_PATIENCE * self._patience))
+        return earliest, earliest + round(max(0.0, 1 - self._rest) * further)
 
 
 class RatioRule:
@@ -109,10 +118,10 @@ class RatioRule:
         change = abs(sum(later) / len(later) - sum(earlier) / len(earlier))
         return StopReason.RATIO if change < self._threshold else None
 
-    @property
-    def earliest_stop(self) -> int:
-        """The end of the second window."""
-        return 2 * self._window
+    def foresee_stop(self, step_limit: int) -> tuple[int, int]:
+        """Return the end of the second window, or the next report if that is over; and the step limit."""
+        step = self._ratios[-1][0] if self._ratios else 0
+        return min(max(2 * self._window, step), step_limit), step_limit
 
 
 class DiscrepancyRule:
@@ -126,17 +135,27 @@ class DiscrepancyRule:
 
     def __init__(self, share: float) -> None:
         self._share = share
+        self._fall: deque[tuple[int, float]] = deque()
 
     def update(self, step: int, measures: Measures) -> StopReason | None:
         """Return the reason to stop, or None."""
         if measures.discrepancy is None:
             raise ValueError("the discrepancy rule needs to know how large the truth's errors are.")
+        self._fall.append((step, measures.discrepancy))
+        while self._fall[0][0] < step - _STEPS_OF_SLOPE:
+            self._fall.popleft()
         return StopReason.DISCREPANCY if measures.discrepancy < self._share else None
 
-    @property
-    def earliest_stop(self) -> int:
-        """Any step."""
-        return 0
+    def foresee_stop(self, step_limit: int) -> tuple[int, int]:
+        """Return around when the discrepancy will be small enough, if it goes on to fall as it did lately."""
+        if not self._fall:
+            return 0, step_limit
+        (before, then), (step, now) = self._fall[0], self._fall[-1]
+        if not then > now > self._share:
+            return step, step_limit
+        steps = (step - before) * math.log(now / self._share) / math.log(then / now)
+        soonest, latest = (min(step + round(times * steps), step_limit) for times in (_SOONEST, _LATEST))
+        return soonest, latest
 
 
 class FixedRule:
@@ -146,10 +165,9 @@ class FixedRule:
         """Return None."""
         return None
 
-    @property
-    def earliest_stop(self) -> None:
-        """Never."""
-        return None
+    def foresee_stop(self, step_limit: int) -> tuple[int, int]:
+        """Return the step limit, twice."""
+        return step_limit, step_limit
 
 
 def choose_rule(

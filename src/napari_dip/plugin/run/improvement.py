@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ...outcome import Progress
 
-_LEAST_SECONDS = 10.0  # before which nobody wonders
-_DECIBELS = 0.05  # that a run gains at least in the second half of its time, or else it improves slowly
+_LEAST_SECONDS = 10.0  # after the first report, before which nobody wonders
+_SHARE, _DECIBELS = 2 / 3, 0.1  # a run that has gained less since this share of its time improves slowly
 
 
 class Improvement:
@@ -19,7 +19,7 @@ class Improvement:
         self._errors: list[tuple[float, float]] = []  # seconds, and the smallest error so far
 
     def is_slow(self, progress: Progress, seconds: float) -> bool:
-        """Return whether the error has hardly fallen in the second half of the time so far.
+        """Return whether the error has hardly fallen in the last third of the time so far.
 
         Parameters
         ----------
@@ -33,7 +33,8 @@ class Improvement:
             return False
         best = min(error, self._errors[-1][1]) if self._errors else error
         self._errors.append((seconds, best))
-        if seconds < _LEAST_SECONDS:
+        first = self._errors[0][0]
+        if seconds - first < _LEAST_SECONDS:
             return False
-        then = next(before for at, before in self._errors if at >= seconds / 2)
+        then = next(before for at, before in self._errors if at >= first + _SHARE * (seconds - first))
         return 10 * math.log10(then / best) < _DECIBELS

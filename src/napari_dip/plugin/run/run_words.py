@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .restoring import RunReport
     from .run import Run
 
-_PARTS = 1000  # of a progress bar that does not count steps
+_PARTS = 1000  # of a progress bar that does not count planes
 _ENDINGS = {  # by the names of ``StopReason``
     "HELD_OUT": "Finished by itself: no more improvement",
     "DISCREPANCY": "Finished by itself: what is left are the JPEG's own errors",
@@ -92,7 +92,7 @@ def describe_state(report: RunReport, progress: Progress, run: Run, *, in_view: 
     """
     step = f"step {progress.step} of at most {progress.step_limit}"
     if run.request.source.is_single:
-        done, total, text = progress.step, progress.step_limit, f"step {progress.step} of {progress.step_limit}"
+        done, total, text = _share_of_time(run.seconds, report.seconds_left), _PARTS, f"step {progress.step}"
         if progress.tile is not None:
             done, total, text = round(_PARTS * progress.fraction), _PARTS, f"{100 * progress.fraction:.0f}%"
         stage, tooltip = f"{progress.doing} …", step
@@ -108,9 +108,14 @@ def describe_state(report: RunReport, progress: Progress, run: Run, *, in_view: 
         stage = f"{progress.doing} {where}; {finished} of {report.count} planes are finished …{elsewhere}"
         tooltip = f"{where}: {'finished' if over else f'{progress.doing}, {step}'}"
     tooltip = f"{tooltip}, {say_duration(run.seconds)} so far"
-    left = ["paused" if run.paused else say_time_left(report.seconds_left, fully=fully) for fully in (False, True)]
-    text, tooltip = (", ".join(filter(None, each)) for each in zip((text, tooltip), left, strict=True))
+    left = "paused" if run.paused else say_time_left(report.seconds_left)
+    text, tooltip = (", ".join(filter(None, (each, left))) for each in (text, tooltip))
     return RunState(done, total, capitalise(stage), text, tooltip)
+
+
+def _share_of_time(seconds: float, left: tuple[float, float] | None) -> int:
+    """Return how far a bar has come: its steps would say little, because few runs reach the step limit."""
+    return 0 if left is None else round(_PARTS * seconds / (seconds + sum(left) / 2))
 
 
 def describe_end(

@@ -10,6 +10,27 @@ from .layers.source import Source
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What would be restored, for an estimate of time and memory.
+
+    Attributes
+    ----------
+    request : Request
+        How to restore each plane.
+    shape : tuple of int
+        Of a plane.
+    planes : int
+    neighbours : bool
+        Whether neighbouring planes may help.
+    """
+
+    request: Request
+    shape: tuple[int, ...]
+    planes: int
+    neighbours: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LayerRequest:
     """Which planes of a layer to restore, and how.
 

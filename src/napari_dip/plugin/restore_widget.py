@@ -11,7 +11,7 @@ from magicgui.widgets import Container
 from napari.layers import Layer
 from napari.utils.notifications import show_error, show_info
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QMainWindow
 
@@ -20,6 +20,9 @@ from .form.narrow_form import ScrollingForm
 from .form.restore_form import RestoreForm
 from .layers.region import find_region
 from .request import LayerRequest
+from .run.closing import DockWatcher, WindowWatcher
+from .run.engine import Engine
+from .run.expectation import Expectation
 from .run.failures import OutOfMemory
 from .run.files_run import FilesRun
 from .run.plot_dock import PlotDock, find_window
@@ -33,7 +36,6 @@ from .run.run_words import RunState
 from .run.scrubber import keep_moments
 from .run.smaller_way_button import SmallerWayButton
 from .run.turns import Turns
-from .run.worker import Job
 from .words import capitalise
 
 if TYPE_CHECKING:
@@ -51,22 +53,27 @@ class RestoreWidget(Container):
         super().__init__(labels=False)
         self._viewer = napari_viewer
         self._run: Run | None = None
-        self._closed = self._loading = False
+        self._closed = False
         self._problem = ""  # the last problem shown
         self._phase = ""  # what the run does until its next report
         self._view = RunView(napari_viewer)
         self._turns = Turns()  # reports and endings, in order
         self._selected: Layer | None = None  # when the run started
         self._window: QMainWindow | None = None  # that the run started in
-        self._window_watcher = _WindowWatcher()
+        self._window_watcher = WindowWatcher()
         self.form = RestoreForm(napari_viewer)
-        self.form.advanced["device"].changed.connect(self._look_for_device)
         self.controls = RunControls(
             start=self.start, start_on_region=self.start_on_region, start_on_files=self.start_on_files,
             pause_or_resume=self.pause_or_resume, stop=self.stop_and_keep, cancel=self.cancel,
             help_wanted=self._show_help,
         )  # fmt: skip
         self.files = FilesRun(self.controls)
+        self.engine = Engine(
+            lambda: self.form.device, on_device=self.controls.show_device, on_loaded=self._get_ready,
+            on_failure=self._say_problem,
+        )  # fmt: skip
+        self.form.advanced["device"].changed.connect(self.engine.look_for_device)
+        self.expectation = Expectation(self.form.plan, self.controls.expect)
         self.result_tools = ResultTools(
             napari_viewer, show_curves=lambda shown: self._plot_dock.show(shown), show_details=self.controls.unfold
         )
@@ -81,7 +88,8 @@ class RestoreWidget(Container):
         self.native.layout().insertWidget(0, scrolling)
         unfold = self.form.advanced_shown
         unfold.changed.connect(lambda: scrolling.bring_to_top(unfold.native) if self.form.advanced.visible else None)
-        self.form.changed.connect(self._forget_problem)
+        for follow in (self._forget_problem, self.expectation.refresh):
+            self.form.changed.connect(follow)
         self.form.image.changed.connect(self._show_image)
         self._show_image()
         napari_viewer.layers.events.inserted.connect(self._forget_problem)
@@ -89,10 +97,8 @@ class RestoreWidget(Container):
         stop.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         self.native.setMinimumWidth(300)
         self._plot_dock = PlotDock(napari_viewer, self.native, self.controls.say, self._on_plot_shown)
-        self._watcher = _ClosingWatcher(self.close_dock, self.close_run)
-        self.native.installEventFilter(self._watcher)
-        self.native.destroyed.connect(self._watcher.on_destroyed)
-        self._look_for_device()
+        self._watcher = DockWatcher(self.native, self.close_dock, self.close_run)
+        self.engine.look_for_device()
 
     @property
     def band_plot(self) -> BandPlot | None:
@@ -104,6 +110,7 @@ class RestoreWidget(Container):
             self.result_tools.show_curves(shown)
 
     def _show_image(self, image: object = None) -> None:
+        self.expectation.refresh()
         self.controls.show_image(self.form.image.value is not None)
 
     def _show_help(self) -> None:
@@ -113,29 +120,9 @@ class RestoreWidget(Container):
         self.controls.say(sentence, details)
         self.result_tools.offer_details(bool(details))
 
-    # ---------------------------------------------------------------- device
-
-    def _look_for_device(self) -> None:
-        """Load torch and choose the device in the background, then show which device it is."""
-        Job(_describe_device, self.form.device, on_result=self._on_device, on_error=self._on_no_engine).start()
-
-    def _on_device(self, described: tuple[str, str, str]) -> None:
-        if self._closed:
-            return
-        device, text, tooltip = described
-        if device == self.form.device:  # answers may arrive out of order
-            self.controls.show_device(text, tooltip)
-        if not self._loading:
-            self._loading = True
-            Job(_load_engine, on_result=self._make_plot, on_error=self._on_no_engine).start()
-
-    def _make_plot(self, loaded: object) -> None:
-        if not self._closed:
-            self._plot_dock.prepare()
-
-    def _on_no_engine(self, error: Exception) -> None:
-        if not self._closed:
-            self._say_problem(f"torch, or a library that it needs, cannot be loaded: {error}")
+    def _get_ready(self) -> None:
+        self._plot_dock.prepare()
+        self.expectation.get_ready()
 
     # ------------------------------------------------------------------- run
 
@@ -310,6 +297,7 @@ class RestoreWidget(Container):
         if self._closed:
             return
         self.controls.show_running(False)
+        self.expectation.refresh()
         if run is not None and run.abandoned and not run.window_closes:
             self.controls.say(self._view.cancel())
             if self._selected in self._viewer.layers:
@@ -333,14 +321,7 @@ class RestoreWidget(Container):
     @property
     def _can_show_layers(self) -> bool:
         """Whether the viewer still exists; the form itself may have been closed."""
-        if not self._closed:
-            return True
-        if self._window is None:
-            return False
-        try:
-            return self._window.isVisible() or not self._window_watcher.saw_close
-        except RuntimeError:  # Qt has deleted it
-            return False
+        return not self._closed or self._window_watcher.still_exists(self._window)
 
     def close_dock(self) -> None:
         """Remove form and plot when the dock closes, and end the run; its best result so far becomes a layer."""
@@ -353,7 +334,7 @@ class RestoreWidget(Container):
             self._closed = True
             self._turns.hurry()
             if self._window is not None:
-                self._window.installEventFilter(self._window_watcher)  # until Qt deletes either
+                self._window_watcher.watch(self._window)
             self._forget_viewer()
 
     def close_run(self) -> None:
@@ -370,59 +351,11 @@ class RestoreWidget(Container):
         self._turns.hurry()
 
     def _forget_viewer(self) -> None:
+        self.engine.close()
+        self.expectation.close()
         with contextlib.suppress(RuntimeError):  # Qt may have deleted these already
             self.record_tools.forget_viewer()
             self.result_tools.forget_viewer()
             self.form.forget_viewer()
             self._viewer.layers.events.inserted.disconnect(self._forget_problem)
             self._plot_dock.close()
-
-
-class _WindowWatcher(QObject):
-    """Remembers that its window received a close event; if the user cancels, the window stays visible."""
-
-    saw_close = False
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Notice a close event."""
-        self.saw_close = self.saw_close or event.type() == QEvent.Type.Close
-        return False
-
-
-class _ClosingWatcher(QObject):
-    """Calls back when the watched widget leaves its closing dock, or is destroyed with its window."""
-
-    def __init__(self, on_closed: Callable[[], None], on_destroyed: Callable[[], None]) -> None:
-        super().__init__()
-        self.on_closed, self.on_destroyed = on_closed, on_destroyed
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Notice that the widget has lost its parent."""
-        if event.type() == QEvent.Type.ParentChange and watched.parent() is None:
-            self.on_closed()
-        return False
-
-
-def _describe_device(device: str) -> tuple[str, str, str]:
-    """Return the requested device, and a short and a long description of the one that will be used."""
-    from ..device_check import choose_proven_device
-
-    try:
-        choice = choose_proven_device(device)
-    except ValueError as error:
-        sentence = capitalise(str(error))
-        return device, sentence, sentence
-    words = choice.reason.partition(":")[0]
-    if choice.warning:
-        words = f"{words}: {choice.warning.partition(':')[0]}. (Hover here for details.)"
-    return device, words, choice.reason
-
-
-def _load_engine() -> None:
-    """Import what the first run and its plot need."""
-    import pyqtgraph  # noqa: F401
-
-    from .. import restoration  # noqa: F401
-    from ..device import load_late_parts
-
-    load_late_parts()

@@ -15,9 +15,10 @@ from ...outputs import FURTHER_OUTPUTS, OUTPUTS
 from ...record import Record
 from ...request import Request
 from ...settings import Settings
+from ..layers.layer_axes import count_dimensions, find_layer_axes
 from ..layers.source import read_source
 from ..preferences import read_preferences
-from ..request import LayerRequest
+from ..request import LayerRequest, Plan
 from ..words import capitalise
 from .advanced_settings import CHOICES, AdvancedSettings, set_bounds
 from .layer_choice import LayerChoice, choose_image
@@ -310,6 +311,23 @@ class RestoreForm(Container):
             source, self.read_options(), self.original_type.value,
             read_preferences().previews_per_second, None if source.is_single else stack.warm_start_axis(), neighbours,
         )  # fmt: skip
+
+    def plan(self) -> Plan | None:
+        """Return what the form asks for, without looking at pixels or marks; None if there is no image.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a field holds a value that cannot be used.
+        """
+        image, stack = self.image.value, self.stack
+        if image is None or count_dimensions(image) < 2:
+            return None
+        axes = (stack.axes() or find_layer_axes(image)).axes
+        part = axes.part(stack.selection())[0] if stack.applies else axes
+        options = dataclasses.replace(self.read_options(), colours=not axes.takes_channels_together)
+        helped = find_task(options.task).noise_is_independent and stack.has_neighbours
+        return Plan(options, axes.plane_shape, part.count, helped and stack.neighbour_axes() is not None)
 
     @property
     def device(self) -> str:

@@ -97,6 +97,12 @@ class StackForm(Container):
         """Whether the chosen layer is a stack."""
         return self._image.value is not None and count_dimensions(self._image.value) > 2
 
+    @property
+    def has_neighbours(self) -> bool:
+        """Whether there are other planes in time or depth."""
+        found = self.axes()
+        return found is not None and any(found.axes.size(each) > 1 for each in find_time_and_depth(found.axes))
+
     def show_all(self, unfolded: bool) -> None:
         """Show or hide the fields that few users need."""
         self._unfolded = unfolded
@@ -219,8 +225,6 @@ class StackForm(Container):
         has_channels = len(self.together.choices) > 1 and not image.rgb
         named = any(letter == "C" for _, letter in self._channel_axes())
         several = self.planes.value != _THIS and len(self.warm_start.choices) > 1
-        found = self.axes()
-        helps = found is not None and any(found.axes.size(each) > 1 for each in find_time_and_depth(found.axes))
-        self.neighbours.visible = helps and self._task_uses_neighbours
+        self.neighbours.visible = self.has_neighbours and self._task_uses_neighbours
         self.warm_start.visible = several and (self._unfolded or self.warm_start.value != _OFF)
         self.together.visible = has_channels and (named or self._unfolded or self.together.value != _APART)

@@ -72,7 +72,7 @@ class Run:
         self.request = request
         self._stop, self._unpaused = threading.Event(), threading.Event()
         self._unpaused.set()
-        self._cancelled = False
+        self._cancelled = self.was_paused = False
         self._started = time.perf_counter()
         self._on_report, self._on_phase = on_report, on_phase
         self._job = Job(
@@ -133,6 +133,7 @@ class Run:
 
     def pause(self) -> None:
         """Wait after the current steps."""
+        self.was_paused = True
         self._unpaused.clear()
 
     def resume(self) -> None:

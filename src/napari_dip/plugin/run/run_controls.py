@@ -40,6 +40,8 @@ class RunControls(Container):
         super().__init__(name="controls", labels=False)
         self.margins = (0, 0, 0, 0)
         self.device_line = Label(name="device_line", value="Checking the device …")
+        self.expectation = Label(name="expectation", value="", visible=False)
+        self.expectation.tooltip = "An estimate, from earlier runs on this device. Preview region gives it a first one."
         self.restore_button = PushButton(name="restore_button", text="Restore", tooltip="Start.")
         self.region_button = PushButton(
             name="region_button",
@@ -73,10 +75,10 @@ class RunControls(Container):
         self.status = Label(name="status", value="")
         self.details = Label(name="details", value="", visible=False)
         self._has_image, self._running, self._unfolded = True, False, False
-        for text in (self.device_line, self.status, self.details):
+        for text in (self.device_line, self.expectation, self.status, self.details):
             wrap(text.native)
         top = pair(self.device_line, self.help_button)
-        self.extend([top, pair(*buttons[:3]), pair(*buttons[3:6]), self.progress, self.status])
+        self.extend([top, self.expectation, pair(*buttons[:3]), pair(*buttons[3:6]), self.progress, self.status])
         self.show_running(False)
 
     def show_running(self, running: bool, *, can_pause: bool = True) -> None:
@@ -94,6 +96,7 @@ class RunControls(Container):
             self.restore_button.native.setFocus()
         self.show_paused(False)
         self.progress.visible = running
+        self._show_expectation()
 
     def show_image(self, some: bool) -> None:
         """Enable Restore only if there is an image."""
@@ -142,6 +145,15 @@ class RunControls(Container):
         """Show the details of the message, if it has any."""
         self._unfolded = unfolded
         self.details.visible = unfolded and bool(self.details.value)
+
+    def expect(self, words: str) -> None:
+        """Show what a run will take, until one begins."""
+        if self.expectation.value != words:
+            self.expectation.value = words
+        self._show_expectation()
+
+    def _show_expectation(self) -> None:
+        self.expectation.visible = bool(self.expectation.value) and not self._running
 
     def show_device(self, text: str, tooltip: str) -> None:
         """Show which device is used, with details in the tooltip."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from ..layers.result_layers import ResultLayers
 from ..layers.source import Place, place_of
 from ..request import LayerRequest
 from .improvement import Improvement
+from .past_runs import keep_run
 from .restoring import RunReport
 from .run import Run
 from .run_words import RunState, Summary, describe_cancelled, describe_end, describe_finished, describe_state
@@ -32,6 +34,7 @@ class RunView:
         self._drawn: object = None  # which plane and tile the curves belong to
         self._concluded: Place | None = None  # the last plane that ended; reports of it that arrive later are ignored
         self._improvement = Improvement()
+        self._done = 0  # of the bar
         self._stopped = ""  # the name of the layer with the unfinished plane of a stopped run
         self.failures: list[str] = []  # why planes were skipped
         self.kept: list[str] = []  # the names of the last run's layers
@@ -41,7 +44,7 @@ class RunView:
         """Get ready for a run; return the records of planes that an earlier one has finished."""
         self.preview.begin()
         self._drawn = self._concluded = self.last = None
-        self._improvement = Improvement()
+        self._improvement, self._done = Improvement(), 0
         self._unfinished = [each for each in self._unfinished if each.is_shown]
         fitting = (each for each in reversed(self._unfinished) if each.can_continue_with(request))
         self._layers = next(fitting, None) or ResultLayers(self._viewer, request, self.preview)
@@ -64,6 +67,8 @@ class RunView:
             return False
         if report.is_finished:
             layers.fill(report.plane, report.result, report.converted)
+            if not run.was_paused:
+                keep_run(report.result)
             if layers not in self._unfinished:
                 self._unfinished.append(layers)
             self.preview.raise_to_top()
@@ -90,7 +95,9 @@ class RunView:
         if report.progress is None or (report.result is None and place_of(report.plane) == self._concluded):
             return None
         slow = report.result is None and self._improvement.is_slow(report.progress, run.seconds)
-        return describe_state(report, report.progress, run, in_view=self.preview.is_in_view, slow=slow)
+        state = describe_state(report, report.progress, run, in_view=self.preview.is_in_view, slow=slow)
+        self._done = max(self._done, state.done)  # what is left may grow, but a bar that goes back only worries
+        return dataclasses.replace(state, done=self._done)
 
     def conclude(self, run: Run) -> Summary:
         """End a run that did not fail; return a message about its result."""

@@ -41,9 +41,10 @@ def small_network(request, monkeypatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def first_day(tmp_path) -> None:
+def first_day(tmp_path_factory) -> None:
     """No run was ever made on this computer."""
-    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
+    folder = str(tmp_path_factory.mktemp("settings"))
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, folder)
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_three_selected_layers_by_the_palette(window, qtbot, noisy, told, monkey
 
     activity = window.window._qt_window._activity_dialog
     monkeypatch.setattr(commands, "cancelable_progress", make_bar)
-    type_command(window, qtbot, "sel lay fast")  # napari fails at a bracket
+    type_command(window, qtbot, "Denoise selected layers, fast")  # no bracket: napari fails at one while it is typed
     finish(qtbot)
     assert names(window) == ["a", "b", "c", "cells", "a restored", "b restored", "c restored"]
     for name, pixels in zip("abc", noisy, strict=True):
@@ -136,7 +136,8 @@ def test_cancelling_in_the_activity_dock_leaves_nothing(viewer, qtbot, noisy, to
     assert told == ["Cancelled."]
 
 
-def test_closing_the_window_ends_the_queue(quiet, make_napari_viewer, qtbot, noisy) -> None:
+def test_closing_the_window_ends_the_queue(quiet, make_napari_viewer, qtbot, noisy, monkeypatch) -> None:
+    monkeypatch.setitem(SMALL, "step_limit", ENDLESS)
     viewer = make_napari_viewer()
     viewer.add_image(noisy[0], name="a")
     commands.denoise_selected_layers(viewer)

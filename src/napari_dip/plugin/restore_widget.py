@@ -92,7 +92,8 @@ class RestoreWidget(Container):
             self.form.changed.connect(follow)
         self.form.image.changed.connect(self._show_image)
         self._show_image()
-        napari_viewer.layers.events.inserted.connect(self._forget_problem)
+        for follow in (self._forget_problem, self.expectation.refresh):  # a command may have added a result
+            napari_viewer.layers.events.inserted.connect(follow)
         stop = QShortcut(QKeySequence(Qt.Key.Key_Escape), self.native, self.stop_and_keep)
         stop.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         self.native.setMinimumWidth(300)
@@ -357,5 +358,6 @@ class RestoreWidget(Container):
             self.record_tools.forget_viewer()
             self.result_tools.forget_viewer()
             self.form.forget_viewer()
-            self._viewer.layers.events.inserted.disconnect(self._forget_problem)
+            for follow in (self._forget_problem, self.expectation.refresh):
+                self._viewer.layers.events.inserted.disconnect(follow)
             self._plot_dock.close()

@@ -45,8 +45,8 @@ def test_steps_are_timed_from_the_first_report(monkeypatch) -> None:
 
 
 def test_times_are_said_in_words() -> None:
-    assert [say_duration(seconds) for seconds in (0.4, 8.2, 80, 250, 7800)] == [
-        "0 s", "8 s", "1 min 20 s", "4 min", "2 h 10 min",
+    assert [say_duration(seconds) for seconds in (0.4, 8.2, 59.7, 80, 250, 7800)] == [
+        "0 s", "8 s", "1 min", "1 min 20 s", "4 min", "2 h 10 min",
     ]  # fmt: skip
     assert say_time_left((8.2, 21)) == "6 to 25 s left"
     assert say_time_left((8.2, 250)) == "at most 5 min left"

@@ -72,7 +72,8 @@ class StepTimer:
 def say_duration(seconds: float) -> str:
     """Return a duration in words: 8 s, 1 min 20 s, 5 min, 2 h 10 min."""
     if seconds < 100:
-        return f"{round(seconds)} s" if seconds < 60 else f"1 min {round(seconds) - 60} s"
+        whole = round(seconds)
+        return f"{whole} s" if whole < 60 else f"1 min {whole - 60} s".removesuffix(" 0 s")
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 

@@ -64,7 +64,7 @@ class Window:
     def show_beside(self) -> None:
         """Show the layers side by side, the first on the left."""
         grid = self.grid
-        grid.enabled, grid.stride, grid.shape = True, 1, (1, len(self.viewer.layers))
+        grid.enabled, grid.stride, grid.shape = True, 1, (1, sum(layer.visible for layer in self.viewer.layers))
         self.viewer.reset_view()
 
     def look(self, path: Path) -> None:
@@ -74,8 +74,8 @@ class Window:
         small = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
         for colours in (COLOURS, COLOURS // 2, COLOURS // 4):
             written = io.BytesIO()
-            # of the widest cover, so that the thin curves keep their colours beside the many greys
-            small.quantize(colours, Image.Quantize.MAXCOVERAGE).save(written, "PNG", optimize=True)
+            # of the widest cover, so that thin curves keep their colours beside the many greys; then each in its middle
+            small.quantize(colours, Image.Quantize.MAXCOVERAGE, kmeans=1).save(written, "PNG", optimize=True)
             if written.tell() <= MOST_BYTES:
                 break
         path.write_bytes(written.getvalue())
@@ -157,7 +157,7 @@ def stack(window: Window, folder: Path) -> None:
     window.viewer.dims.set_current_step(0, 1)
     window.press(window.widget.controls.restore_button.native)
     window.wait(until=lambda: "plane 4 of" in window.widget.controls.status.value)
-    window.wait(4)
+    window.wait(until=lambda: 30 <= max(window.widget.band_plot.steps, default=0) < 60)  # of a plane in work
     window.viewer.layers["cells noisy preview"].visible = False
     window.show_beside()
     window.look(folder / "stack.png")

@@ -11,6 +11,7 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QFileDialog
 
 import napari_dip
+from napari_dip.outcome import Report
 from napari_dip.plugin.restore_widget import RestoreWidget
 from napari_dip.plugin.run.scrubber import keep_moments
 
@@ -33,6 +34,16 @@ def scrub(widget, qtbot, steps: int) -> None:
     for _ in range(abs(steps)):
         qtbot.keyClick(scrubber.slider, Qt.Key.Key_Right if steps > 0 else Qt.Key.Key_Left)
     qtbot.waitUntil(scrubber.use_button.isEnabled, timeout=20_000)
+
+
+def test_the_first_report_lies_on_an_axis_that_begins_at_0(widget) -> None:
+    report = Report(1, 0.1, 0.1, 0.1, (0.1,) * 5, 1.0, 1.0)
+    plot = widget._plot_dock.make()
+    plot.add(report)
+    for each in plot._plots():
+        each.getViewBox().updateAutoRange()  # as drawing it does
+        first, last = each.getViewBox().viewRange()[0]
+        assert 0 <= first <= 1 <= last <= 12
 
 
 def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> None:

@@ -52,6 +52,8 @@ def test_what_was_never_run_is_told_roughly_from_what_was(result) -> None:
     four = estimate(past, settings=dataclasses.replace(QUICK, runs=4))
     assert four.is_rough
     assert 8 < four.seconds[0] <= 32
+    small = dataclasses.replace(past[0], pixels=64, seconds=4.0)  # the run on an image of the same size says more
+    assert estimate([*past, small], settings=dataclasses.replace(QUICK, runs=4)) == four
     filling = estimate(past, task="inpaint", settings=dataclasses.replace(QUICK, step_limit=1000))
     assert filling.is_rough
     assert describe_estimate(filling, 1).startswith("Roughly ")

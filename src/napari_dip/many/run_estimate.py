@@ -181,6 +181,7 @@ def _scale(past: Sequence[PastRun], kind: str, work: float, pixels: int) -> tupl
         return (min(times), max(times)), min(sizes) > _MOST_APART
     if not past:
         return None, False
-    last = past[-1]
-    seconds = last.seconds * (pixels * work) / (last.pixels * last.work)
+    # a small image takes longer for each of its pixels
+    near = min(reversed(past), key=lambda each: abs(math.log(each.pixels / pixels)))
+    seconds = near.seconds * (pixels * work) / (near.pixels * near.work)
     return (seconds, seconds), True

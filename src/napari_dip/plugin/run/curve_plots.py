@@ -75,7 +75,7 @@ class CurvePlot(pyqtgraph.PlotWidget):
         self.setLogMode(y=logarithmic)
         self.setMouseEnabled(x=False, y=False)  # zooming could lose the curves; the CSV table has all values
         self.hideButtons()
-        self.setLimits(minXRange=_FEWEST_STEPS)
+        self.setLimits(xMin=0, minXRange=_FEWEST_STEPS)  # else the first report lies between steps below 0
         self.setMenuEnabled(False)  # its export fails
         self.setMinimumHeight(_LOWEST)
         self._lines = {name: pyqtgraph.InfiniteLine(angle=90) for name in ("chosen", "moment", "pointer")}

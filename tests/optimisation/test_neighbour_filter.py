@@ -5,12 +5,16 @@ import pytest
 import torch
 from skimage import data
 
+from napari_dip.measurement.data_term import DataTerm
+from napari_dip.measurement.forward_operator import Identity
 from napari_dip.measurement.missing_pixels import choose_held_out
 from napari_dip.measurement.neighbouring_planes import NeighbouringPlanes
 from napari_dip.measurement.noise import NoiseModel
 from napari_dip.optimisation.collaborative_filter import collaborative_filter, follow_blocks, match_blocks
+from napari_dip.optimisation.neighbour_partner import NeighbourPartner
 from napari_dip.optimisation.neighbours import NeighbourFilter, choose_neighbours
 from napari_dip.optimisation.partner import DenoisingPartner
+from napari_dip.optimisation.partner_choice import choose_partner
 
 VARIANCE = 0.01
 NOISE = NoiseModel(VARIANCE, 0.0, 0.1 * VARIANCE, VARIANCE)
@@ -25,6 +29,11 @@ def crops(*corners: tuple[int, int]) -> torch.Tensor:
 def planes_of(truth: torch.Tensor, place: int) -> NeighbouringPlanes:
     noisy = truth + VARIANCE**0.5 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
     return NeighbouringPlanes(noisy, torch.ones_like(truth, dtype=torch.bool), place)
+
+
+def term_of(values: torch.Tensor, known: torch.Tensor) -> DataTerm:
+    size = (values.shape[-2], values.shape[-1])
+    return DataTerm(operator=Identity(), values=values, known=known, size=size, description="", noise=NOISE)
 
 
 def error(image: torch.Tensor, truth: torch.Tensor) -> float:
@@ -104,10 +113,8 @@ def test_unrelated_planes_change_nothing() -> None:
     assert choose_neighbours(planes, known, NOISE) is None
     held_out = choose_held_out(known, 0.05, torch.Generator().manual_seed(0))
     output = truth[0][None] + 0.05
-    with_planes, without = (
-        DenoisingPartner(values, known & ~held_out, held_out, NOISE, each) for each in (planes, None)
-    )
-    assert with_planes.neighbours == 0
+    with_planes, without = (choose_partner(term_of(values, known), held_out, each) for each in (planes, None))
+    assert isinstance(with_planes, DenoisingPartner)
     torch.testing.assert_close(with_planes.help(output)[0], without.help(output)[0], rtol=0, atol=0)
 
 
@@ -131,9 +138,10 @@ def test_held_out_pixels_have_no_influence_on_what_they_judge() -> None:
     judged = []
     for own in (values, changed):
         around = NeighbouringPlanes(torch.cat([planes.values[:2], own, planes.values[3:]]), planes.known, 2)
-        partner = DenoisingPartner(own, known & ~held_out, held_out, NOISE, around)
+        partner = choose_partner(term_of(own, known), held_out, around)
+        assert isinstance(partner, NeighbourPartner)
         assert partner.neighbours == 4
-        judged.append(partner._first_of_trial)
+        judged.append(partner._first)
         assert partner.judge(output).image.isfinite().all()
     torch.testing.assert_close(*judged, rtol=0, atol=0)
 

@@ -8,11 +8,9 @@ from typing import Protocol
 import torch
 
 from ..measurement.missing_pixels import fill_smoothly
-from ..measurement.neighbouring_planes import NeighbouringPlanes
 from ..measurement.noise import ChannelNoise, NoiseModel
 from .collaborative_filter import collaborative_filter, match_blocks
 from .first_estimate import estimate_first
-from .neighbours import choose_neighbours
 from .wiener_filter import wiener_filter
 
 _SPLIT = 0.5  # t, of the noise that is added where noise is correlated
@@ -156,9 +154,6 @@ class DenoisingPartner:
         neither are missing: there the result is p plus a smooth continuation of what the filters change around them.
         (The step is chosen on known pixels, where the filters may do well long before p alone does.)
     noise : NoiseModel or ChannelNoise
-    planes : NeighbouringPlanes, optional
-        The plane with its neighbours. If these prove useful, filters that reach through them take the place of the
-        first estimate and of all later filters; the noise must be white.
 
     References
     ----------
@@ -172,21 +167,10 @@ class DenoisingPartner:
         fitted: torch.Tensor,
         held_out: torch.Tensor,
         noise: NoiseModel | ChannelNoise,
-        planes: NeighbouringPlanes | None = None,
     ) -> None:
         self._values, self._fitted, self._held_out, self._noise = values, fitted, held_out, noise
         self._known = fitted | held_out
         self._is_complete = bool(self._known.all())
-        self._left_over = values.new_zeros(())
-        self._neighbours = None
-        if planes is not None and noise.correlation is None:
-            self._neighbours = choose_neighbours(planes, fitted, noise)
-        if self._neighbours is not None:
-            # once is enough: the last filters see all known pixels
-            first, self._left_over = self._neighbours.denoise(values, fitted)
-            self._first_of_known = self._first_of_trial = first
-            self._trial = self._hide_pixels()
-            return
         self._first_of_known = estimate_first(values, self._known, noise)
         self._trial = self._split_noise() if noise.correlation else self._hide_pixels()
         self._first_of_trial = estimate_first(self._trial.values, self._trial.seen, self._trial.noise)
@@ -206,8 +190,8 @@ class DenoisingPartner:
 
     @property
     def neighbours(self) -> int:
-        """How many neighbouring planes help."""
-        return 0 if self._neighbours is None else self._neighbours.count - 1
+        """None: this plane is denoised alone."""
+        return 0
 
     def judge(self, output: torch.Tensor) -> Judgement:
         """Blend first estimate, network and Wiener filter as they are tried, and measure the error of the blend."""
@@ -236,12 +220,6 @@ class DenoisingPartner:
         trial = self._trial
         judged, first, second = self._blend(output)
         blend = self._complete(torch.lerp(self._first_of_known, output, first), output)
-        if self._neighbours is not None:
-            image, variance = blend, self._left_over
-            if not quick:
-                image, variance = self._neighbours.improve(blend, self._values, self._known)
-            image = self._complete(image, output)
-            return image, variance if quick else variance + self._squared_bias(image)
         filtered, variance = self._filter(blend, self._values, self._known, self._noise, _SHIFTS_OF_RESULT)
         image, variance = torch.lerp(blend, filtered, second), second * variance
         for side, stride, reach, count in () if quick else _PASSES:
@@ -255,22 +233,7 @@ class DenoisingPartner:
             filtered, left_over = self._filter_groups(image, self._values, self._known, self._noise, *shape)
             image, variance = torch.lerp(image, filtered, share), torch.lerp(variance, left_over, share)
         image = self._complete(image, output)
-        return image, variance if quick else variance + self._squared_bias(image)
-
-    def _squared_bias(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the square of the filters' bias, ``(1, 1, h, w)``.
-
-        What a filter removes from the result, it will have removed from the truth.
-
-        References
-        ----------
-        Tukey: Exploratory Data Analysis, 1977 (twicing).
-        """
-        side = _BLOCK_SIDES[0]
-        if 2 * side > min(image.shape[-2:]):
-            return torch.zeros_like(image[:, :1])
-        again, _ = wiener_filter(image, image, self._noise.variance(image), side, _SHIFTS, self._spectrum(side))
-        return (again - image).square().mean(dim=1, keepdim=True)
+        return image, variance if quick else variance + squared_bias(image, self._noise)
 
     def _blend(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the image to judge, and the two shares."""
@@ -278,17 +241,12 @@ class DenoisingPartner:
         seen = output if trial.added is None else output + self._own_share(output) * trial.added
         first = self._share(self._first_of_trial, seen)
         blend = self._complete(torch.lerp(self._first_of_trial, seen, first), output)
-        if self._neighbours is not None:  # a filter of this plane alone would undo what they gave
-            return blend, first, first
         filtered, _ = self._filter(blend, trial.values, trial.seen, trial.noise, _SHIFTS)
         second = self._share(blend, filtered)
         return self._complete(torch.lerp(blend, filtered, second), output), first, second
 
     def _complete(self, image: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-        """Return the image where pixels are known, and elsewhere the output plus a continuation of the difference."""
-        if self._is_complete:
-            return image
-        return torch.where(self._known, image, output + fill_smoothly((image - output) * self._known, self._known))
+        return image if self._is_complete else complete(image, output, self._known)
 
     def _filter_groups(
         self,
@@ -327,6 +285,43 @@ class DenoisingPartner:
     def _share(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         """Return how far to go from one image towards another."""
         return best_share(other - one, self._trial.target - one, self._trial.judges)
+
+
+def complete(image: torch.Tensor, output: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Return the image where pixels are known, and elsewhere the output plus a continuation of the difference.
+
+    Parameters
+    ----------
+    image, output : Tensor
+        ``(1, c, h, w)``.
+    known : Tensor
+        ``(1, 1, h, w)`` bool.
+    """
+    return torch.where(known, image, output + fill_smoothly((image - output) * known, known))
+
+
+def squared_bias(image: torch.Tensor, noise: NoiseModel | ChannelNoise) -> torch.Tensor:
+    """Return the square of the bias of the filters that made an image, ``(1, 1, h, w)``.
+
+    What a filter removes from the result, it will have removed from the truth.
+
+    Parameters
+    ----------
+    image : Tensor
+        ``(1, c, h, w)``.
+    noise : NoiseModel or ChannelNoise
+        That the filters removed.
+
+    References
+    ----------
+    Tukey: Exploratory Data Analysis, 1977 (twicing).
+    """
+    side = _BLOCK_SIDES[0]
+    if 2 * side > min(image.shape[-2:]):
+        return torch.zeros_like(image[:, :1])
+    spectrum = None if noise.correlation is None else noise.correlation.spectrum(side)
+    again, _ = wiener_filter(image, image, noise.variance(image), side, _SHIFTS, spectrum)
+    return (again - image).square().mean(dim=1, keepdim=True)
 
 
 def _mean_where(places: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

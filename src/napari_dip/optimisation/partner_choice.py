@@ -8,6 +8,8 @@ from ..measurement.data_term import DataTerm
 from ..measurement.forward_operator import Blur
 from ..measurement.neighbouring_planes import NeighbouringPlanes
 from .deconvolution_partner import DeconvolvingPartner
+from .neighbour_partner import NeighbourPartner
+from .neighbours import choose_neighbours
 from .partner import CompletingPartner, DenoisingPartner, Partner
 
 
@@ -30,7 +32,12 @@ def choose_partner(
     if isinstance(data_term.operator, Blur):
         return None if data_term.noise is None else DeconvolvingPartner(data_term, fitted, held_out)
     if data_term.noise is not None:
-        return DenoisingPartner(data_term.values, fitted, held_out, data_term.noise, planes)
+        helping = None
+        if planes is not None and data_term.noise.correlation is None:
+            helping = choose_neighbours(planes, fitted, data_term.noise)
+        if helping is not None:
+            return NeighbourPartner(data_term.values, fitted, held_out, data_term.noise, helping)
+        return DenoisingPartner(data_term.values, fitted, held_out, data_term.noise)
     if data_term.size == data_term.values.shape[-2:] and not bool(data_term.known.all()):
         return CompletingPartner(data_term.values, fitted, held_out)
     return None

@@ -264,7 +264,7 @@ def restore(
         Option(
             "--neighbours",
             metavar="AXIS",
-            help="To remove noise, planes help those next to them: along auto (time or depth), T, Z … or none.",
+            help="To remove noise, planes help those beside them: along auto (time, depth, only axis), T … or none.",
         ),
     ] = "auto",
     resume: Annotated[

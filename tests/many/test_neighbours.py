@@ -10,7 +10,7 @@ import napari_dip
 from napari_dip.image_tensor import scale_neighbours, to_tensor
 from napari_dip.many.axes import find_axes
 from napari_dip.many.image_stack import MaskedStack, UnreadablePixels
-from napari_dip.many.neighbours import find_neighbour_axis
+from napari_dip.many.neighbours import find_helping_axes, find_neighbour_axis
 from napari_dip.request import Request
 
 
@@ -84,13 +84,20 @@ def test_a_neighbour_without_known_pixels_is_left_out(camera) -> None:
 
 
 @pytest.mark.parametrize(
-    ("letters", "wanted", "found"),
-    [("TYX", "auto", "T"), ("ZYX", "auto", "Z"), ("CYX", "auto", None), ("QYX", "auto", None), ("QYX", "q", "Q"),
-     ("ZYX", None, None)],
+    ("letters", "count", "wanted", "found"),
+    [("TYX", 3, "auto", "T"), ("ZYX", 2, "auto", "Z"), ("CYX", 9, "auto", None), ("QYX", 5, "auto", "Q"),
+     ("QYX", 4, "auto", None), ("QYX", 3, "q", "Q"), ("ZYX", 9, None, None)],
 )  # fmt: skip
-def test_the_axis(letters, wanted, found) -> None:
-    array = np.zeros((3, 16, 16))
+def test_the_axis(letters, count, wanted, found) -> None:
+    array = np.zeros((count, 16, 16))
     assert find_neighbour_axis(array, find_axes(array.shape, letters), Request(), wanted) == found
+
+
+def test_an_axis_without_a_name_helps_if_it_is_the_only_one() -> None:
+    assert find_helping_axes(find_axes((9, 2, 16, 16), "QCYX")) == ["Q"]
+    assert find_helping_axes(find_axes((9, 1, 16, 16), "QPYX")) == ["Q"]
+    assert find_helping_axes(find_axes((9, 9, 16, 16), "QPYX")) == []
+    assert find_helping_axes(find_axes((9, 2, 16, 16), "QZYX")) == ["Z"]
 
 
 def test_of_time_and_depth_the_one_with_less_change_is_chosen() -> None:

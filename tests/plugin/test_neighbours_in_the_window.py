@@ -25,7 +25,7 @@ def set_small(widget) -> None:
 
 def test_the_box_is_there_where_neighbours_can_help(viewer, qtbot, still) -> None:
     film = viewer.add_image(still, name="film", axis_labels=("t", "y", "x"))
-    plain = viewer.add_image(still, name="unnamed", axis_labels=("a", "y", "x"))
+    named = viewer.add_image(still[:3], name="named", axis_labels=("a", "y", "x"))
     flat = viewer.add_image(still[0], name="image")
     widget = open_widget(viewer, film)
     box = widget.form.stack.neighbours
@@ -35,15 +35,28 @@ def test_the_box_is_there_where_neighbours_can_help(viewer, qtbot, still) -> Non
     assert box.native.isHidden()
     widget.form.task.value = "denoise"
     assert not box.native.isHidden()
-    widget.form.image.value = plain
+    widget.form.image.value = named
     assert box.native.isHidden()
     widget.form.image.value = flat
     assert widget.form.stack.native.isHidden()
     assert widget.form.request().neighbours is None
 
 
-def test_this_plane_gets_the_help_of_its_neighbours(viewer, qtbot, still) -> None:
-    film = viewer.add_image(still, name="film", axis_labels=("t", "y", "x"))
+def test_without_names_five_planes_are_time_or_depth_and_fewer_may_be_channels(viewer, qtbot, still) -> None:
+    plain = viewer.add_image(still, name="unnamed")
+    few = viewer.add_image(still[:3], name="perhaps channels")
+    widget = open_widget(viewer, plain)
+    box = widget.form.stack.neighbours
+    assert not box.native.isHidden()
+    assert widget.form.request().source.array.shape[0] == 5
+    widget.form.image.value = few
+    assert box.native.isHidden()
+    assert widget.form.request().source.array.shape[0] == 1
+
+
+@pytest.mark.parametrize(("names_of_axes", "letter"), [({"axis_labels": ("t", "y", "x")}, "T"), ({}, "Q")])
+def test_this_plane_gets_the_help_of_its_neighbours(viewer, qtbot, still, names_of_axes, letter) -> None:
+    film = viewer.add_image(still, name="film", **names_of_axes)
     viewer.dims.set_current_step(0, 4)
     widget = open_widget(viewer, film)
     set_small(widget)
@@ -53,8 +66,9 @@ def test_this_plane_gets_the_help_of_its_neighbours(viewer, qtbot, still) -> Non
     run(widget, qtbot)
     (name,) = [each for each in names(viewer) if each.endswith("restored")]
     settings = widget.form.settings()
-    (expected,) = napari_dip.restore_stack(still, "TYX", planes={"T": 4}, settings=settings)
+    (expected,) = napari_dip.restore_stack(still, f"{letter}YX", planes={letter: 4}, settings=settings)
     assert expected.result.record.neighbours == 4
+    assert expected.result.record.given.along == letter
     np.testing.assert_array_equal(np.squeeze(viewer.layers[name].data), expected.result.restored)
     viewer.layers.remove(name)
     widget.form.stack.neighbours.value = False

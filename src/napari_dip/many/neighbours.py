@@ -9,9 +9,9 @@ import numpy as np
 from ..measurement.task import find_task
 from ..request import Request
 from .axes import Axes
-from .image_stack import UnreadablePixels
+from .image_stack import PLANES_TOGETHER, UnreadablePixels
 
-_AXES = "TZ"  # of "auto"
+_KNOWN = "TZ"  # planes along these follow one another
 
 
 def find_neighbour_axis(array: Any, axes: Axes, request: Request, neighbours: str | None) -> str | None:
@@ -46,15 +46,24 @@ def find_neighbour_axis(array: Any, axes: Axes, request: Request, neighbours: st
         return None
     if neighbours != "auto":
         return along if axes.size(along) > 1 else None
-    found = find_time_and_depth(axes)
+    found = find_helping_axes(axes)
     if len(found) < 2:
         return found[0] if found else None
     return min(found, key=lambda letter: _measure_change(array, axes, letter))
 
 
-def find_time_and_depth(axes: Axes) -> list[str]:
-    """Return the letters of the axes along which planes can help one another with "auto": T, Z, both or none."""
-    return [letter for letter in _AXES if letter in axes.stepped and axes.size(letter) > 1]
+def find_helping_axes(axes: Axes) -> list[str]:
+    """Return the letters of the axes along which planes can help one another with "auto".
+
+    These are T, Z or both. In a stack without them, it is the only axis that is stepped through, whatever its letter:
+    time or depth that nobody has named, most likely, and if not, neighbours are not used where they do not help. With
+    fewer than five planes it might as well be channels, which stay apart.
+    """
+    found = [letter for letter in axes.stepped if letter != "C" and axes.size(letter) > 1]
+    known = [letter for letter in _KNOWN if letter in found]
+    if known or len(found) != 1 or axes.size(found[0]) < PLANES_TOGETHER:
+        return known
+    return found
 
 
 def _measure_change(array: Any, axes: Axes, along: str) -> float:

@@ -104,7 +104,8 @@ def restore_stack(
     neighbours : "auto", str or None
         Along which axis planes help one another, up to two on each side: as many as lower the error on pixels that are
         hidden meanwhile, none if none does. "auto": time (T) or depth (Z), whichever there is; of both, the one along
-        which planes differ less. None: every plane comes out as if ``restore`` had restored it alone. Only for removing
+        which planes differ less; without these, the only axis that is stepped through, if it has at least 5 planes and
+        is not C. None: every plane comes out as if ``restore`` had restored it alone. Only for removing
         noise.
     out : array, optional
         Filled with ``restored`` (for the task "enhance", ``detail_enhanced``) as planes are finished. It has the

@@ -8,7 +8,7 @@ from magicgui.widgets import CheckBox, ComboBox, Container, SpinBox
 from napari.layers import Image
 from napari.viewer import Viewer
 
-from ...many.neighbours import find_time_and_depth
+from ...many.neighbours import find_helping_axes
 from ...measurement.task import Task
 from ..layers.layer_axes import LayerAxes, count_dimensions, find_layer_axes
 
@@ -101,7 +101,7 @@ class StackForm(Container):
     def has_neighbours(self) -> bool:
         """Whether there are other planes in time or depth."""
         found = self.axes()
-        return found is not None and any(found.axes.size(each) > 1 for each in find_time_and_depth(found.axes))
+        return found is not None and bool(find_helping_axes(found.axes))
 
     def show_all(self, unfolded: bool) -> None:
         """Show or hide the fields that few users need."""

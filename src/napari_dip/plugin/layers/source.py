@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...image_files import read_image, read_quantisation_table
 from ...many.axes import Axes, Plane
 from ...many.image_stack import PLANES_TOGETHER
-from ...many.neighbours import find_time_and_depth
+from ...many.neighbours import find_helping_axes
 from .array_part import take_part
 from .layer_axes import LayerAxes, count_dimensions, find_array, find_layer_axes
 from .mask_layers import StackMarks, cut_mask, find_stack_marks, read_mask_layer
@@ -194,7 +194,7 @@ def read_source(
     selection : mapping, optional
         Which planes, as in ``Source``; by default the first along every axis.
     with_neighbours : bool
-        Whether a single plane is to come with the planes around it in time and depth, which help to restore it.
+        Whether a single plane is to come with the neighbouring planes that help to restore it.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def read_source(
         return dataclasses.replace(source, mask=mask.freeze() if isinstance(mask, StackMarks) else mask)
     (plane,) = source.planes()
     place = layer_axes.describe(plane)
-    around = {letter: _widen(plane, letter, axes) for letter in find_time_and_depth(axes)} if with_neighbours else {}
+    around = {letter: _widen(plane, letter, axes) for letter in find_helping_axes(axes)} if with_neighbours else {}
     part, begin = axes.part({**selection, **around})
     within = [slice(start, start + length) for start, length in zip(begin, part.shape, strict=True)]
     own: dict[str, slice] = {}

@@ -75,7 +75,8 @@ def restore_one(
     if single is not None:
         _say_result(single)
     else:
-        say(f"{outcome.planes} planes, chosen step {outcome.step} (median), {outcome.seconds:.0f} s.")
+        helped = "" if outcome.helped is None else f" Neighbouring planes helped {outcome.helped or 'none'} of them."
+        say(f"{outcome.planes} planes, chosen step {outcome.step} (median), {outcome.seconds:.0f} s.{helped}")
     say(f"Written: {', '.join(str(path) for name, path in job.outputs.items() if name not in outcome.left_out)}")
     return outcome, single
 

@@ -15,6 +15,11 @@ _MOST = 0.5  # of the network's error, removed by filters
 _COLOURED = 0.1  # correlation between neighbouring pixels of a residual
 
 
+def tell_neighbours(count: int) -> str:
+    """Say how many neighbouring planes helped; empty if none did."""
+    return f"{count} neighbouring plane{'s' if count > 1 else ''} helped." if count else ""
+
+
 def advise_denoising(
     noise: NoiseModel | ChannelNoise | None,
     *,

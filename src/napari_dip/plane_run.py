@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from .fit_plan import build_estimate, build_fit, resolve_settings
-from .guidance import advise_deconvolving, advise_denoising, warn_of_idle_network
+from .guidance import advise_deconvolving, advise_denoising, tell_neighbours, warn_of_idle_network
 from .interruption import Interrupted
 from .measured_plane import MeasuredPlane
 from .measurement.data_term import data_term_of
@@ -264,6 +264,7 @@ def _conclude(plane: MeasuredPlane, ended: _RunState, seconds: float, stopped_af
 
 def _write_note(plane: MeasuredPlane, ended: _RunState, residual_correlation: float) -> str:
     notes = [warn_of_idle_network()] if ended.is_idle else []
+    notes.append(tell_neighbours(ended.neighbours))
     if plane.data_term.is_blurred:
         advice = advise_deconvolving(
             plane.data_term.noise,

@@ -54,8 +54,8 @@ def write_script(record: Record) -> str:
     given, stack = record.given, record.stack
     if stack is None and record.neighbours:
         raise ValueError(
-            "neighbouring planes helped here, and a script for a single plane has none; restore a range of planes, "
-            "whose record repeats it, or the plane without neighbours."
+            "neighbouring planes helped here, and this record does not say where they are (a stopped plane, a region, "
+            "or a mask of each plane's own); restore a range of planes, or the plane without neighbours."
         )
     if given is None:
         raise ValueError(

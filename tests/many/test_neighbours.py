@@ -5,6 +5,8 @@ import dataclasses
 import dask.array
 import numpy as np
 import pytest
+from films import write_film
+from terminal import QUICK, run
 
 import napari_dip
 from napari_dip.image_tensor import scale_neighbours, to_tensor
@@ -123,6 +125,7 @@ def test_a_plane_is_the_same_whatever_else_is_restored_and_its_record_names_its_
     np.testing.assert_array_equal(alone.result.restored, third.result.restored)
     record = alone.result.record
     assert record.neighbours == 4
+    assert alone.result.note.startswith("4 neighbouring planes helped.")
     assert record.given.along == "T"
     assert record.given.neighbours == third.result.record.given.neighbours
     with pytest.raises(ValueError, match="neighbouring planes helped here"):
@@ -152,6 +155,15 @@ def test_a_script_repeats_it_and_refuses_other_neighbours(still, settings, tmp_p
     tifffile.imwrite(path, other, metadata={"axes": "TYX"}, photometric="minisblack")
     with pytest.raises(SystemExit, match="around T 2 have changed"):
         exec(compile(script, "script", "exec"), {})
+
+
+def test_the_terminal_says_how_many_planes_were_helped(still, tmp_path) -> None:
+    write_film(tmp_path / "film.ome.tif", still[:3])
+    line = ["restore", tmp_path / "film.ome.tif", tmp_path / "out.ome.tif", *QUICK, "--set", "partner=true"]
+    done = run(*line)
+    assert "Neighbouring planes helped 3 of them." in done.output, done.output
+    done = run(*line, "--neighbours", "none", "--overwrite")
+    assert "Neighbouring" not in done.output, done.output
 
 
 @pytest.mark.full

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from gestures import names, open_widget, run
+import tifffile
+from gestures import names, open_widget, press, run
+from qtpy.QtWidgets import QApplication
 
 import napari_dip
 from napari_dip.samples import moving_cells
@@ -55,7 +57,9 @@ def test_without_names_five_planes_are_time_or_depth_and_fewer_may_be_channels(v
 
 
 @pytest.mark.parametrize(("names_of_axes", "letter"), [({"axis_labels": ("t", "y", "x")}, "T"), ({}, "Q")])
-def test_this_plane_gets_the_help_of_its_neighbours(viewer, qtbot, still, names_of_axes, letter) -> None:
+def test_this_plane_gets_the_help_of_its_neighbours(
+    viewer, qtbot, still, names_of_axes, letter, tmp_path, monkeypatch
+) -> None:
     film = viewer.add_image(still, name="film", **names_of_axes)
     viewer.dims.set_current_step(0, 4)
     widget = open_widget(viewer, film)
@@ -70,6 +74,13 @@ def test_this_plane_gets_the_help_of_its_neighbours(viewer, qtbot, still, names_
     assert expected.result.record.neighbours == 4
     assert expected.result.record.given.along == letter
     np.testing.assert_array_equal(np.squeeze(viewer.layers[name].data), expected.result.restored)
+    assert "4 neighbouring planes helped." in widget.controls.status.value
+    press(qtbot, widget.record_tools.copy_button)
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("film.tif", still, metadata={"axes": f"{letter}YX"}, photometric="minisblack")
+    scope: dict = {}
+    exec(compile(QApplication.clipboard().text(), "script", "exec"), scope)
+    np.testing.assert_array_equal(scope["restored"], viewer.layers[name].data)
     viewer.layers.remove(name)
     widget.form.stack.neighbours.value = False
     run(widget, qtbot)

@@ -97,6 +97,8 @@ class FileOutcome:
         Estimated standard deviation in the image's units; for several planes, the median. None if it is unknown.
     seconds : float
     device : str
+    helped : int or None
+        How many planes their neighbours helped; None if planes were restored one by one.
     warnings : tuple of str
     left_out : tuple of str
         Outputs that were requested but not computed, because the run was stopped first.
@@ -108,6 +110,7 @@ class FileOutcome:
     noise: float | None
     seconds: float
     device: str
+    helped: int | None = None
     warnings: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 

@@ -92,6 +92,7 @@ def restore_file(
         noise=float(np.median(noise)) if noise else None,
         seconds=time.perf_counter() - start,
         device=records[0].device,
+        helped=None if opened.neighbours is None else sum(each.neighbours > 0 for each in records),
         warnings=tuple(warnings),
         left_out=tuple(kept.left_out),
     )

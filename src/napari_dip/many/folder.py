@@ -248,6 +248,7 @@ def _row(job: FileJob, outcome: FileOutcome | Exception) -> Row:
     fields = asdict(outcome)
     warnings = fields.pop("warnings")
     del fields["left_out"]  # always empty, because files that were stopped are not written
+    del fields["helped"]  # the records say it plane by plane
     return Row(source, out, "done", spell(" ".join(warnings)), **fields, settings=settings)
 
 

@@ -18,6 +18,7 @@ from .source import Source
 
 if TYPE_CHECKING:
     from ...outcome import Restoration
+    from ...record import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ def list_outputs(
         record = result.record.of_output(
             name, data, clipped, path=source.path, layer=source.layer_name, region=source.region
         )
+        record = _name_plane(record, source)
         metadata = {**source.metadata, RECORD_KEY: record.as_dict()}
         enlargement = data.shape[0] // source.axes.size("Y")
         if PIXEL_SIZE_KEY in metadata:
@@ -106,6 +108,24 @@ def list_outputs(
             OutputImage(kind.label, source.axes.spread(data), metadata, kind.is_signed, clipped, enlargement)
         )
     return outputs
+
+
+def _name_plane(record: Record, source: Source) -> Record:
+    """Return the record of a single plane as one of its stack if neighbours helped, so that a script finds them.
+
+    A script has neither marks of each plane's own nor a region, and repeats no stop; then it stays the plane's own.
+    """
+    is_repeatable = (
+        record.neighbours and record.given is not None and record.stopped_after is None and source.region is None
+        and (source.mask is None or len(source.mask.shape) == 2)
+    )  # fmt: skip
+    if not (is_repeatable and source.is_single) or source.in_layer is None:
+        return record
+    axes, plane = source.in_layer
+    part = (
+        (at, at + 1) if isinstance(at, int) else (0, length) for at, length in zip(plane.index, axes.shape, strict=True)
+    )
+    return record.of_stack(axes.letters, axes.shape, [(plane.place, record)], channels=axes.channels, part=tuple(part))
 
 
 def find_main_output(outputs: list[OutputImage]) -> OutputImage | None:

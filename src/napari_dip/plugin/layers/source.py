@@ -63,6 +63,8 @@ class Source:
         The file that the layer shows, if its quantisation table may belong to the pixels.
     region : tuple or None
         ``((first row, end row), (first column, end column))`` if only a part of the plane is restored.
+    in_layer : (Axes, Plane) or None
+        For a single plane: the axes of the whole layer, and which of its planes this is.
     """
 
     array: Any
@@ -78,6 +80,7 @@ class Source:
     origin: Origin
     jpeg: Path | None = None
     region: tuple[tuple[int, int], tuple[int, int]] | None = None
+    in_layer: tuple[Axes, Plane] | None = None
 
     @property
     def axes(self) -> Axes:
@@ -245,7 +248,7 @@ def read_source(
     return dataclasses.replace(
         source, array=take_part(array, within), layer_axes=dataclasses.replace(layer_axes, axes=part), selection=own,
         mask=mask, name=f"{image.name} ({place})" if place else image.name,
-        jpeg=Path(path) if image.ndim == 2 and path is not None else None,
+        jpeg=Path(path) if image.ndim == 2 and path is not None else None, in_layer=(axes, plane),
     )  # fmt: skip
 
 

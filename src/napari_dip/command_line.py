@@ -264,7 +264,7 @@ def restore(
         Option(
             "--neighbours",
             metavar="AXIS",
-            help="To remove noise, planes help those beside them: along auto (time, depth, only axis), T … or none.",
+            help="Planes help those beside them (noise, missing pixels): along auto (T, Z, only axis), T … or none.",
         ),
     ] = "auto",
     resume: Annotated[

@@ -27,7 +27,7 @@ _WIDE_HOLE, _SQUARE_PER_HOLE = 10, 0.8  # pixels; of held_out_side="auto"
 _HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
 _BYTES_OF_LIBRARIES, _BYTES_PER_PIXEL_BESIDE = 200e6, 130  # without the network; measured: tests/benchmark/speed.py
 _BYTES_PER_PIXEL_OF_PARTNER = 2300  # and channel; measured: tests/benchmark/partner_memory.py
-_BYTES_PER_PIXEL_OF_NEIGHBOURS = 9500  # the same, if four neighbours help
+_BYTES_PER_PIXEL_OF_NEIGHBOURS = 12500  # the same, if four neighbours help
 # Memory for kernels, gradients, bounded kernels, the optimiser's state and its temporaries, as a multiple of the
 # kernels' own (measured: tests/benchmark/weights_memory.py), and for the copies in bfloat16.
 _COPIES_OF_KERNELS = {"muon": 11, "adam": 6}

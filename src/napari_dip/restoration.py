@@ -113,8 +113,8 @@ def restore_steps(
     start : WarmStart, optional
         Starts the fit from the network of a similar image of the same size, restored with the same settings.
     neighbours : Neighbours, optional
-        The planes before and after this one in a stack. To remove noise, filters use as many of them as prove useful.
-        Other tasks restore the plane alone.
+        The planes before and after this one in a stack. To remove noise or fill in missing pixels, as many of them are
+        used as prove useful. Other tasks restore the plane alone.
     keep_network : bool
         Whether to keep the network in the result, for such a start.
     stop_requested : callable
@@ -166,7 +166,7 @@ def restore_steps(
         if chosen_task.needs_mask and bool(tensor.known.all()) and whole is None:  # a tile may be complete
             raise ValueError("nothing is marked as missing; mark the missing pixels (mask), or set them to NaN.")
         planes, given = None, describe_given(image, mask, colours)
-        if neighbours is not None and chosen_task.noise_is_independent and settings.partner:
+        if neighbours is not None and chosen_task.takes_neighbours and settings.partner:
             planes = scale_neighbours(tensor, neighbours.planes, neighbours.place, colours=colours)
             given = given.with_neighbours(neighbours.planes, neighbours.along)
         plane = measure_plane(

@@ -1,6 +1,6 @@
 """What memory a denoised image takes at most, filters included, beside what was planned for it.
 
-    python tests/benchmark/partner_memory.py [--size 512 1024 1536] [--width 8 32]
+    python tests/benchmark/partner_memory.py [--size 512 1024 1536] [--width 8 32] [--neighbours]
 
 Each in a process of its own: the peak of its resident memory, less what its imports had taken.
 """
@@ -27,25 +27,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, nargs="+", default=[512, 1024, 1536])
     parser.add_argument("--width", type=int, nargs="+", default=[8, 32])
+    parser.add_argument("--neighbours", action="store_true", help="four neighbouring planes help")
     parser.add_argument("--here", action="store_true", help="in this process; then one size and one width")
     arguments = parser.parse_args()
     if arguments.here:
-        measure(arguments.size[0], arguments.width[0])
+        measure(arguments.size[0], arguments.width[0], neighbours=arguments.neighbours)
         return
     for size in arguments.size:
         for width in arguments.width:
             line = [sys.executable, __file__, "--here", "--size", str(size), "--width", str(width)]
-            subprocess.run(line, check=True)
+            subprocess.run([*line, "--neighbours"] if arguments.neighbours else line, check=True)
 
 
-def measure(size: int, width: int) -> None:
+def measure(size: int, width: int, *, neighbours: bool) -> None:
     """Restore once, and print the peak."""
     times = -(-size // 512)
-    image = np.tile(data.camera(), (times, times))[:size, :size] + np.random.default_rng(0).normal(0, 25, (size, size))
+    planes = 5 if neighbours else 1
+    truth = np.tile(data.camera(), (times, times))[:size, :size]
+    stack = (truth + np.random.default_rng(0).normal(0, 25, (planes, size, size))).astype(np.float32)
     settings = napari_dip.Settings(width=width, stopping="fixed", step_limit=10, device="cpu")
-    planned = bytes_needed(settings, choose_device("cpu"), (size, size), 1, partner=True)
+    planned = bytes_needed(settings, choose_device("cpu"), (size, size), 1, partner=True, neighbours=neighbours)
     before = peak()
-    napari_dip.restore(image.astype(np.float32), settings=settings)
+    for _ in napari_dip.restore_stack(stack, "TYX", settings=settings, planes={"T": planes // 2}):
+        pass
     taken = peak() - before
     print(
         f"{size}^2, width {width}: {taken / _MIB:.0f} MiB, {taken / size**2:.0f} bytes a pixel; planned "

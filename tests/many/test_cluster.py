@@ -54,6 +54,16 @@ def test_every_task_runs_once_and_errors_do_not_stop_others(devices) -> None:
 
 
 @pytest.mark.full
+def test_neighbouring_planes_help_on_a_cluster(client, camera, small_settings) -> None:
+    film = camera + np.random.default_rng(0).normal(0, 40, (5, *camera.shape)).astype(np.float32)
+    here, there = np.zeros(film.shape, np.float32), np.zeros(film.shape, np.float32)
+    list(napari_dip.restore_stack(film, "TYX", settings=small_settings, out=here))
+    done = list(napari_dip.restore_stack(film, "TYX", settings=small_settings, out=there, client=client))
+    assert [each.result.record.neighbours for each in done] == [4] * 5
+    np.testing.assert_array_equal(there, here)
+
+
+@pytest.mark.full
 def test_planes_are_the_same_on_a_cluster(client, camera, small_settings) -> None:
     film = np.stack([np.roll(camera, 3 * n, axis=1) for n in range(4)])
     here, there = np.zeros(film.shape, np.float32), np.zeros(film.shape, np.float32)

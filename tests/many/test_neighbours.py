@@ -108,7 +108,8 @@ def test_of_time_and_depth_the_one_with_less_change_is_chosen() -> None:
     axes = find_axes(stack.shape, "TZYX")
     assert find_neighbour_axis(stack, axes, Request(), "auto") == "T"
     assert find_neighbour_axis(stack.swapaxes(0, 1), find_axes((4, 3, 16, 16), "TZYX"), Request(), "auto") == "Z"
-    assert find_neighbour_axis(stack, axes, Request("inpaint"), "auto") is None
+    assert find_neighbour_axis(stack, axes, Request("enhance"), "auto") is None
+    assert find_neighbour_axis(stack, axes, Request("inpaint"), "auto") == "T"
 
 
 def test_an_axis_that_does_not_exist_gets_a_sentence(still, settings) -> None:

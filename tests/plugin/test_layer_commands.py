@@ -93,8 +93,8 @@ def test_all_planes_of_a_stack_and_what_goes_wrong_stops_nothing(viewer, qtbot, 
     assert "same intensity" in told[0]
 
 
-@pytest.mark.parametrize(("task", "neighbours"), [("denoise", "auto"), ("inpaint", None)])
-def test_neighbouring_planes_help_to_remove_noise(noisy, task: str, neighbours: str | None) -> None:
+@pytest.mark.parametrize(("task", "neighbours"), [("denoise", "auto"), ("inpaint", "auto"), ("deblock", None)])
+def test_neighbouring_planes_help_where_they_can(noisy, task: str, neighbours: str | None) -> None:
     film = commands.Order(Image(np.stack(noisy)), Request(task))
     assert film.make_request().neighbours == neighbours
     single = commands.Order(Image(noisy[0]), Request(task))

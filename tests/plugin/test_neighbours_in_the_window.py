@@ -33,7 +33,7 @@ def test_the_box_is_there_where_neighbours_can_help(viewer, qtbot, still) -> Non
     box = widget.form.stack.neighbours
     assert not box.native.isHidden()
     assert box.value
-    widget.form.task.value = "inpaint"
+    widget.form.task.value = "deblock"
     assert box.native.isHidden()
     widget.form.task.value = "denoise"
     assert not box.native.isHidden()

@@ -42,7 +42,7 @@ def find_neighbour_axis(array: Any, axes: Axes, request: Request, neighbours: st
             if usable
             else f"neighbours along {neighbours} cannot help: there is only one plane; leave it out."
         )
-    if not (find_task(request.task).noise_is_independent and request.settings.partner):
+    if not (find_task(request.task).takes_neighbours and request.settings.partner):
         return None
     if neighbours != "auto":
         return along if axes.size(along) > 1 else None

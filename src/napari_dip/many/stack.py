@@ -77,9 +77,10 @@ def restore_stack(
 ) -> Iterator[PlaneProgress]:
     """Restore a stack plane by plane; check as much as possible at the call.
 
-    To remove noise, neighbouring planes help one another. Only the current plane and its neighbours are read, and no
-    result is kept here, so the stack and ``out`` may be larger than memory. A plane's result depends on the pixels of
-    these planes alone, whatever else is restored. You can stop iterating at any plane; ``out`` keeps the finished ones.
+    To remove noise or fill in missing pixels, neighbouring planes help one another. Only the current plane and its
+    neighbours are read, and no result is kept here, so the stack and ``out`` may be larger than memory. A plane's
+    result depends on the pixels of these planes alone, whatever else is restored. You can stop iterating at any plane;
+    ``out`` keeps the finished ones.
 
     Parameters
     ----------
@@ -105,8 +106,8 @@ def restore_stack(
         Along which axis planes help one another, up to two on each side: as many as lower the error on pixels that are
         hidden meanwhile, none if none does. "auto": time (T) or depth (Z), whichever there is; of both, the one along
         which planes differ less; without these, the only axis that is stepped through, if it has at least 5 planes and
-        is not C. None: every plane comes out as if ``restore`` had restored it alone. Only for removing
-        noise.
+        is not C. None: every plane comes out as if ``restore`` had restored it alone. Only for removing noise and for
+        filling in missing pixels, where up to two on each side help or none.
     out : array, optional
         Filled with ``restored`` (for the task "enhance", ``detail_enhanced``) as planes are finished. It has the
         stack's axes and sizes, times the factor. If it is not float32, values are rounded and clipped as in

@@ -123,6 +123,8 @@ class Task:
         Side of the blocks, from the top left corner, whose pixels were measured together; 1 for single pixels.
     noise_is_independent : bool
         Whether to estimate noise that is independent from pixel to pixel, so that classical filters can help.
+    takes_neighbours : bool
+        Whether neighbouring planes of a stack can help.
     removes_noise : bool
         Whether the network draws the restored image. If not, the image is kept as it is and its detail enhanced.
     """
@@ -135,6 +137,7 @@ class Task:
     keeps_known: bool = False
     block: int = 1
     noise_is_independent: bool = False
+    takes_neighbours: bool = False
     removes_noise: bool = True
 
     @property
@@ -186,8 +189,8 @@ class Task:
 TASKS = {
     task.name: task
     for task in (
-        Task("denoise", "Remove noise", noise_is_independent=True),
-        Task("inpaint", "Fill in missing pixels", needs_mask=True, keeps_known=True),
+        Task("denoise", "Remove noise", noise_is_independent=True, takes_neighbours=True),
+        Task("inpaint", "Fill in missing pixels", needs_mask=True, keeps_known=True, takes_neighbours=True),
         Task("deblock", "Remove JPEG artefacts", (QUANTISATION_TABLE,), _measure_jpeg, block=8),
         Task("super_resolve", "Enlarge", (FACTOR,), _measure_small_image, keeps_known=True),
         Task("deconvolve", "Take out the blur", (PSF,), _measure_blurred_image, noise_is_independent=True),

@@ -109,7 +109,7 @@ class CompletingPartner:
 
     @property
     def neighbours(self) -> int:
-        """None yet: inpainting works plane by plane."""
+        """None: this plane is filled in alone."""
         return 0
 
     def judge(self, output: torch.Tensor) -> Judgement:

@@ -8,6 +8,7 @@ from ..measurement.data_term import DataTerm
 from ..measurement.forward_operator import Blur
 from ..measurement.neighbouring_planes import NeighbouringPlanes
 from .deconvolution_partner import DeconvolvingPartner
+from .neighbour_fill_partner import NeighbourFillPartner
 from .neighbour_partner import NeighbourPartner
 from .neighbours import choose_neighbours
 from .partner import CompletingPartner, DenoisingPartner, Partner
@@ -24,7 +25,7 @@ def choose_partner(
     held_out : Tensor
         bool, ``(1, 1, h, w)`` if the data term is by pixel.
     planes : NeighbouringPlanes, optional
-        The plane with its neighbours, which may help to denoise it.
+        The plane with its neighbours, which may help.
     """
     if not data_term.by_pixel or not bool(held_out.any()):
         return None
@@ -39,5 +40,7 @@ def choose_partner(
             return NeighbourPartner(data_term.values, fitted, held_out, data_term.noise, helping)
         return DenoisingPartner(data_term.values, fitted, held_out, data_term.noise)
     if data_term.size == data_term.values.shape[-2:] and not bool(data_term.known.all()):
+        if planes is not None:
+            return NeighbourFillPartner(data_term.values, fitted, held_out, planes)
         return CompletingPartner(data_term.values, fitted, held_out)
     return None

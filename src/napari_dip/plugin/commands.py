@@ -69,7 +69,7 @@ class Order:
         image, axes, neighbours = self.image, None, None
         if count_dimensions(image) > 2:
             axes = find_layer_axes(image)
-            neighbours = "auto" if find_task(self.options.task).noise_is_independent else None
+            neighbours = "auto" if find_task(self.options.task).takes_neighbours else None
         source = read_source(image, self.marks, layer_axes=axes, selection={})
         pace = read_preferences().previews_per_second
         return LayerRequest(source, self.options, previews_per_second=pace, neighbours=neighbours)

@@ -299,7 +299,7 @@ class RestoreForm(Container):
         """
         image, stack = self.image.value, self.stack
         task = find_task(self.task.value)
-        neighbours = stack.neighbour_axes() if task.noise_is_independent else None
+        neighbours = stack.neighbour_axes() if task.takes_neighbours else None
         source = read_source(
             image, self.mask.value, self.missing_label.value, layer_axes=stack.axes(),
             selection=stack.selection() if region is None else stack.this_plane(),

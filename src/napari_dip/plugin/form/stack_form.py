@@ -60,9 +60,9 @@ class StackForm(Container):
         )  # fmt: skip
         self.neighbours = CheckBox(
             name="neighbours", text="Neighbouring planes help", value=True,
-            tooltip="On: to remove noise, each plane also uses the planes before and after it, up to two on each side, "
-            "as far as that makes it better: much, if they show nearly the same. Off: each plane is restored as if it "
-            "were alone.",
+            tooltip="On: to remove noise or fill in what is missing, each plane also uses the planes before and after "
+            "it, up to two on each side, as far as that makes it better: much, if they show nearly the same. Off: each "
+            "plane is restored as if it were alone.",
         )  # fmt: skip
         self.extend([self.planes, self.along, self.first, self.last, self.together, self.neighbours, self.warm_start])
         self.margins = (0, 0, 0, 0)
@@ -110,7 +110,7 @@ class StackForm(Container):
 
     def show_task(self, task: Task) -> None:
         """Show or hide what only some tasks use."""
-        self._task_uses_neighbours = task.noise_is_independent
+        self._task_uses_neighbours = task.takes_neighbours
         self._show_needed()
 
     def axes(self) -> LayerAxes | None:

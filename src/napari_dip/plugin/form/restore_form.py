@@ -326,7 +326,7 @@ class RestoreForm(Container):
         axes = (stack.axes() or find_layer_axes(image)).axes
         part = axes.part(stack.selection())[0] if stack.applies else axes
         options = dataclasses.replace(self.read_options(), colours=not axes.takes_channels_together)
-        helped = find_task(options.task).noise_is_independent and stack.has_neighbours
+        helped = find_task(options.task).takes_neighbours and stack.has_neighbours
         return Plan(options, axes.plane_shape, part.count, helped and stack.neighbour_axes() is not None)
 
     @property

@@ -99,7 +99,7 @@ class StackForm(Container):
 
     @property
     def has_neighbours(self) -> bool:
-        """Whether there are other planes in time or depth."""
+        """Whether there are other planes that can help."""
         found = self.axes()
         return found is not None and bool(find_helping_axes(found.axes))
 

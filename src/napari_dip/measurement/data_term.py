@@ -73,7 +73,7 @@ class DataTerm:
 
     @property
     def is_learned_slowly(self) -> bool:
-        """Whether the network's own error falls long after it has ceased to help its partner."""
+        """Whether the network goes on learning for long, while its partner's image hardly depends on the step."""
         return False
 
     @property

@@ -28,7 +28,7 @@ from napari_dip.image_files import read_image
 from napari_dip.many.file_plan import FileToWrite, check_files
 from napari_dip.many.image_stack import Stack
 from napari_dip.many.stack_files import read_stack_record, write_stack
-from napari_dip.measurement.psf import full_widths, optical_psf
+from napari_dip.measurement.psf import full_widths, gaussian_psf, optical_psf
 from napari_dip.samples import BEAD_PIXEL, FILAMENT_OPTICS, FILAMENT_PIXEL, blurred_filaments
 
 FAST = ["--preset", "fast", "--step-limit", "10", "--device", "cpu"]
@@ -512,6 +512,26 @@ def test_deconvolution_takes_its_psf_from_a_bead_the_optics_or_a_width(tmp_path)
     assert widths["bead"] == pytest.approx(told, rel=0.05)  # on the image's pixels, which both files tell
     assert widths["confocal"] < 0.95 * told
     assert widths["gaussian"] == pytest.approx(2.355 * 1.4, rel=0.05)
+
+
+def test_channels_of_a_bead_are_psfs_of_the_channels(tmp_path) -> None:
+    channels = [blurred_filaments(side=32, seed=seed) for seed in (0, 1)]
+    image, bead = tmp_path / "in.ome.tif", tmp_path / "bead.ome.tif"
+    tifffile.imwrite(image, np.stack([each.degraded for each in channels]), ome=True, metadata={"axes": "CYX"})
+    beads = np.stack([gaussian_psf(sigma)[:9, :9] for sigma in (0.95, 1.3)]).astype(np.float32)
+    tifffile.imwrite(bead, np.pad(beads, ((0, 0), (3, 3), (3, 3))), ome=True, metadata={"axes": "CYX"})
+    few = ["--task", "deconvolve", "--psf", bead, "--set", "width=8", "--set", "levels=2", *FAST]
+    done = run("restore", image, tmp_path / "out.tif", *few, "--channels", "together")
+    assert done.exit_code == 0, done.output
+    record = read_stack_record(tmp_path / "out.tif")
+    assert record is not None
+    psf = np.array(record["parameters"]["psf"])
+    assert psf.shape[2] == 2
+    widths = [full_widths(psf[..., channel])[0] for channel in (0, 1)]
+    assert widths[1] > 1.2 * widths[0]
+    apart = run("restore", image, tmp_path / "apart.tif", *few)
+    assert apart.exit_code == 1
+    assert "channels are restored together" in " ".join(apart.output.split())
 
 
 @pytest.mark.parametrize(

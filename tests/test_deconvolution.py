@@ -8,8 +8,16 @@ import pytest
 from scipy.signal import fftconvolve
 
 import napari_dip
-from napari_dip.measurement.psf import gaussian_psf
+from napari_dip import fit_plan
+from napari_dip.device_check import choose_proven_device
+from napari_dip.many import tiles
+from napari_dip.many.axes import find_axes
+from napari_dip.many.image_stack import MaskedStack
+from napari_dip.many.tiling import Tiling, plan_tiles
+from napari_dip.measurement.psf import gaussian_psf, read_psf
+from napari_dip.measurement.task import find_task
 from napari_dip.record import Record
+from napari_dip.request import NO_REPORTS, Request
 
 PSF = gaussian_psf(1.5)
 
@@ -105,3 +113,39 @@ def test_correlated_noise_is_said_and_filtered(small_settings) -> None:
     result = napari_dip.restore(seen, task="deconvolve", psf=PSF, settings=small_settings)
     assert "neighbouring pixels is correlated" in result.note
     assert result.restored.std() < 0.8 * seen.std()
+
+
+def test_memory_counts_the_surroundings(monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(fit_plan, "check_memory", lambda device, needed: asked.append(needed))
+    device, settings = choose_proven_device("cpu", "auto"), napari_dip.Settings()
+    for psf in (np.ones((3, 3)), np.ones((129, 129))):
+        parameters = {"psf": read_psf(psf)}
+        fit_plan.check_run_fits(settings, device, find_task("deconvolve"), parameters, (256, 256), colours=True)
+    _, small, _, large = (each - fit_plan._BYTES_OF_LIBRARIES for each in asked)
+    assert large > 1.5 * small
+
+
+def test_tiles_share_what_a_blur_reaches(small_settings) -> None:
+    tiling = plan_tiles((900, 700), Request("deconvolve", small_settings, {"psf": gaussian_psf(12)}), memory=1.0e9)
+    assert tiling is not None
+    reach = read_psf(gaussian_psf(12)).shape[0] // 2
+    assert tiling.overlap >= 2 * reach
+    assert min(tiling.tile) >= 4 * reach
+
+
+@pytest.mark.full
+def test_tiles_are_as_good_as_the_whole_and_have_no_seams() -> None:
+    seen, truth = blurred_points(side=160)
+    settings = napari_dip.Settings(step_limit=80, device="cpu")
+    whole = napari_dip.restore(seen, task="deconvolve", psf=PSF, settings=settings).restored
+    axes, tiling = find_axes(seen.shape), Tiling(seen.shape, (96, 96), 32)
+    stack, request = MaskedStack(seen, axes), Request("deconvolve", settings, {"psf": PSF})
+    *_, last = tiles.restore_tiles(stack, next(axes.planes()), tiling, request, NO_REPORTS)
+    tiled = last.result.restored
+    assert error(tiled, truth) < 1.1 * error(whole, truth)
+    strip = np.zeros(seen.shape, bool)
+    strip[64:96], strip[:, 64:96] = True, True  # where tiles overlap
+    difference = (tiled - whole) ** 2
+    assert difference[strip].mean() < 0.5 * error(whole, truth)
+    assert error(tiled[strip], truth[strip]) < 1.15 * error(whole[strip], truth[strip])

@@ -94,7 +94,7 @@ MAY_IMPORT = {  # a room, or a module beside them; what is not named imports not
     "device_check": {"device", "fit_plan", "measurement", "settings"},
     "system_report": {"device", "device_check"},
     "measured_plane": {"device", "image_tensor", "measurement", "record"},
-    "request": {"settings"},
+    "request": {"measurement", "settings"},
     "torch_modes": {"interruption"},
     "stage": {"interruption", "optimisation", "outcome", "pace", "request", "settings", "torch_modes"},
     "plane_run": {

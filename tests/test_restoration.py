@@ -15,7 +15,7 @@ from skimage import data
 
 import napari_dip
 from napari_dip import Settings, StopReason, restore, restore_steps
-from napari_dip.guidance import advise_denoising
+from napari_dip.guidance import Findings, advise
 from napari_dip.measurement.task import TASKS
 from napari_dip.optimisation.fit import Fit
 from napari_dip.outcome import Report
@@ -608,9 +608,10 @@ def test_the_note_says_that_the_filters_did_it_alone() -> None:
         lipschitz_bound=1.0,
     )  # fmt: skip
 
-    def advise(report: Report) -> str:
-        return advise_denoising(None, correlation_side=1, residual_correlation=0.0, scale=1.0, report=report)
+    def say(report: Report) -> str:
+        findings = Findings(noise=None, correlation_side=1, residual_correlation=0.0, scale=1.0, report=report)
+        return advise("denoise", findings)
 
-    assert "the network found nothing to improve" in advise(report)
-    assert "did most of the work" in advise(dataclasses.replace(report, step=10))
-    assert advise(dataclasses.replace(report, prior_error=None)) == ""  # there were no filters
+    assert "the network found nothing to improve" in say(report)
+    assert "did most of the work" in say(dataclasses.replace(report, step=10))
+    assert say(dataclasses.replace(report, prior_error=None)) == ""  # there were no filters

@@ -215,7 +215,10 @@ def restore(
     smoothed: Annotated[bool, Option("--smoothed", help="Also write OUT_smoothed.")] = False,
     detail_enhanced: Annotated[bool, Option("--detail-enhanced", help="Also write OUT_detail_enhanced.")] = False,
     uncertainty: Annotated[
-        bool, Option("--uncertainty", help="Also write OUT_uncertainty: how far four runs differ. Takes longer.")
+        bool,
+        Option(
+            "--uncertainty", help="Also write OUT_uncertainty: how far four runs differ and filters err. Takes longer."
+        ),
     ] = False,
     residual: Annotated[bool, Option("--residual", help="Also write OUT_residual: what was removed.")] = False,
     detail_amount: Annotated[

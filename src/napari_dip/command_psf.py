@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .many.folder import is_many
 from .many.image_stack import Stack
 from .many.stack_files import open_stack
-from .measurement.psf import gaussian_psf, optical_psf, psf_of_bead
+from .measurement.psf import gaussian_psf, join_psfs, optical_psf, psf_of_bead
 
 _MICROMETRES = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 
@@ -23,7 +23,7 @@ class PsfOptions:
     Attributes
     ----------
     file : Path or None
-        An image of a bead, or of the PSF.
+        An image of a bead, or of the PSF; its channels (C), if it has several, are those of the image.
     numerical_aperture, wavelength, pinhole, excitation
         As ``optical_psf`` takes them.
     pixel_size : float or None
@@ -64,7 +64,7 @@ class PsfOptions:
         if self.sigma is not None:
             return gaussian_psf(self.sigma)
         if self.file is not None:
-            return psf_of_bead(*self._read_bead(self.file, image))
+            return self._read_bead(self.file, image)
         if not count:
             said = next((name for name, value in confocal.items() if value is not None), None)
             if said is not None:
@@ -82,13 +82,17 @@ class PsfOptions:
             self.numerical_aperture, self.wavelength, pixel_size, pinhole=self.pinhole, excitation=self.excitation
         )
 
-    def _read_bead(self, path: Path, image: str) -> tuple[np.ndarray, tuple[float, float]]:
-        """Return the bead's image, and its pixels' height and width in pixels of the image."""
+    def _read_bead(self, path: Path, image: str) -> NDArray[np.float64]:
+        """Return the PSF of the bead in a file, or one for each channel; in pixels of the image."""
         opened = open_stack(path)
-        bead = np.squeeze(np.asarray(opened.array[...]))
+        bead = np.asarray(opened.array[...])
         own, of_image = _size_in_micrometres(opened), self._find_pixel_size(image)
         zoom = 1.0 if own is None or of_image is None else own / of_image
-        return bead, (zoom, zoom)
+        channels = (opened.axes or "").find("C")
+        if channels < 0 or bead.shape[channels] == 1:
+            return psf_of_bead(np.squeeze(bead), (zoom, zoom))
+        beads = np.moveaxis(bead, channels, 0)
+        return join_psfs([psf_of_bead(np.squeeze(each), (zoom, zoom)) for each in beads])
 
     def _find_pixel_size(self, image: str) -> float | None:
         """Return the image's pixel size in micrometres: as the user said, or else as its file says."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -187,7 +188,13 @@ def bytes_needed(
 
 
 def check_run_fits(
-    settings: Settings, device: DeviceChoice, task: Task, shape: tuple[int, ...], enlargement: int, *, colours: bool
+    settings: Settings,
+    device: DeviceChoice,
+    task: Task,
+    parameters: Mapping[str, Any],
+    shape: tuple[int, ...],
+    *,
+    colours: bool,
 ) -> None:
     """Refuse an image that is sure not to fit into memory, before any work is done.
 
@@ -198,10 +205,10 @@ def check_run_fits(
     settings : Settings
     device : DeviceChoice
     task : Task
+    parameters : mapping
+        The task's own, as read.
     shape : tuple of int
         ``(h, w)`` or ``(h, w, c)``.
-    enlargement : int
-        How many times more rows and columns the result has.
     colours : bool
         Whether a fourth channel is alpha.
 
@@ -213,7 +220,7 @@ def check_run_fits(
     check_memory("cpu", height * width * channels * _BYTES_PER_VALUE_READ)
     if colours and channels == 4:
         channels = 3
-    size = (height * enlargement, width * enlargement)
+    size = task.drawn_size((height, width), parameters)
     alone = dataclasses.replace(settings, width=settings.choose_width(partner=task.noise_is_independent))
     if not task.removes_noise:
         alone = dataclasses.replace(alone, runs=1, uncertainty=False)

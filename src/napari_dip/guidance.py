@@ -1,7 +1,9 @@
-"""The note: what the noise and the residual say about a denoised image, in sentences for the user."""
+"""The note: what the noise and the residual say about a restored image, in sentences for the user."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .measurement.noise import ChannelNoise, NoiseModel
@@ -20,18 +22,11 @@ def tell_neighbours(count: int) -> str:
     return f"{count} neighbouring plane{'s' if count > 1 else ''} helped." if count else ""
 
 
-def advise_denoising(
-    noise: NoiseModel | ChannelNoise | None,
-    *,
-    stripes: Stripes | None = None,
-    correlation_side: int,
-    residual_correlation: float,
-    scale: float | None,
-    report: Report | None = None,
-) -> str:
-    """Say how strong the noise is, whether denoising was worthwhile, what the filters did, and what to look at.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What a run has found out that advice depends on.
 
-    Parameters
+    Attributes
     ----------
     noise : NoiseModel, ChannelNoise or None
         Estimated on values in [0, 1]; None if it could not be estimated.
@@ -40,14 +35,35 @@ def advise_denoising(
     correlation_side : int
         Side of the squares within which errors are correlated, in pixels; 1 for independent noise.
     residual_correlation : float
-        Correlation between neighbouring pixels of the residual; the larger of the two directions.
+        Correlation between neighbouring pixels of the residual, the degraded image minus what the operator makes of the
+        restored one; the larger of the two directions.
     scale : float or None
         Intensities per unit of value; None if channels have different scales.
-    report : Report, optional
-        The report of the chosen step.
+    report : Report or None
+        Of the chosen step.
+    light_kept : float or None
+        The restored image's sum, above the background, as a share of the degraded image's; None if their sizes differ.
     """
-    sentences = [] if stripes is None else [_say_stripes(stripes, scale)]
-    level = "" if noise is None else _say_level(noise, scale)
+
+    noise: NoiseModel | ChannelNoise | None
+    stripes: Stripes | None = None
+    correlation_side: int
+    residual_correlation: float
+    scale: float | None
+    report: Report | None = None
+    light_kept: float | None = None
+
+
+def advise(task: str, findings: Findings) -> str:
+    """Return the sentences for a task's result; empty if it needs none."""
+    return _ADVICE[task](findings) if task in _ADVICE else ""
+
+
+def _advise_denoising(findings: Findings) -> str:
+    """Say how strong the noise is, whether denoising was worthwhile, what the filters did, and what to look at."""
+    noise, report, side = findings.noise, findings.report, findings.correlation_side
+    sentences = [] if findings.stripes is None else [_say_stripes(findings.stripes, findings.scale)]
+    level = "" if noise is None else _say_level(noise, findings.scale)
     if noise is not None and noise.correlation is not None:
         along_rows, along_columns = noise.correlation.of_neighbours
         sentences.append(
@@ -55,10 +71,10 @@ def advise_denoising(
             f"columns): {level} on average. It was judged and filtered accordingly. If it was made by interpolation or "
             "compression and you have the raw camera image, restore that instead."
         )
-    elif correlation_side > 1:
+    elif side > 1:
         sentences.append(
             "The noise of neighbouring pixels is correlated (by interpolation, compression or blur?). The fit was "
-            f"therefore judged by squares of {correlation_side} x {correlation_side} pixels instead of single pixels, "
+            f"therefore judged by squares of {side} x {side} pixels instead of single pixels, "
             "and no classical filters were used. If you have the raw camera image, restore that instead."
         )
     elif noise is not None:
@@ -75,10 +91,10 @@ def advise_denoising(
         sentences.append("The filters did all the work: the network found nothing to improve on them.")
     elif report is not None and report.prior_error and report.held_out_error is not None:
         sentences.append(_say_gain(1 - report.held_out_error / report.prior_error))
-    if residual_correlation > _COLOURED and correlation_side == 1:
+    if findings.residual_correlation > _COLOURED and side == 1:
         sentences.append(
             "Some structure was removed with the noise: look at the residual, where neighbouring pixels correlate by "
-            f"{residual_correlation:.2f}."
+            f"{findings.residual_correlation:.2f}."
         )
     return " ".join(sentences)
 
@@ -101,52 +117,38 @@ def _say_deviation(deviation: float, scale: float | None) -> str:
     return share if scale is None else f"{deviation * scale:.3g} ({share})"
 
 
-def advise_deconvolving(
-    noise: NoiseModel | ChannelNoise | None,
-    *,
-    stripes: Stripes | None = None,
-    correlation_side: int,
-    residual_correlation: float,
-    scale: float | None,
-    light_kept: float,
-    step: int,
-) -> str:
-    """Say how strong the noise is, whether the residual speaks against the PSF, and whether light was lost.
-
-    Parameters
-    ----------
-    noise, stripes, correlation_side, residual_correlation, scale
-        As in ``advise_denoising``; the residual is the image minus the restored one, blurred again.
-    light_kept : float
-        The restored image's sum, above the background, as a share of the degraded image's.
-    step : int
-        The chosen one.
-    """
-    sentences = [] if stripes is None else [_say_stripes(stripes, scale)]
+def _advise_deconvolving(findings: Findings) -> str:
+    """Say how strong the noise is, whether the residual speaks against the PSF, and whether light was lost."""
+    noise = findings.noise
+    sentences = [] if findings.stripes is None else [_say_stripes(findings.stripes, findings.scale)]
     if noise is not None and noise.correlation is not None:
         sentences.append(
-            f"The noise of neighbouring pixels is correlated: {_say_level(noise, scale)} on average. It was filtered "
-            "accordingly. If you have the raw camera image, take that instead."
+            f"The noise of neighbouring pixels is correlated: {_say_level(noise, findings.scale)} on average. It was "
+            "filtered accordingly. If you have the raw camera image, take that instead."
         )
-    elif correlation_side > 1:
+    elif findings.correlation_side > 1:
         sentences.append(
             "The noise of neighbouring pixels is correlated (by interpolation, compression or scaling?), so Richardson-"
             "Lucy and the filters were not used. If you have the raw camera image, take that instead."
         )
     elif noise is not None:
-        sentences.append(f"Noise: {_say_level(noise, scale)} on average.")
-    if residual_correlation > _COLOURED:
+        sentences.append(f"Noise: {_say_level(noise, findings.scale)} on average.")
+    if findings.residual_correlation > _COLOURED:
         sentences.append(
             "Blurred again by this PSF, the result does not quite explain the image: neighbouring pixels of the "
-            f"residual correlate by {residual_correlation:.2f}. Look at the residual. Rings around bright points mean "
-            "that the PSF is too wide."
+            f"residual correlate by {findings.residual_correlation:.2f}. Look at the residual. Rings around bright "
+            "points mean that the PSF is too wide."
         )
-    if step == 1:
+    if findings.report is not None and findings.report.step == 1:
         sentences.append(
             "Richardson-Lucy on the filtered image was best: the network found nothing to improve on that."
         )
-    sentences.append(f"The result has {100 * light_kept:.1f}% of the image's light.")
+    if findings.light_kept is not None:
+        sentences.append(f"The result has {100 * findings.light_kept:.1f}% of the image's light.")
     return " ".join(sentences)
+
+
+_ADVICE: dict[str, Callable[[Findings], str]] = {"denoise": _advise_denoising, "deconvolve": _advise_deconvolving}
 
 
 def warn_of_idle_network() -> str:

@@ -73,7 +73,7 @@ OUTPUTS = {
         ),
         OutputKind(
             "uncertainty", "the uncertainty",
-            "Where errors are likely: how far four runs differ. Takes longer.",
+            "Where errors are likely: how far four runs differ and the filters err. Takes longer.",
             is_signed=True, changes_fit=True, takes_run=True, needs_network=True,
         ),
     )

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from .fit_plan import build_estimate, build_fit, resolve_settings
-from .guidance import advise_deconvolving, advise_denoising, tell_neighbours, warn_of_idle_network
+from .guidance import Findings, advise, tell_neighbours, warn_of_idle_network
 from .interruption import Interrupted
 from .measured_plane import MeasuredPlane
 from .measurement.data_term import data_term_of
@@ -265,42 +265,31 @@ def _conclude(plane: MeasuredPlane, ended: _RunState, seconds: float, stopped_af
 def _write_note(plane: MeasuredPlane, ended: _RunState, residual_correlation: float) -> str:
     notes = [warn_of_idle_network()] if ended.is_idle else []
     notes.append(tell_neighbours(ended.neighbours))
-    if plane.data_term.is_blurred:
-        advice = advise_deconvolving(
-            plane.data_term.noise,
-            stripes=plane.data_term.stripes,
-            correlation_side=plane.data_term.correlation_side,
-            residual_correlation=residual_correlation,
-            scale=plane.scale,
-            light_kept=_measure_light(plane, ended.restored),
-            step=ended.step,
-        )
-        notes.append(advice)
-    elif plane.task.noise_is_independent:
-        advice = advise_denoising(
-            plane.data_term.noise,
-            stripes=plane.data_term.stripes,
-            correlation_side=plane.data_term.correlation_side,
-            residual_correlation=residual_correlation,
-            scale=plane.scale,
-            report=next((each for each in reversed(ended.reports) if each.step == ended.step), None),
-        )
-        notes.append(advice)
+    findings = Findings(
+        noise=plane.data_term.noise,
+        stripes=plane.data_term.stripes,
+        correlation_side=plane.data_term.correlation_side,
+        residual_correlation=residual_correlation,
+        scale=plane.scale,
+        report=next((each for each in reversed(ended.reports) if each.step == ended.step), None),
+        light_kept=_measure_light(plane, ended.restored),
+    )
+    notes.append(advise(plane.task.name, findings))
     if plane.keeps_known and plane.data_term.is_direct and plane.tensor.is_rounded:
         notes.append("Known pixels above 16,777,216 are rounded, because float32 cannot hold them exactly.")
     return " ".join(filter(None, (*notes, plane.device.warning)))
 
 
-def _measure_light(plane: MeasuredPlane, restored: torch.Tensor) -> float:
-    """Return the sum of what was restored, above the degraded image's darkest pixel, as a share of that image's."""
-    light, values = (
-        torch.where(plane.known, each, 0.0).sum()
-        for each in (
-            plane.data_term.cut_to_view(restored),
-            plane.values,
-        )
-    )
-    return float(light / values)
+def _measure_light(plane: MeasuredPlane, restored: torch.Tensor) -> float | None:
+    """Return the sum of what was restored, above the degraded image's darkest pixel, as a share of that image's.
+
+    None if pixels do not correspond to pixels.
+    """
+    view, values = plane.data_term.cut_to_view(restored), plane.values
+    if view.shape != values.shape:
+        return None
+    light, before = (torch.where(plane.known, each, 0.0).sum() for each in (view, values))
+    return float(light / before)
 
 
 @plain_modes()

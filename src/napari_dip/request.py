@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .measurement.task import find_task
 from .settings import Settings
 
 
@@ -30,21 +31,9 @@ class Request:
     colours: bool = True
 
     @property
-    def factor(self) -> int | None:
-        """The factor of super-resolution; None for other tasks."""
-        return self.parameters.get("factor")
-
-    @property
     def enlargement(self) -> int:
         """How many times more rows and columns the result has."""
-        return self.factor or 1
-
-    @property
-    def surroundings(self) -> tuple[int, int]:
-        """How many rows and columns a blur makes the network draw beyond the image, on each side."""
-        psf = self.parameters.get("psf")
-        rows, columns = (1, 1) if psf is None else np.shape(psf)[:2]
-        return rows // 2, columns // 2
+        return find_task(self.task).enlargement(self.parameters)
 
     @property
     def arguments(self) -> Mapping[str, Any]:

@@ -159,7 +159,7 @@ def restore_steps(
         chosen_task.check_image(image, parameters)
         settings = settings.for_task(chosen_task)
         device = choose_proven_device(settings.device, settings.precision)
-        check_run_fits(settings, device, chosen_task, image.shape, factor or 1, colours=colours)
+        check_run_fits(settings, device, chosen_task, parameters, image.shape, colours=colours)
         tensor = to_tensor(
             image, mask, colours=colours, intensity_range=None if whole is None else whole.intensity_range
         )

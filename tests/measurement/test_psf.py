@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_dip.measurement.psf import full_widths, gaussian_psf, optical_psf, psf_of_bead, read_psf
+from napari_dip.measurement.psf import full_widths, gaussian_psf, join_psfs, optical_psf, psf_of_bead, read_psf
 
 OPTICS = (1.3, 525, 0.065)
 
@@ -90,3 +90,14 @@ def test_optics_that_cannot_be_right_are_refused(wrong: dict[str, float], words:
     given = {"numerical_aperture": 1.3, "wavelength": 525.0, "pixel_size": 0.065} | wrong
     with pytest.raises(ValueError, match=words):
         optical_psf(**given)
+
+
+def test_psfs_of_channels_are_joined_around_their_middles() -> None:
+    narrow, wide = gaussian_psf(0.6), gaussian_psf(1.5)
+    joined = join_psfs([narrow, wide])
+    assert joined.shape == (*wide.shape, 2)
+    np.testing.assert_array_equal(joined[..., 1], wide)
+    assert joined[..., 0].sum() == pytest.approx(1)
+    middle = tuple(side // 2 for side in wide.shape)
+    assert np.unravel_index(np.argmax(joined[..., 0]), wide.shape) == middle
+    assert read_psf(joined).shape == joined.shape

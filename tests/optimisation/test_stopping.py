@@ -46,6 +46,15 @@ def test_held_out_rule_waits_for_the_prior() -> None:
     assert reasons == [None] * 3 + [StopReason.HELD_OUT]
 
 
+def test_a_gain_may_be_asked_to_be_larger() -> None:
+    for least_gain, stops_at in ((0.001, 110), (0.05, 60)):
+        rule = HeldOutRule(patience=50, least_gain=least_gain)
+        errors = [1.0, 0.98, 0.96, 0.955, 0.952, *[0.951] * 10]
+        steps = [10 * (n + 1) for n in range(len(errors))]
+        reasons = [rule.update(step, measured(error)) for step, error in zip(steps, errors, strict=True)]
+        assert steps[reasons.index(StopReason.HELD_OUT)] == stops_at
+
+
 def test_where_all_pixels_judge_a_shorter_patience_follows_significant_gains() -> None:
     def steps_until(better: list[int], patience: int = 100) -> int:
         rule = HeldOutRule(patience, steps_to_start=60)

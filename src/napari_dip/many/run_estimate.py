@@ -107,8 +107,7 @@ def estimate_run(
         device = choose_proven_device(settings.device, settings.precision)
     tiling = plan_tiles(shape, request, prompt=True, neighbours=neighbours)
     sides = (shape[0], shape[1]) if tiling is None else tiling.tile
-    beyond = request.surroundings
-    size = (sides[0] * enlargement + 2 * beyond[0], sides[1] * enlargement + 2 * beyond[1])
+    size = task.drawn_size(sides, task.read_parameters(request.parameters))
     channels = shape[2] if len(shape) == 3 else 1
     needed = bytes_needed(settings, device, size, channels, partner=task.noise_is_independent, neighbours=neighbours)
     parts = _count_parts(tiling, task, settings)

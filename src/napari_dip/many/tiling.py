@@ -114,8 +114,9 @@ def plan_tiles(
     from ..fit_plan import bytes_needed
     from ..torch_modes import plain_modes
 
-    task, enlargement, beyond = find_task(request.task), request.enlargement, request.surroundings
-    task.read_parameters(request.parameters)
+    task = find_task(request.task)
+    parameters = task.read_parameters(request.parameters)
+    enlargement, beyond = task.enlargement(parameters), task.surroundings(parameters)
     settings = request.settings.for_task(task)
     height, width = shape[:2]
     channels = shape[2] if len(shape) == 3 else 1
@@ -124,7 +125,7 @@ def plan_tiles(
     budget = _SHARE_OF_FREE * free_memory(device.device) if memory is None else float(memory)
 
     def needs(rows: int, columns: int) -> float:
-        size = (rows * enlargement + 2 * beyond[0], columns * enlargement + 2 * beyond[1])
+        size = task.drawn_size((rows, columns), parameters)
         needed = bytes_needed(
             settings, device, size, channels, partner=task.noise_is_independent, neighbours=neighbours
         )

@@ -72,14 +72,14 @@ class DataTerm:
         return self.by_pixel and isinstance(self.operator, Identity)
 
     @property
-    def is_blurred(self) -> bool:
-        """Whether a point spread function lies between x and y."""
-        return isinstance(self.operator, Blur)
+    def is_learned_slowly(self) -> bool:
+        """Whether the network goes on learning for long, while its partner's image hardly depends on the step."""
+        return False
 
     @property
     def headroom(self) -> float:
-        """How many times brighter than y the image x may be: a blur dims what is small."""
-        return min(self.operator.dimming, _MOST_HEADROOM) if isinstance(self.operator, Blur) else 1.0
+        """How many times brighter than y the image x may be."""
+        return 1.0
 
     @property
     def judged(self) -> torch.Tensor:
@@ -124,11 +124,32 @@ class DataTerm:
 
     def cut_to_view(self, image: torch.Tensor) -> torch.Tensor:
         """Return what the degraded image shows of x, ``(s, c, H, W)``: all of it, unless x has surroundings."""
-        return self.operator.cut(image) if isinstance(self.operator, Blur) else image
+        return image
 
     def discrepancy(self, estimate: torch.Tensor) -> torch.Tensor | None:
         """Return how large the errors are relative to the truth's errors, ``()``; None if those are unknown."""
         return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlurredDataTerm(DataTerm):
+    """Squared error of the pixels of an image that a point spread function has blurred."""
+
+    operator: Blur
+
+    @property
+    def is_learned_slowly(self) -> bool:
+        """Yes: what the blur hides is learned late."""
+        return True
+
+    @property
+    def headroom(self) -> float:
+        """How many times brighter than y the image x may be: a blur dims what is small."""
+        return min(self.operator.dimming, _MOST_HEADROOM)
+
+    def cut_to_view(self, image: torch.Tensor) -> torch.Tensor:
+        """Return x without its surroundings, ``(s, c, h, w)``."""
+        return self.operator.cut(image)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,7 +344,7 @@ def measure_blurred_image(measured: Measured) -> DataTerm:
         )
     operator = Blur.by(psf / psf.sum(axis=(0, 1)), measured.size, measured.values.device)
     (height, width), (beyond_rows, beyond_columns) = measured.size, operator.margin
-    return DataTerm(
+    return BlurredDataTerm(
         operator=operator,
         values=measured.values,
         known=measured.known,

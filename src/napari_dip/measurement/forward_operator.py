@@ -125,9 +125,16 @@ class Blur:
 
     def transpose(self, measured: torch.Tensor) -> torch.Tensor:
         """Map ``(s, c, h, w)`` to ``(s, c, h + 2 * margin, w + 2 * margin)``: correlation with the PSF."""
-        seen = torch.fft.rfft2(self.surround(measured), self.fft_size)
-        spread = torch.fft.irfft2(seen * self.transfer.conj(), self.fft_size)
-        return spread[..., : self.size[0] + 2 * self.margin[0], : self.size[1] + 2 * self.margin[1]]
+        return self.invert(measured, self.transfer.conj())
+
+    def inverse(self, regularisation: float | torch.Tensor) -> torch.Tensor:
+        """Return the Fourier transform of a regularised inverse, H* / (|H|² + regularisation), shaped as H."""
+        return self.transfer.conj() / (self.transfer.abs().square() + regularisation)
+
+    def invert(self, measured: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
+        """Map ``(s, c, h, w)``, 0 beyond its borders, to the shape of x by such an inverse."""
+        found = torch.fft.irfft2(torch.fft.rfft2(self.surround(measured), self.fft_size) * inverse, self.fft_size)
+        return found[..., : self.size[0] + 2 * self.margin[0], : self.size[1] + 2 * self.margin[1]]
 
     def cut(self, image: torch.Tensor) -> torch.Tensor:
         """Return the part of x, or of something as large, that y shows: ``(s, c, h, w)``."""

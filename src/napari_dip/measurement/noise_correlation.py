@@ -36,31 +36,51 @@ class NoiseCorrelation:
         return float(along_row / _TAPER[_REACH + 1]), float(along_column / _TAPER[_REACH + 1])
 
     def spectrum(self, side: int) -> torch.Tensor:
-        """Return the variance of each cosine coefficient of a block, ``(side, side)``, relative to a pixel's.
-
-        It is the diagonal of T C Tᵀ: C the covariance of the block's pixels, T the transform.
-        """
-        transform = fft.dct(np.eye(side), axis=0, norm="ortho")
-        apart = np.arange(side)[:, None] - np.arange(side)
+        """Return the variance of each cosine coefficient of a block, ``(side, side)``, relative to a pixel's."""
         wide = np.zeros((2 * side - 1, 2 * side - 1))
         reach = min(_REACH, side - 1)
         inner = slice(_REACH - reach, _REACH + reach + 1)
         wide[side - 1 - reach : side + reach, side - 1 - reach : side + reach] = self.coefficients[inner, inner]
-        covariance = wide[apart[:, None, :, None] + side - 1, apart[None, :, None, :] + side - 1]
-        twice = [transform, transform] * 2
-        variances = np.einsum("uy,vx,ua,vb,yxab->uv", *twice, covariance, optimize=True)
-        return torch.from_numpy(np.maximum(variances, _FLOOR * variances.mean())).float()
+        return block_spectrum(wide)
+
+    def power(self, size: tuple[int, int]) -> NDArray[np.float64]:
+        """Return the variance of each coefficient of a real Fourier transform, ``(h, w // 2 + 1)``; its mean is 1."""
+        around = self._around(size)
+        power = np.maximum(fft.rfft2(around).real, 0)
+        return power / np.maximum(fft.fft2(around).real, 0).mean()
 
     def correlate(self, white: torch.Tensor) -> torch.Tensor:
         """Give white noise of variance 1, ``(s, c, h, w)``, this correlation."""
-        around = np.zeros(white.shape[-2:])
+        size = white.shape[-2], white.shape[-1]
+        noise = fft.irfft2(fft.rfft2(white.cpu().numpy()) * np.sqrt(self.power(size)), size)
+        return torch.from_numpy(noise).to(white)
+
+    def _around(self, size: tuple[int, int]) -> NDArray[np.float64]:
+        """Return the coefficients around the first pixel of a periodic image."""
+        around = np.zeros(size)
         shifts = range(-_REACH, _REACH + 1)
         for row, column in ((row, column) for row in shifts for column in shifts):
-            around[row % len(around), column % around.shape[1]] += self.coefficients[row + _REACH, column + _REACH]
-        power = np.maximum(fft.fft2(around).real, 0)
-        power /= power.mean()
-        noise = fft.ifft2(fft.fft2(white.cpu().numpy()) * np.sqrt(power)).real
-        return torch.from_numpy(noise).to(white)
+            around[row % size[0], column % size[1]] += self.coefficients[row + _REACH, column + _REACH]
+        return around
+
+
+def block_spectrum(covariance: NDArray[np.float64]) -> torch.Tensor:
+    """Return the variance of each cosine coefficient of a block of noise, ``(n, n)``.
+
+    It is the diagonal of T C Tᵀ: C the covariance of the block's pixels, T the transform.
+
+    Parameters
+    ----------
+    covariance : ndarray
+        ``(2n - 1, 2n - 1)``: of pixels up to n - 1 rows and columns apart.
+    """
+    side = (len(covariance) + 1) // 2
+    transform = fft.dct(np.eye(side), axis=0, norm="ortho")
+    apart = np.arange(side)[:, None] - np.arange(side) + side - 1
+    of_pixels = covariance[apart[:, None, :, None], apart[None, :, None, :]]
+    twice = [transform, transform] * 2
+    variances = np.einsum("uy,vx,ua,vb,yxab->uv", *twice, of_pixels, optimize=True)
+    return torch.from_numpy(np.maximum(variances, _FLOOR * variances.mean())).float()
 
 
 def measure_correlation(stabilised: torch.Tensor, known: torch.Tensor) -> tuple[NoiseCorrelation, list[float]] | None:

@@ -7,6 +7,7 @@ The optics are computed here: in focus they are closed forms, and a pixel is an 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -245,6 +246,16 @@ def psf_of_bead(image: Any, zoom: tuple[float, float] = (1.0, 1.0)) -> NDArray[n
     fine = ndimage.map_coordinates(light, np.meshgrid(*axes, indexing="ij"), order=1)
     psf = fine.reshape(2 * reach[0] + 1, _SAMPLES, 2 * reach[1] + 1, _SAMPLES).mean(axis=(1, 3))
     return psf / psf.sum()
+
+
+def join_psfs(psfs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return one PSF for each channel, ``(k, l, c)``, from PSFs with odd sides, whose middles stay in the middle."""
+    rows, columns = (max(psf.shape[axis] for psf in psfs) for axis in (0, 1))
+    wide = [
+        np.pad(psf, [((side - length) // 2,) * 2 for side, length in zip((rows, columns), psf.shape, strict=True)])
+        for psf in psfs
+    ]
+    return np.stack(wide, axis=2)
 
 
 def full_widths(psf: NDArray[np.float64]) -> tuple[float, float]:

@@ -103,6 +103,16 @@ def _measure_blurred_image(measured: Measured) -> DataTerm:
     return measure_blurred_image(measured)
 
 
+def _read_enlargement(parameters: Mapping[str, Any]) -> int:
+    factor: int | None = parameters.get("factor")  # perhaps not checked yet
+    return factor or 1
+
+
+def _reach_of_psf(parameters: Mapping[str, Any]) -> tuple[int, int]:
+    rows, columns = parameters["psf"].shape[:2]
+    return rows // 2, columns // 2
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A task: what it takes, and how it treats the measurement and the result.
@@ -119,6 +129,11 @@ class Task:
         Whether the task makes sense only with missing pixels.
     keeps_known : bool
         Whether the result can be made to agree exactly with the known pixels (``Settings.keep_known``).
+    enlargement : callable
+        ``enlargement(parameters)``: how many times more rows and columns the result has.
+    surroundings : callable
+        ``surroundings(parameters)``: how many rows and columns the network draws beyond the image on each side, because
+        they shine into it.
     block : int
         Side of the blocks, from the top left corner, whose pixels were measured together; 1 for single pixels.
     noise_is_independent : bool
@@ -135,6 +150,8 @@ class Task:
     build_data_term: Callable[[Measured], DataTerm] = _measure_pixels
     needs_mask: bool = False
     keeps_known: bool = False
+    enlargement: Callable[[Mapping[str, Any]], int] = lambda parameters: 1
+    surroundings: Callable[[Mapping[str, Any]], tuple[int, int]] = lambda parameters: (0, 0)
     block: int = 1
     noise_is_independent: bool = False
     takes_neighbours: bool = False
@@ -173,6 +190,11 @@ class Task:
             if each.is_required or arguments.get(each.name) is not None
         }
 
+    def drawn_size(self, size: tuple[int, int], parameters: Mapping[str, Any]) -> tuple[int, int]:
+        """Return the rows and columns that the network draws for an image of ``size``, with parameters as read."""
+        factor, beyond = self.enlargement(parameters), self.surroundings(parameters)
+        return size[0] * factor + 2 * beyond[0], size[1] * factor + 2 * beyond[1]
+
     def check_image(self, image: np.ndarray, parameters: Mapping[str, Any]) -> None:
         """Check that an image, ``(h, w)`` or ``(h, w, c)``, can be used with these parameters.
 
@@ -192,11 +214,17 @@ TASKS = {
         Task("denoise", "Remove noise", noise_is_independent=True, takes_neighbours=True),
         Task("inpaint", "Fill in missing pixels", needs_mask=True, keeps_known=True, takes_neighbours=True),
         Task("deblock", "Remove JPEG artefacts", (QUANTISATION_TABLE,), _measure_jpeg, block=8),
-        Task("super_resolve", "Enlarge", (FACTOR,), _measure_small_image, keeps_known=True),
-        Task("deconvolve", "Take out the blur", (PSF,), _measure_blurred_image, noise_is_independent=True),
+        Task(
+            "super_resolve", "Enlarge", (FACTOR,), _measure_small_image, keeps_known=True,
+            enlargement=_read_enlargement,
+        ),
+        Task(
+            "deconvolve", "Take out the blur", (PSF,), _measure_blurred_image, noise_is_independent=True,
+            surroundings=_reach_of_psf,
+        ),
         Task("enhance", "Enhance detail", removes_noise=False),
     )
-}
+}  # fmt: skip
 
 
 def find_task(name: str) -> Task:

@@ -56,10 +56,10 @@ class Measures:
 class Estimate:
     """Judges a fit at every report, and keeps the averaged outputs of the best step.
 
-    That is the step with the smallest held-out error. Where a partner knows the noise, one step replaces another only
-    if the gain is larger than its own standard error. Without
-    held-out entries, the estimate is that of the current step. With Langevin dynamics, it is the mean of the
-    posterior's samples, as soon as there is one.
+    That is the step with the smallest held-out error: the estimate's, but the network's own where it learns slowly,
+    because there its partner's image hardly depends on the step. Where a partner knows the noise, one step replaces
+    another only if the gain is larger than its own standard error. Without held-out entries, the estimate is that of
+    the current step. With Langevin dynamics, it is the mean of the posterior's samples, as soon as there is one.
 
     Parameters
     ----------
@@ -195,13 +195,14 @@ class Estimate:
         )
         loss, spread, held_out_error, prior_held_out_error, discrepancy_value, *rest = figures.tolist()
         gained, by_chance, blurred, sharp, *bands = rest
+        choosing = prior_held_out_error if data_term.is_learned_slowly else held_out_error
         if judgement.errors is None:
-            is_better = self._has_held_out and held_out_error < self._smallest_error
+            is_better = self._has_held_out and choosing < self._smallest_error
         else:  # early on the network gets the benefit of the doubt, later the kept step does
             least = -by_chance if fit.step_count <= _EARLY else by_chance
             is_better = not self._best_step or gained > least
         if is_better:
-            self._smallest_error, self._kept_errors = held_out_error, judgement.errors
+            self._smallest_error, self._kept_errors = choosing, judgement.errors
             self._keep_present()
             self._judged = self._best_step, estimate, self._best
             if self._keeps_network:

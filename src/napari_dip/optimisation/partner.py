@@ -193,6 +193,11 @@ class DenoisingPartner:
         """None: this plane is denoised alone."""
         return 0
 
+    @property
+    def first_estimate(self) -> torch.Tensor:
+        """What filters make of all known pixels without the network, ``(1, c, h, w)``."""
+        return self._first_of_known
+
     def judge(self, output: torch.Tensor) -> Judgement:
         """Blend first estimate, network and Wiener filter as they are tried, and measure the error of the blend."""
         trial = self._trial

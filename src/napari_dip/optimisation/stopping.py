@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from .estimate import Measures
 
+LEAST_GAIN = 0.001  # of a new minimum, as a share of the last
 _SHARE_OF_PATIENCE = 0.4  # where a partner knows the noise, and only significant gains count
 _FURTHER_PATIENCES = 2  # that such a run, right after a gain, hardly ever exceeds (on recorded runs)
 # A JPEG's discrepancy falls ever more slowly: of the steps that its slope over the last 50 promises, it takes as many.
@@ -47,17 +48,21 @@ class HeldOutRule:
     Parameters
     ----------
     patience : int
-        That number of steps. A new minimum must be at least 0.1% below the last. Where a partner knows the noise, 0.4
-        of it suffices, and only a significant gain counts.
+        That number of steps. Where a partner knows the noise, 0.4 of it suffices, and only a significant gain counts.
     wait_for_prior : bool
         Whether to watch the network's own error besides the estimate's. A partner may make the estimate good at once,
         while the network still has much to learn that will improve it. Without effect where a partner knows the noise.
     steps_to_start : int
         Before which such a run does not end: until then the network may not have begun to help.
+    least_gain : float
+        How far below the last a new minimum must be, as a share of it.
     """
 
-    def __init__(self, patience: int, wait_for_prior: bool = True, steps_to_start: int = 0) -> None:
+    def __init__(
+        self, patience: int, wait_for_prior: bool = True, steps_to_start: int = 0, least_gain: float = LEAST_GAIN
+    ) -> None:
         self._patience, self._wait_for_prior, self._steps_to_start = patience, wait_for_prior, steps_to_start
+        self._least_gain = least_gain
         self._smallest = [float("inf")] * 2
         self._step = 0  # of the last gain
         self._earliest_stop, self._rest, self._knows_noise = patience, 0.0, False
@@ -74,7 +79,7 @@ class HeldOutRule:
         for n, error in enumerate((measures.held_out_error, measures.prior_error)):
             if error is None:
                 raise ValueError("the held-out rule needs held-out pixels.")
-            if error < 0.999 * self._smallest[n] and (n == 0 or self._wait_for_prior):
+            if error < (1 - self._least_gain) * self._smallest[n] and (n == 0 or self._wait_for_prior):
                 self._smallest[n], self._step = error, step
         self._earliest_stop = self._step + self._patience
         self._rest = (step - self._step) / self._patience
@@ -176,6 +181,7 @@ def choose_rule(
     patience: int,
     wait_for_prior: bool,
     steps_to_start: int,
+    least_gain: float = LEAST_GAIN,
     ratio_window: int,
     ratio_threshold: float,
     knows_discrepancy: bool,
@@ -185,7 +191,7 @@ def choose_rule(
         case "auto":
             if knows_discrepancy:
                 return DiscrepancyRule(_QUANTISATION_SHARE)
-            return HeldOutRule(patience, wait_for_prior, steps_to_start)
+            return HeldOutRule(patience, wait_for_prior, steps_to_start, least_gain)
         case "ratio":
             return RatioRule(ratio_window, ratio_threshold)
         case "fixed":

@@ -11,6 +11,7 @@ ALL = [
     samples.noisy_photograph, samples.noisy_fluorescence, samples.striped_fluorescence,
     samples.scratched_photograph, samples.jpeg_photograph,
     samples.small_photograph, samples.noisy_histology, samples.blurred_filaments, samples.moving_cells,
+    samples.nuclei_stack,
 ]  # fmt: skip
 
 
@@ -22,7 +23,7 @@ def test_a_sample_is_the_same_every_time(make) -> None:
     assert one.truth.shape == one.degraded.shape or make is samples.small_photograph
 
 
-@pytest.mark.parametrize("make", [samples.noisy_fluorescence, samples.moving_cells])
+@pytest.mark.parametrize("make", [samples.noisy_fluorescence, samples.moving_cells, samples.nuclei_stack])
 def test_a_camera_adds_photon_and_read_noise_to_the_truth(make) -> None:
     sample = make(photons=50.0)
     error = sample.degraded - sample.truth.astype(float)

@@ -237,6 +237,43 @@ def moving_cells(frames: int = 8, side: int = 128, photons: float = 25.0, seed: 
     return _photograph(density, photons, random)
 
 
+NUCLEI_PIXEL, NUCLEI_STEP = 0.2, 0.5  # micrometres, of the pixels and between planes
+
+
+def nuclei_stack(planes: int = 9, side: int = 96, photons: float = 20.0, seed: int = 0) -> Sample:
+    """Return a z-stack of nuclei with spots, blurred more along z than across, with Poisson and read noise.
+
+    Parameters
+    ----------
+    planes, side : int
+    photons : float
+        Expected number at the brightest pixels.
+    seed : int
+
+    Returns
+    -------
+    Sample
+        ``(z, h, w)``, uint16 with an offset of 100; the truth is the expected value, float32.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    random = np.random.default_rng(seed)
+    depths = (np.arange(planes) - planes // 2)[:, None, None] * NUCLEI_STEP
+    rows, columns = np.mgrid[:side, :side] * NUCLEI_PIXEL
+    wide = side * NUCLEI_PIXEL
+    density = np.zeros((planes, side, side))
+    for row, column in random.uniform(0.1 * wide, 0.9 * wide, (8, 2)):
+        radius, depth = random.uniform(1.6, 2.6), random.uniform(-1, 1)
+        distance = np.sqrt((rows - row) ** 2 + (columns - column) ** 2 + (1.2 * (depths - depth)) ** 2)
+        body = 0.35 / (1 + np.exp((distance - radius) * 8))
+        for away, angle, below in random.uniform((0, 0, -1), (0.8 * radius, 2 * np.pi, 1), (6, 3)):  # spots
+            across = (rows - row - away * np.sin(angle)) ** 2 + (columns - column - away * np.cos(angle)) ** 2
+            body += 0.8 * np.exp(-(across + (depths - depth - below) ** 2) / (2 * 0.3**2)) * (distance < radius)
+        density = np.maximum(density, body)
+    density = gaussian_filter(density, (0.8 / NUCLEI_STEP / 2, 0.12 / NUCLEI_PIXEL, 0.12 / NUCLEI_PIXEL))  # the optics
+    return _photograph(density, photons, random)
+
+
 def _crop_cameraman(side: int) -> NDArray[np.uint8]:
     """Return the centre of scikit-image's cameraman, uint8."""
     from skimage import data

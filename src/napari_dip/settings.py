@@ -112,7 +112,7 @@ class Settings:
         to ``step_limit``.
     patience : int
         ``"auto"`` stops after this many steps without a smaller held-out error; where partners help to remove noise,
-        after 0.4 of it without a significant gain. Where a blur is taken out, a gain must be 1%, instead of 0.1%.
+        after 0.4 of it without a significant gain. Where a blur is taken out, a gain must be 5%, instead of 0.1%.
     wait_for_prior : bool
         Whether ``"auto"`` also waits for the error of the network alone, which partners may outdo at first. Without
         effect where partners help to remove noise, unless there is a blur.

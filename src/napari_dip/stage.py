@@ -25,7 +25,7 @@ from .torch_modes import interruptible
 _MOST_STARTS = 4
 _STEPS_TO_START = {"muon": 60, "adam": 300}  # Muon's networks take 10 to 40, Adam's up to 150 (docs/tuning.md)
 _CONSTANT = 0.01  # an output whose spread is below this share of the image's counts as constant
-_LEAST_GAIN_IF_SLOW = 0.01  # in the network's own error, where it learns slowly: less takes long and helps little
+_LEAST_GAIN_IF_SLOW = 0.05  # in the network's own error, where it learns slowly: less takes long and helps little
 _SEEDS_APART = 1_000_000  # between two starts
 _SEEDS = int(find_bounds("seed").most) + 1
 

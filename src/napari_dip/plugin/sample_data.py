@@ -13,12 +13,15 @@ from napari.types import LayerDataTuple
 from ..samples import (
     BEAD_PIXEL,
     FILAMENT_PIXEL,
+    NUCLEI_PIXEL,
+    NUCLEI_STEP,
     Sample,
     blurred_filaments,
     jpeg_photograph,
     moving_cells,
     noisy_fluorescence,
     noisy_histology,
+    nuclei_stack,
     scratched_photograph,
     small_photograph,
     striped_fluorescence,
@@ -79,6 +82,16 @@ def blurred_filaments_layers() -> list[LayerDataTuple]:
     image = {"scale": (FILAMENT_PIXEL,) * 2, "contrast_limits": (100, float(sample.degraded.max())), **pixel}
     bead = {"name": "bead", "scale": (BEAD_PIXEL,) * 2, "visible": False, **pixel}
     return [*_beside_truth(sample, "filaments blurred", "filaments truth", **image), (sample.bead, bead, "image")]
+
+
+def nuclei_stack_layers() -> list[LayerDataTuple]:
+    """Return the noisy z-stack and its (hidden) ground truth: planes 0.5 µm apart, 0.2 µm pixels."""
+    sample = nuclei_stack()
+    limits = (float(sample.truth.min()), float(np.quantile(sample.degraded, 0.999)))
+    return _beside_truth(
+        sample, "nuclei noisy", "nuclei truth", scale=(NUCLEI_STEP, NUCLEI_PIXEL, NUCLEI_PIXEL), units=("um",) * 3,
+        contrast_limits=limits, colormap="gray", axis_labels=("z", "y", "x"),
+    )  # fmt: skip
 
 
 def moving_cells_layers() -> list[LayerDataTuple]:

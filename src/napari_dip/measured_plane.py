@@ -99,7 +99,7 @@ def measure_plane(
     *,
     whole: WholeImage | None,
     keep_known: bool,
-    remove_stripes: bool = True,
+    remove_stripes: bool,
     planes: NeighbouringPlanes | None = None,
 ) -> MeasuredPlane:
     """Build the data term of a plane for its task.

@@ -72,20 +72,9 @@ def noisy_fluorescence(side: int = 256, photons: float = 40.0, seed: int = 0) ->
 
 
 def striped_fluorescence(side: int = 256, photons: float = 40.0, seed: int = 0) -> Sample:
-    """Return the cells of ``noisy_fluorescence`` as seen by a camera that reads each row with an offset of its own.
+    """Return ``noisy_fluorescence`` as seen by a camera that reads each row with an offset of its own.
 
-    Parameters
-    ----------
-    side : int
-    photons : float
-        Expected number at the brightest pixels.
-    seed : int
-
-    Returns
-    -------
-    Sample
-        uint16 with an offset of 100; the truth is the expected value, float32. The rows' offsets have a deviation of
-        30, which is 2.5 photons.
+    The offsets have a deviation of 30, which is 2.5 photons; they are not part of the truth.
     """
     sample = noisy_fluorescence(side, photons, seed)
     rows = np.random.default_rng(seed + 1).normal(0, 30, (side, 1))

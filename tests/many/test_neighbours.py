@@ -5,6 +5,7 @@ import dataclasses
 import dask.array
 import numpy as np
 import pytest
+import tifffile
 from films import write_film
 from terminal import QUICK, run
 
@@ -140,8 +141,7 @@ def test_a_plane_is_the_same_whatever_else_is_restored_and_its_record_names_its_
 
 
 def test_a_script_repeats_it_and_refuses_other_neighbours(still, settings, tmp_path, monkeypatch) -> None:
-    import tifffile
-
+    monkeypatch.chdir(tmp_path)  # the script writes there
     path = tmp_path / "film.tif"
     tifffile.imwrite(path, still, metadata={"axes": "TYX"}, photometric="minisblack")
     (done,) = napari_dip.restore_stack(still, "TYX", planes={"T": 2}, settings=settings)

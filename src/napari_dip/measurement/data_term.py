@@ -294,6 +294,8 @@ def data_term_of(
     stripes = find_stripes(values, known, noise) if remove_stripes and noise is not None else None
     if stripes is not None:
         values = values - stripes.offsets
+        if whole is None:  # brightness, and what neighbours share, are told better without stripes
+            noise, correlated = survey_noise(values, known, colours=colours)
     data_term = task.build_data_term(
         Measured(
             values=values, known=known, parameters=parameters, block=task.block, noise=noise,

@@ -4,10 +4,18 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tifffile
 import torch
+from films import write_film
 from skimage import data
 
 import napari_dip
+from napari_dip.many.axes import find_axes
+from napari_dip.many.file_job import FileJob
+from napari_dip.many.file_restoration import restore_file
+from napari_dip.many.image_stack import MaskedStack
+from napari_dip.many.stack import restore_planes
+from napari_dip.many.tiling import Tiling
 from napari_dip.measurement.data_term import DataTerm
 from napari_dip.measurement.forward_operator import Identity
 from napari_dip.measurement.missing_pixels import fill_smoothly
@@ -16,6 +24,7 @@ from napari_dip.optimisation.neighbour_fill import fill_from_neighbours
 from napari_dip.optimisation.neighbour_fill_partner import NeighbourFillPartner, _open
 from napari_dip.optimisation.partner import CompletingPartner
 from napari_dip.optimisation.partner_choice import choose_partner
+from napari_dip.request import NO_REPORTS, Hooks, Request
 
 SIDE = 96
 PLACES = {
@@ -161,3 +170,57 @@ def test_neighbours_help_to_fill_in_a_stack(small_settings) -> None:
     assert results["auto"].record.neighbours == 4
     assert results["auto"].note.startswith("4 neighbouring planes helped.")
     np.testing.assert_array_equal(results["auto"].restored[known[2]], truth[2][known[2]])
+
+
+@pytest.mark.full
+def test_neighbours_help_in_colours_too(small_settings) -> None:
+    parts = [data.astronaut()[60 : 60 + SIDE, 160 : 160 + SIDE] / 255.0] * 5
+    truth, known = np.stack(parts).astype(np.float32), holes_of(5).numpy()[:, 0]
+    settings = dataclasses.replace(small_settings, step_limit=30)
+    errors = []
+    for neighbours in ("auto", None):
+        (done,) = napari_dip.restore_stack(
+            truth, "TYXS", ~known, "inpaint", settings=settings, planes={"T": 2}, neighbours=neighbours
+        )
+        errors.append(np.mean((done.result.restored - truth[2])[~known[2]] ** 2))
+    assert errors[0] < 0.2 * errors[1]
+
+
+@pytest.mark.full
+def test_neighbours_help_in_tiles_too(small_settings) -> None:
+    truth, known = film("still").numpy()[:, 0], holes_of(5).numpy()[:, 0]
+    axes = find_axes(truth.shape, "TYX")
+    (plane,) = axes.planes({"T": 2})
+    request = Request("inpaint", dataclasses.replace(small_settings, step_limit=30))
+    errors = []
+    for along in ("T", None):
+        stack = MaskedStack(truth, axes, ~known, along)
+        tiling = Tiling((SIDE, SIDE), (64, 64), 16)
+        *_, last = restore_planes(stack, [plane], request, NO_REPORTS, tiling=tiling, networks=None, client=None)
+        errors.append(np.mean((last.result.restored - truth[2])[~known[2]] ** 2))
+    assert errors[0] < 0.2 * errors[1]
+
+
+@pytest.mark.full
+def test_an_interrupted_film_goes_on_as_if_nothing_had_happened(small_settings, tmp_path) -> None:
+    truth, known = film("still").numpy()[:, 0], holes_of(5).numpy()[:, 0]
+    write_film(tmp_path / "film.ome.tif", truth)
+    write_film(tmp_path / "holes.ome.tif", (~known).astype(np.uint8))
+    request = Request("inpaint", dataclasses.replace(small_settings, step_limit=20))
+    whole, resumed = (
+        FileJob(tmp_path / "film.ome.tif", tmp_path / name, tmp_path / "holes.ome.tif", request, resume=True)
+        for name in ("whole.ome.tif", "resumed.ome.tif")
+    )
+    outcome = restore_file(whole)
+    assert outcome.helped == 5
+    places: list[int] = []
+
+    def watch(progress) -> None:
+        if progress.result is not None:
+            places.append(progress.plane.place["T"])
+
+    with pytest.raises(InterruptedError, match="kept"):
+        restore_file(resumed, watch=watch, hooks=Hooks(lambda: len(places) >= 2))
+    restore_file(resumed, watch=watch)
+    assert places == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(tifffile.imread(resumed.out), tifffile.imread(whole.out))

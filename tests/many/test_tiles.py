@@ -5,13 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
 import napari_dip
 from napari_dip.image_files import read_image, read_quantisation_table
 from napari_dip.interruption import Interrupted
-from napari_dip.many import tiles
+from napari_dip.many import tile_survey, tiles
 from napari_dip.many.axes import Plane, find_axes
 from napari_dip.many.image_stack import MaskedStack
 from napari_dip.many.tile_survey import measure_whole
@@ -71,6 +72,33 @@ def test_a_large_image_is_measured_by_blocks(shape) -> None:
     assert not whole.correlated
     longest = max(rows.stop - rows.start for rows, _ in asked)
     assert longest == (128 if image.size > 1 << 22 else shape[0])
+
+
+@pytest.mark.parametrize("along", ["rows", "columns"])
+@pytest.mark.parametrize("most_pixels", [1 << 20, 1 << 15])
+def test_stripes_are_measured_on_the_whole_image(along, most_pixels, monkeypatch) -> None:
+    """A tile tells them less well: its lines are shorter, and at its edges it does not know what changes slowly."""
+    monkeypatch.setattr(tile_survey, "_MOST_PIXELS", most_pixels)
+    monkeypatch.setattr(tile_survey, "_BLOCK", 64)
+    random = np.random.default_rng(0)
+    smooth = data.camera().astype(float)
+    offsets = random.normal(0, 20, len(smooth))[:, None]
+    if along == "columns":
+        smooth, offsets = smooth[:384], offsets.T
+    noisy = smooth + random.normal(0, 10, smooth.shape)
+    whole = measure_whole(*as_stack(noisy + offsets), Request())
+    found = whole.stripes.offsets[0, 0].numpy() * np.ptp(whole.intensity_range)
+    assert whole.stripes.along == along
+    expected = offsets - ndimage.gaussian_filter(offsets, 5, mode="nearest")
+    assert np.std(found - expected) < 2.5
+    part = whole.cut(slice(10, 40), slice(20, 70)).stripes.offsets[0, 0].numpy() * np.ptp(whole.intensity_range)
+    np.testing.assert_array_equal(part, found[10:40] if along == "rows" else found[:, 20:70])
+    settings = napari_dip.Settings(remove_stripes=False)
+    assert measure_whole(*as_stack(noisy + offsets), Request(settings=settings)).stripes is None
+    even = measure_whole(*as_stack(noisy), Request())
+    assert even.stripes is None
+    deviations = [each.noise.mean_variance**0.5 * np.ptp(each.intensity_range) for each in (whole, even)]
+    assert deviations[0] == pytest.approx(deviations[1], rel=0.1)
 
 
 @pytest.fixture(scope="module")

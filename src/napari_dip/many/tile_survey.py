@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from ..image_tensor import check_size, find_intensity_range, read_arrays, to_tensor
 from ..interruption import Interrupted
 from ..measurement.noise import survey_noise
+from ..measurement.stripes import Direction, Stripes, find_direction, measure_steps
 from ..measurement.task import find_task
 from ..measurement.whole_image import WholeImage
 from ..request import Hooks, Request
@@ -29,7 +31,9 @@ Place = tuple[slice, slice]
 def measure_whole(
     stack: MaskedStack, plane: Plane, request: Request, phase_begun: Callable[[str], None] = lambda words: None
 ) -> WholeImage:
-    """Measure the intensity range and the noise of a whole plane; if it is large, from blocks spread evenly over it.
+    """Measure intensity range, noise and stripes of a whole plane; if it is large, from blocks spread evenly over it.
+
+    If the blocks have stripes, all lines are read, but only where they cross the blocks.
 
     Parameters
     ----------
@@ -73,16 +77,51 @@ def measure_whole(
     intensity_range = find_intensity_range(channels[known], colours=colours)
     tensor = to_tensor(image, mask, colours=colours, intensity_range=intensity_range)
     values, measured = tensor.values, tensor.known
-    if measured.numel() > _ENOUGH_FOR_NOISE:
-        values, measured = _take_every_second_block(values, measured)
-    noise, correlated = None, False
-    if find_task(request.task).noise_is_independent:
-        noise, correlated = survey_noise(values, measured, colours=colours)
-    return WholeImage(intensity_range, noise, correlated)
+    whole = WholeImage(intensity_range, None, correlated=False)
+    if not find_task(request.task).noise_is_independent:
+        return whole
+    noise, correlated = survey_noise(*_take_fewer(values, measured), colours=colours)
+    along = None
+    if request.settings.remove_stripes and noise is not None:
+        along = find_direction(values, measured, noise)
+    if along is None:
+        return replace(whole, noise=noise, correlated=correlated)
+    phase_begun("Measuring the stripes")
+    stripes = Stripes.from_steps(_measure_steps(stack, plane, (rows, columns), along, request, intensity_range), along)
+    inside = stripes.cut(*(np.concatenate([np.r_[each] for each in lines]) for lines in (rows, columns)))
+    even = values - inside.offsets.to(values)
+    noise, correlated = survey_noise(*_take_fewer(even, measured), colours=colours)
+    return replace(whole, noise=noise, correlated=correlated, stripes=stripes)
 
 
-def _take_every_second_block(values: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a quarter of an image, ``(1, c, h, w)``, and of its mask, with the edges of the blocks as unknown."""
+def _measure_steps(
+    stack: MaskedStack,
+    plane: Plane,
+    blocks: tuple[list[slice], list[slice]],
+    along: Direction,
+    request: Request,
+    intensity_range: NDArray[np.float64],
+) -> torch.Tensor:
+    """Return the mean change from each line of a plane to the next, ``(1, c, lines - 1)``, seen where blocks are."""
+    axis, colours = ("rows", "columns").index(along), request.colours
+    across, length, steps = blocks[1 - axis], stack.axes.plane_shape[axis], []
+    for start in range(0, length - 1, _BLOCK):
+        lines = slice(start, min(start + _BLOCK + 1, length))
+        places = [(lines, each) if axis == 0 else (each, lines) for each in across]
+        images, masks = zip(*(_read_part(stack, plane, place, colours) for place in places), strict=True)
+        image, mask = (np.concatenate(each, axis=1 - axis) for each in (images, masks))
+        tensor = to_tensor(image, mask, colours=colours, intensity_range=intensity_range)
+        steps.append(measure_steps(tensor.values, tensor.known, along))
+    return torch.cat(steps, dim=-1)
+
+
+def _take_fewer(values: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what the noise is measured on: all of an image, ``(1, c, h, w)``, and of its mask, or a quarter of them.
+
+    The quarter is every second block each way, with the edges of the blocks as unknown.
+    """
+    if known.numel() <= _ENOUGH_FOR_NOISE:
+        return values, known
     numbers = [np.arange(length) for length in known.shape[-2:]]
     rows, columns = (number[number // _BLOCK % 2 == 0] for number in numbers)
     inside = [~np.isin(number % _BLOCK, (0, _BLOCK - 1)) for number in (rows, columns)]

@@ -77,7 +77,8 @@ def _restore_tiles(
         adapted = dataclasses.replace(request, settings=settings)
         about = dataclasses.replace(hooks, phase_begun=lambda words: hooks.phase_begun(f"{words}, {tile.describe()}"))
         around = stack.read_neighbours(plane, *place)
-        return restore_steps(image, mask, **adapted.arguments, whole=whole, neighbours=around, **about.arguments)
+        known = whole.cut(*place)
+        return restore_steps(image, mask, **adapted.arguments, whole=known, neighbours=around, **about.arguments)
 
     sums = _Sums(tiling, shape, request.enlargement)
     sums.prepare("restored", shape[2:], hooks.stop_at_once)  # now, so that a stop need not wait for it

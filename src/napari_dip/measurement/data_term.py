@@ -278,21 +278,21 @@ def data_term_of(
     colours : bool
         Whether the channels are colours (RGB), which share one noise.
     whole : WholeImage, optional
-        If the image is a tile: what is known about the whole image. Otherwise the noise is estimated from the image.
+        If the image is a tile: what is known about the whole image. Otherwise noise and stripes are measured here.
     remove_stripes : bool
         Whether stripes are taken out first, if the task's noise is independent from pixel to pixel otherwise.
     **parameters
         The task's own.
     """
     noise: NoiseModel | ChannelNoise | None = None
-    correlated = False
-    if task.noise_is_independent:
-        if whole is None:
-            noise, correlated = survey_noise(values, known, colours=colours)
-        else:
-            noise, correlated = whole.noise, whole.correlated
-    stripes = find_stripes(values, known, noise) if remove_stripes and noise is not None else None
+    correlated, stripes = False, None
+    if task.noise_is_independent and whole is not None:
+        noise, correlated, stripes = whole.noise, whole.correlated, whole.stripes
+    elif task.noise_is_independent:
+        noise, correlated = survey_noise(values, known, colours=colours)
+        stripes = find_stripes(values, known, noise) if remove_stripes and noise is not None else None
     if stripes is not None:
+        stripes = stripes.to(values)
         values = values - stripes.offsets
         if whole is None:  # brightness, and what neighbours share, are told better without stripes
             noise, correlated = survey_noise(values, known, colours=colours)

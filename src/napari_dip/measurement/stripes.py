@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage, stats
+from torch.nn import functional
 
 from .noise import ChannelNoise, NoiseModel
+
+Direction: TypeAlias = Literal["rows", "columns"]
+Lines: TypeAlias = slice | NDArray[np.intp]
 
 _SMALLEST = 32  # rows and columns, to tell stripes from chance
 _WEAKEST = 0.01  # deviation of the noise; in cleaner images, lines are the image's own
@@ -33,8 +37,23 @@ class Stripes:
 
     offsets: torch.Tensor
 
+    @classmethod
+    def from_steps(cls, steps: torch.Tensor, along: Direction) -> Stripes:
+        """Add up the changes from each line to the next, ``(n, c, lines - 1)``, without what changes slowly."""
+        offsets = functional.pad(steps.cumsum(dim=-1), (1, 0)).numpy()
+        offsets = offsets - ndimage.gaussian_filter1d(offsets, _WIDTH, axis=-1, mode="nearest")
+        return cls(torch.from_numpy(offsets).unsqueeze(3 if along == "rows" else 2))
+
+    def to(self, values: torch.Tensor) -> Stripes:
+        """Return them in the precision, and on the device, of an image."""
+        return Stripes(self.offsets.to(values))
+
+    def cut(self, rows: Lines, columns: Lines) -> Stripes:
+        """Return the stripes of a part of the image."""
+        return Stripes(self.offsets[:, :, rows] if self.along == "rows" else self.offsets[..., columns])
+
     @property
-    def along(self) -> Literal["rows", "columns"]:
+    def along(self) -> Direction:
         """Which lines have offsets."""
         return "rows" if self.offsets.shape[3] == 1 else "columns"
 
@@ -47,10 +66,6 @@ class Stripes:
 def find_stripes(values: torch.Tensor, known: torch.Tensor, noise: NoiseModel | ChannelNoise) -> Stripes | None:
     """Return the image's stripes; None if there are none that chance could not explain.
 
-    From line to line, an image changes little at most pixels, and white noise averages out. So does the change from
-    line to line of what is left: stripes are seen where its variance is far larger than that of averaged noise, and
-    far larger one way than the other.
-
     Parameters
     ----------
     values : Tensor
@@ -60,17 +75,32 @@ def find_stripes(values: torch.Tensor, known: torch.Tensor, noise: NoiseModel | 
     noise : NoiseModel or ChannelNoise
         As measured from detail in both directions, which contains no stripes.
     """
+    along = find_direction(values, known, noise)
+    return None if along is None else measure_stripes(values, known, along)
+
+
+def find_direction(values: torch.Tensor, known: torch.Tensor, noise: NoiseModel | ChannelNoise) -> Direction | None:
+    """Return which lines of an image have offsets that chance could not explain, if any.
+
+    From line to line, an image changes little at most pixels, and white noise averages out. So does the change from
+    line to line of what is left: stripes are seen where its variance is far larger than that of averaged noise, and
+    far larger one way than the other.
+
+    Parameters
+    ----------
+    values, known, noise
+        As in ``find_stripes``.
+    """
     if min(values.shape[-2:]) < _SMALLEST or noise.mean_variance**0.5 < _WEAKEST:
         return None
     stabilised = noise.stabilise(values.cpu())
-    strengths = {axis: _measure_strength(stabilised, known.cpu(), axis) for axis in (2, 3)}
-    axis = max(strengths, key=lambda each: strengths[each])
-    if strengths[axis] < max(_STRIKING, _ONE_WAY * strengths[5 - axis]):
+    rows, columns = (_measure_strength(stabilised, known, along) for along in get_args(Direction))
+    if max(rows, columns) < max(_STRIKING, _ONE_WAY * min(rows, columns)):
         return None
-    return measure_stripes(values, known, "rows" if axis == 2 else "columns")
+    return "rows" if rows > columns else "columns"
 
 
-def measure_stripes(values: torch.Tensor, known: torch.Tensor, along: Literal["rows", "columns"]) -> Stripes:
+def measure_stripes(values: torch.Tensor, known: torch.Tensor, along: Direction) -> Stripes:
     """Return the offsets of all rows or columns of images, but for what changes slowly from one to the next.
 
     Parameters
@@ -81,33 +111,35 @@ def measure_stripes(values: torch.Tensor, known: torch.Tensor, along: Literal["r
         ``(n, 1, h, w)`` bool.
     along : {"rows", "columns"}
     """
-    axis = 2 if along == "rows" else 3
-    steps, _ = _measure_steps(values.cpu(), known.cpu(), axis)
-    offsets = np.concatenate([np.zeros_like(steps[..., :1]), steps.cumsum(axis=-1)], axis=-1)
-    offsets -= ndimage.gaussian_filter1d(offsets, _WIDTH, axis=-1, mode="nearest")
-    return Stripes(torch.from_numpy(offsets).to(values).unsqueeze(5 - axis))
+    return Stripes.from_steps(measure_steps(values, known, along), along).to(values)
 
 
-def _measure_strength(stabilised: torch.Tensor, known: torch.Tensor, axis: int) -> float:
-    """Return the variance from line to line, relative to that of averaged white noise; the mean of the channels."""
-    steps, counts = _measure_steps(stabilised, known, axis)
-    bends = np.diff(steps, axis=-1)
-    variances = stats.median_abs_deviation(bends, axis=-1, scale="normal") ** 2 / 6  # of a line: (1, -2, 1)
-    return float(variances.mean() * counts.mean() / _TRIMMED_VARIANCE)
+def measure_steps(values: torch.Tensor, known: torch.Tensor, along: Direction) -> torch.Tensor:
+    """Return the mean change from each line to the next without the largest changes, ``(n, c, lines - 1)`` float64.
 
-
-def _measure_steps(
-    values: torch.Tensor, known: torch.Tensor, axis: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean change from each line to the next without the largest changes, and the number of its pixels.
-
-    Both are ``(n, c, lines - 1)``; where no two neighbouring pixels are known, the change is 0.
+    Where no two neighbouring pixels are known, the change is 0.
     """
-    lines, seen = (np.moveaxis(each.numpy(), axis, 2) for each in (values.double(), known))
-    changes, both = np.diff(lines, axis=2), seen[:, :, 1:] & seen[:, :, :-1]
-    both = np.broadcast_to(both, changes.shape)
+    changes, both = _measure_changes(values, known, along)
     steps = np.zeros(changes.shape[:3])
     for place in np.ndindex(steps.shape):
         if both[place].any():
             steps[place] = stats.trim_mean(changes[place][both[place]], _TRIMMED)
-    return steps, both.sum(axis=-1).astype(float)
+    return torch.from_numpy(steps)
+
+
+def _measure_strength(stabilised: torch.Tensor, known: torch.Tensor, along: Direction) -> float:
+    """Return the variance from line to line, relative to that of averaged white noise; the mean of the channels."""
+    bends = np.diff(measure_steps(stabilised, known, along).numpy(), axis=-1)
+    variances = stats.median_abs_deviation(bends, axis=-1, scale="normal") ** 2 / 6  # of a line: (1, -2, 1)
+    _, both = _measure_changes(stabilised, known, along)
+    return float(variances.mean() * both.sum(axis=-1).mean() / _TRIMMED_VARIANCE)
+
+
+def _measure_changes(
+    values: torch.Tensor, known: torch.Tensor, along: Direction
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the changes from each line to the next, ``(n, c, lines - 1, pixels)``, and where both pixels are known."""
+    axis = 2 if along == "rows" else 3
+    lines, seen = (np.moveaxis(each.cpu().numpy(), axis, 2) for each in (values.double(), known))
+    changes = np.diff(lines, axis=2)
+    return changes, np.broadcast_to(seen[:, :, 1:] & seen[:, :, :-1], changes.shape)

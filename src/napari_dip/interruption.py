@@ -50,3 +50,8 @@ def wait_for(work: Callable[[], _Found], stop_requested: Callable[[], bool] | No
     if errors:
         raise errors.pop()
     return results.pop()
+
+
+def is_still_working() -> bool:
+    """Return whether any thread still works for ``wait_for``, heeded or not."""
+    return any(each.name == wait_for.__qualname__ for each in threading.enumerate())

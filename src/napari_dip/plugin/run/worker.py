@@ -10,6 +10,9 @@ from typing import Any
 
 from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
 
+from ...interruption import is_still_working
+from .garbage import GarbageCollector
+
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
@@ -23,6 +26,7 @@ class _Failed:
 
 
 _running: set[Job] = set()  # also keeps the callbacks' owners alive: PySide would call methods of deleted objects
+_garbage_collector = GarbageCollector(lambda: bool(_running) or is_still_working())
 
 
 class Job:
@@ -83,6 +87,7 @@ class Job:
     def start(self) -> None:
         """Begin."""
         _running.add(self)
+        _garbage_collector.begin()
         self.worker.start()
 
     def quit(self) -> None:

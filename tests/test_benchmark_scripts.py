@@ -91,6 +91,15 @@ def test_deconvolution_is_measured_and_drawn(tmp_path) -> None:
     assert all((tmp_path / f"{name}.png").exists() for name in ("deconvolve", "deconvolve_wrong_psf"))
 
 
+@pytest.mark.full
+def test_what_neighbours_are_worth_is_printed() -> None:
+    lines = run("neighbours.py", "--stack", "still", "--side", 64, "--plane", 2, "--step-limit", 10).splitlines()
+    assert [line.split()[1] for line in lines] == ["noise", "noise", "scratches", "scratches", "discs", "discs"]
+    assert all("neighbours none" in alone and "0 of 1 planes helped" in alone for alone in lines[::2])
+    assert all("neighbours auto" in helped and "1 of 1 planes helped" in helped for helped in lines[1::2])
+    assert "6 planes: " in run("neighbours.py", "--memory", 6)
+
+
 def run_on_gpu(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     command = ["bash", str(FOLDER / "gpu.sh"), *map(str, arguments)]
     environment = os.environ | {"PYTHON": sys.executable} | environment

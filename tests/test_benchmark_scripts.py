@@ -102,7 +102,8 @@ def test_what_neighbours_are_worth_is_printed() -> None:
 
 def run_on_gpu(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     command = ["bash", str(FOLDER / "gpu.sh"), *map(str, arguments)]
-    environment = os.environ | {"PYTHON": sys.executable} | environment
+    one_thread = {"OMP_NUM_THREADS": "1"}  # with more, they wait for one another on a busy machine, for so small images
+    environment = os.environ | {"PYTHON": sys.executable} | one_thread | environment
     return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, env=environment)
 
 

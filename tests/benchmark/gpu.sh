@@ -153,14 +153,15 @@ say_tests() { # what pytest sums up, or how far it came
 cat "$work/machine.md"
 
 tests=(tests/prior tests/optimisation tests/measurement tests/spectrum tests/test_restoration.py)
+no_window=(-p no:napari -p no:npe2 -p no:pytest-qt) # where they are installed, to load them takes longer than a short test
 check=(--size 128 --steps 200)
-speed=(--size 256 512 1024)
+speed=(--preset default published --size 256 512 1024)
 profile=(--size 256 512)
 fewer=()
 if $quick; then
   tests=(tests/spectrum)
   check=(--size 48 --steps 60) # in fewer a network hardly leaves its constant
-  speed=(--size 64 --turns 1)
+  speed=(--preset published --size 64 --turns 1) # the one that has a plain loop beside it
   profile=(--size 64 --steps 2)
   fewer=(--quick)
 fi
@@ -173,11 +174,10 @@ fi
 
 run_part check "The device beside the CPU" 30 "$python" "$benchmark/gpu_check.py" --device "$device" "${check[@]}"
 run_part tests "The engine's tests" 80 \
-  env ${threads[@]+"${threads[@]}"} "$python" -m pytest -m "not full" -p no:cacheprovider -W default -rfE \
+  env ${threads[@]+"${threads[@]}"} "$python" -m pytest -m "not full" -p no:cacheprovider "${no_window[@]}" -W default -rfE \
   ${many[@]+"${many[@]}"} "${tests[@]}"
 run_part profile "A step" 45 "$python" "$benchmark/gpu_profile.py" --device "$device" "${profile[@]}"
-run_part speed "Speed" 60 "$python" "$benchmark/speed.py" --markdown --device "$device" \
-  --preset default published "${speed[@]}"
+run_part speed "Speed" 60 "$python" "$benchmark/speed.py" --markdown --device "$device" "${speed[@]}"
 run_part restorations "Restorations" 80 "$python" "$benchmark/gpu_restorations.py" --device "$device" \
   ${fewer[@]+"${fewer[@]}"}
 if [ -n "$judge" ]; then

@@ -198,13 +198,17 @@ def read_kernel(kernel) -> np.ndarray:
     return kernel
 
 
+@pytest.fixture(scope="module")
+def plain(camera, settings) -> napari_dip.Record:
+    return napari_dip.restore(camera, settings=settings).record
+
+
 @pytest.fixture
-def toy(monkeypatch, camera, settings) -> napari_dip.Record:
+def toy(monkeypatch, plain) -> napari_dip.Record:
     """Return the record of a task of our own that takes an array; nothing but the table of tasks knows it."""
     kernel = np.random.default_rng(0).random((3, 4, 2)).astype(np.float32)
     monkeypatch.setitem(TASKS, "toy", Task("toy", "Play", (Parameter("kernel", "playing", read_kernel),)))
-    record = napari_dip.restore(camera, settings=settings).record
-    return dataclasses.replace(record, task="toy", parameters={"kernel": read_numbers(read_kernel(kernel))})
+    return dataclasses.replace(plain, task="toy", parameters={"kernel": read_numbers(read_kernel(kernel))})
 
 
 def test_an_array_that_a_new_task_takes_is_recorded_and_scripted(toy) -> None:

@@ -66,7 +66,6 @@ def test_the_command_line_sets_it_before_torch_is_loaded() -> None:
     code = f"{_COMMAND_LINE}print({told})"
     assert run_python(code).split()[-3:] == ["PASSIVE", "1000", "False"]
     assert run_python(code, OMP_WAIT_POLICY="ACTIVE").split()[-3:] == ["ACTIVE", "None", "False"]
-    assert run_python(code, GOMP_SPINCOUNT="5").split()[-3:] == ["None", "5", "False"]
 
 
 def test_neither_library_nor_plugin_touches_the_environment() -> None:

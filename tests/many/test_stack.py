@@ -21,7 +21,7 @@ def film(camera) -> np.ndarray:
     return ((camera + noise) * np.array([1.0, 40.0])[:, None, None]).astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", ["numpy", "dask", "zarr"])
+@pytest.mark.parametrize("kind", ["numpy", pytest.param("dask", marks=pytest.mark.full), "zarr"])
 def test_each_plane_equals_its_own_restoration(film, small_settings, tmp_path, kind) -> None:
     stack = {
         "numpy": lambda: film,

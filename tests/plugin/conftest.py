@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 from magicgui.widgets import ComboBox
 from napari.utils.notifications import NotificationSeverity, notification_manager
+from npe2 import PluginManifest
 from qtpy.QtCore import QEvent, QPoint, QPointF, QSettings, Qt, QtMsgType, qInstallMessageHandler
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QScrollArea, QWidget
 
 import napari_dip
+from napari_dip.device import load_late_parts
 
 _LEFT = Qt.MouseButton.LeftButton
 _NO_FAULTS = (  # of Qt and of the display, about themselves; each whole message, so that nothing else hides behind them
@@ -24,6 +27,25 @@ _NO_FAULTS = (  # of Qt and of the display, about themselves; each whole message
     r"QStandardPaths: .*XDG_RUNTIME_DIR.*",  # a machine without a login session
     r"This plugin does not support raise\(\)",
 )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def manifests_are_read_once() -> Iterator[None]:
+    """napari reads every plugin's manifest for every viewer, in YAML: a tenth of a short test's time."""
+    found = list(PluginManifest.discover())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "discover", lambda paths=(): iter(found))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def libraries_are_not_searched(request) -> Iterator[None]:
+    """After the first viewer, leave out of collection what the libraries have made: napari collects all at each end."""
+    yield
+    if not gc.get_freeze_count() and "make_napari_viewer" in request.fixturenames:
+        load_late_parts()
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)

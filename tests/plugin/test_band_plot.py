@@ -15,7 +15,7 @@ from napari_dip.outcome import Report
 from napari_dip.plugin.restore_widget import RestoreWidget
 from napari_dip.plugin.run.scrubber import keep_moments
 
-STEPS = 120
+STEPS = 60
 
 SMALL = {"width": 8, "levels": 3, "device": "cpu", "stopping": "fixed", "partner": False}
 

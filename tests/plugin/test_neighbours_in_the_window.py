@@ -56,7 +56,10 @@ def test_without_names_five_planes_are_time_or_depth_and_fewer_may_be_channels(v
     assert widget.form.request().source.array.shape[0] == 1
 
 
-@pytest.mark.parametrize(("names_of_axes", "letter"), [({"axis_labels": ("t", "y", "x")}, "T"), ({}, "Q")])
+@pytest.mark.parametrize(
+    ("names_of_axes", "letter"),
+    [({"axis_labels": ("t", "y", "x")}, "T"), pytest.param({}, "Q", marks=pytest.mark.full)],
+)
 def test_this_plane_gets_the_help_of_its_neighbours(
     viewer, qtbot, still, names_of_axes, letter, tmp_path, monkeypatch
 ) -> None:

@@ -29,15 +29,19 @@ def widget(viewer):
     return open_widget(viewer)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings() -> napari_dip.Settings:
     return dataclasses.replace(napari_dip.Settings(), **CHANGES)
 
 
+@pytest.fixture(scope="module")
+def result(camera, settings) -> napari_dip.Restoration:
+    return napari_dip.restore(camera, task="super_resolve", factor=2, settings=settings)
+
+
 @pytest.fixture
-def restored(camera, settings) -> dict:
+def restored(result) -> dict:
     """What a layer of a result is made of: pixels, metadata."""
-    result = napari_dip.restore(camera, task="super_resolve", factor=2, settings=settings)
     pixels, clipped = napari_dip.as_dtype(result.restored, np.uint8)
     record = result.record.of_output("restored", pixels, clipped, layer="cells")
     return {"data": pixels, "metadata": {"napari-dip": record.as_dict()}}
@@ -71,28 +75,32 @@ def test_a_run_is_repeated_by_the_script_in_the_clipboard(viewer, widget, qtbot,
     assert str(tmp_path) not in QApplication.clipboard().text()
 
 
-@pytest.mark.parametrize("suffix", [None, ".ome.tif", ".tif"])
-def test_settings_fill_the_whole_form(viewer, widget, qtbot, tmp_path, restored, settings, suffix) -> None:
+def test_settings_fill_the_whole_form(viewer, widget, qtbot, tmp_path, restored, result, settings) -> None:
     layer = viewer.add_image(restored["data"], name="large", metadata=restored["metadata"])
-    if suffix is not None:  # as opened again, in another session
+    for suffix in (".ome.tif", ".tif"):
         widget.record_tools.save(tmp_path / f"large{suffix}")
-        viewer.layers.clear()
-        (layer,) = viewer.open(tmp_path / f"large{suffix}", plugin="napari")
-        assert "napari-dip" not in layer.metadata
-    press(qtbot, widget.record_tools.load_button)
-    assert widget.form.settings() == settings
-    assert (widget.form.task.value, widget.form.factor.value) == ("super_resolve", 2)
-    assert widget.form.original_type.value
-    assert layer.name in widget.controls.status.value
+    for suffix in (None, ".ome.tif", ".tif"):
+        if suffix is not None:  # as opened again, in another session
+            viewer.layers.clear()
+            (layer,) = viewer.open(tmp_path / f"large{suffix}", plugin="napari")
+            assert "napari-dip" not in layer.metadata
+        press(qtbot, widget.record_tools.load_button)
+        assert widget.form.settings() == settings, suffix
+        assert (widget.form.task.value, widget.form.factor.value) == ("super_resolve", 2)
+        assert widget.form.original_type.value
+        assert layer.name in widget.controls.status.value
+        other = dataclasses.replace(result.record, task="denoise", parameters={}, settings=napari_dip.Settings())
+        widget.form.show_record(other, "another")
+        assert widget.form.settings() != settings
 
 
-@pytest.mark.parametrize("quality", [name for _, name in (*QUALITIES, *COMPARISONS)])
-def test_named_settings_are_recognised(widget, restored, quality) -> None:
+def test_named_settings_are_recognised(widget, restored) -> None:
     record = napari_dip.Record.from_dict(restored["metadata"]["napari-dip"])
-    named = dataclasses.replace(napari_dip.Settings.preset(quality), seed=3, snapshots=20)
-    widget.form.show_record(dataclasses.replace(record, settings=named), "it")
-    assert (widget.form.comparison.value or widget.form.quality.value) == quality
-    assert dataclasses.replace(widget.form.settings(), snapshots=20) == named
+    for _, quality in (*QUALITIES, *COMPARISONS):
+        named = dataclasses.replace(napari_dip.Settings.preset(quality), seed=3, snapshots=20)
+        widget.form.show_record(dataclasses.replace(record, settings=named), "it")
+        assert (widget.form.comparison.value or widget.form.quality.value) == quality
+        assert dataclasses.replace(widget.form.settings(), snapshots=20) == named
 
 
 @pytest.mark.parametrize("suffix", [".ome.tif", ".tif"])

@@ -80,8 +80,7 @@ def look_for_ever(picture: Picture):
         (fail_later, RuntimeError("bad"), [("progress", 1), ("error", "RuntimeError", "bad")]),
     ],
 )
-def test_what_is_returned_or_raised_comes_back(make_napari_viewer, qtbot, function, argument, heard) -> None:
-    make_napari_viewer()
+def test_what_is_returned_or_raised_comes_back(qtbot, function, argument, heard) -> None:
     owner = Owner()
     make_job(owner, function, argument).start()
     qtbot.waitUntil(lambda: "finished" in owner.heard, timeout=20_000)

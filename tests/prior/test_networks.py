@@ -37,13 +37,13 @@ def test_every_network_learns_a_real_image(name: str, normalisation: str, upsamp
     bound = 1.4 if normalisation == "lipschitz" else None
     optimiser = torch.optim.Adam([each for each in network.parameters() if each.requires_grad], lr=0.003)
     errors = []
-    for _ in range(80):
+    for step in range(80):
         image = network(z, bound)
         errors.append((image - target).square().mean())
         optimiser.zero_grad()
         errors[-1].backward()
         optimiser.step()
-        if bound:
+        if bound and (step < 3 or step % 10 == 9):  # decomposing takes longer than a step
             kernels = [kernel.detach() for kernel in network.bounded_kernels(bound)]
             assert all(exact_spectral_norms(kernel)[0] <= bound * 1.01 for kernel in kernels)
     assert image.shape == (1, 1, 16, 20)

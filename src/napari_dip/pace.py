@@ -139,3 +139,40 @@ def seconds_left_of_planes(
         return None
     least, most = seconds_left
     return least + waiting * (elapsed + least), most + waiting * (elapsed + most)
+
+
+class FilesTimer:
+    """Foresees how long several files still take: as was expected, until the first one is finished; then from those.
+
+    Parameters
+    ----------
+    count : int
+        How many are to be restored.
+    expected : (float, float) or None
+        The least and the most seconds for all of them; None if it is not known.
+    """
+
+    def __init__(self, count: int, expected: tuple[float, float] | None) -> None:
+        self._left, self._expected = count, expected
+        self._took: list[float] = []
+        self._began = self._last = time.perf_counter()
+
+    def end_file(self, *, is_done: bool) -> None:
+        """Note that a file has ended; one that failed says nothing about how long the others take."""
+        now = time.perf_counter()
+        if is_done:
+            self._took.append(now - self._last)
+        self._left, self._last = self._left - 1, now
+
+    @property
+    def seconds_left(self) -> tuple[float, float] | None:
+        """The least and the most for all files that are left; None if unknown, or if it takes longer than expected."""
+        now = time.perf_counter()
+        if self._took:
+            left = seconds_left_of_planes(None, now - self._last, self._took, max(0, self._left - 1))
+        elif self._expected is not None:
+            least, most = (max(0.0, each - (now - self._began)) for each in self._expected)
+            left = least, most
+        else:
+            left = None
+        return left if left is not None and left[1] > 0 else None

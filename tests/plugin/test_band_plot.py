@@ -1,6 +1,7 @@
 """The dock below the image: curves, what the mouse reads, what is exported, and the slider through a run's moments."""
 
 import csv
+import dataclasses
 import gc
 
 import numpy as np
@@ -76,6 +77,16 @@ def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> 
     widget.form.advanced["chosen_step"].value = str(record["step"])  # and from the form
     run(widget, qtbot)
     np.testing.assert_array_equal(viewer.layers["cells restored [1]"].data, used.data)
+
+
+def test_the_slider_counts_to_the_end_of_the_run_even_if_its_last_step_was_not_kept(widget, camera) -> None:
+    settings = napari_dip.Settings(**SMALL, step_limit=30, snapshots=20)
+    result = napari_dip.restore(camera, settings=settings)
+    kept = tuple(each for each in result.moments if each.step < 30)
+    scrubber = widget._plot_dock.make().scrubber
+    scrubber.offer(dataclasses.replace(result, step=kept[0].step, moments=kept), widget.form.request())
+    scrubber.slider.setValue(scrubber.slider.maximum())
+    assert scrubber.step_label.text() == "20 of 30"
 
 
 def test_a_used_moment_brings_its_residual_and_says_what_it_cannot(viewer, widget, qtbot, camera) -> None:

@@ -44,6 +44,8 @@ class Report:
     """What an improvement is judged by."""
 
     held_out_error: float | None
+    step: int = 100
+    prior_error: float | None = None
     tile: object = None
     stage: str = "restoring"
 
@@ -64,6 +66,16 @@ def test_what_hardly_improves_is_slow(errors, slow) -> None:
     assert told[:1] == [False]  # too early to say
     assert told[-1] is slow
     assert not improvement.is_slow(Report(0.1, tile=types.SimpleNamespace()), 30)
+
+
+def test_reports_seconds_apart_and_a_network_that_only_begins_are_not_slow() -> None:
+    errors, seconds = (1.0, 0.9, 0.6), (16, 23, 30)
+    improvement = Improvement()
+    assert not any(improvement.is_slow(Report(error), at) for error, at in zip(errors, seconds, strict=True))
+    for prior_error, slow in ((None, False), (0.9, True)):  # filters help from the first step on
+        improvement = Improvement()
+        told = [improvement.is_slow(Report(0.5, 30, prior_error), at) for at in (2, 8, 14)]
+        assert told == [False, False, slow]
 
 
 @pytest.mark.parametrize(

@@ -201,8 +201,7 @@ class RestoreWidget(Container):
         if self._run is not None:
             self._run.abandon()
             self.controls.say("Cancelling …")
-            self.controls.stopping()
-            self.controls.cancel_button.enabled = False
+            self.controls.cancelling()
 
     def pause_or_resume(self) -> None:
         """Pause the run after the current steps, or resume it."""

@@ -75,6 +75,7 @@ class RunControls(Container):
         self.status = Label(name="status", value="")
         self.details = Label(name="details", value="", visible=False)
         self._has_image, self._running, self._unfolded = True, False, False
+        self._focus_waits = False  # until Restore can have it again
         for text in (self.device_line, self.expectation, self.status, self.details):
             wrap(text.native)
         top = pair(self.device_line, self.help_button)
@@ -84,7 +85,7 @@ class RunControls(Container):
     def show_running(self, running: bool, *, can_pause: bool = True) -> None:
         """Enable the buttons that make sense now; the focus goes with them, so that Space stops what it started."""
         had_focus = [each for each in (self.restore_button, self.region_button) if each.native.hasFocus()]
-        held = [each for each in self._while_running if each.native.hasFocus()]
+        self._set_focus_aside()
         self._running = running
         for button in self._while_running:
             button.enabled = running
@@ -92,8 +93,10 @@ class RunControls(Container):
         if running and had_focus:
             self.stop_button.native.setFocus()
         self._enable_start()
-        if held and not running and self.restore_button.enabled:
-            self.restore_button.native.setFocus()
+        if self._focus_waits and not running:
+            if self.native.hasFocus() and self.restore_button.enabled:
+                self.restore_button.native.setFocus()
+            self._focus_waits = False
         self.show_paused(False)
         self.progress.visible = running
         self._show_expectation()
@@ -106,8 +109,20 @@ class RunControls(Container):
             self.say("" if some else _NO_IMAGE)
 
     def stopping(self) -> None:
-        """Leave only the button that ends without a result."""
+        """Leave only the button that ends without a result, and not in focus: a second Space would throw it away."""
+        self._set_focus_aside()
         self.stop_button.enabled = self.pause_button.enabled = False
+
+    def cancelling(self) -> None:
+        """Leave none of the buttons that end the run."""
+        self.stopping()
+        self.cancel_button.enabled = False
+
+    def _set_focus_aside(self) -> None:
+        """Take the focus from a button that will be disabled: Qt would give it to the next one."""
+        if any(each.native.hasFocus() for each in self._while_running):
+            self.native.setFocus()
+            self._focus_waits = True
 
     @property
     def _while_running(self) -> tuple[PushButton, ...]:

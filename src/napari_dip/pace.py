@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 _SOON = 0.5  # seconds; less is not said as a number
@@ -80,18 +80,18 @@ def say_duration(seconds: float) -> str:
 
 def say_range(seconds: tuple[float, float]) -> str:
     """Return a range of durations in words: 5 to 15 s, 50 s to 2 min; one duration if they hardly differ."""
-    least, most = (_round(each, down=down) for each, down in zip(seconds, (True, False), strict=True))
+    least, most = (_round(each, how) for each, how in zip(seconds, (math.floor, math.ceil), strict=True))
     if seconds[1] <= max(_NEARLY * seconds[0], seconds[0] + 1):
-        return say_duration(sum(seconds) / 2)
+        return say_duration(_round(sum(seconds) / 2, round))
     first, last = say_duration(least), say_duration(most)
     shared = first.rpartition(" ")
     return f"{shared[0] if last.count(' ') == 1 and last.endswith(' ' + shared[2]) else first} to {last}"
 
 
-def _round(seconds: float, *, down: bool) -> float:
-    """Return a duration that reads easily, so that what lies between two of them stays between them."""
+def _round(seconds: float, how: Callable[[float], int]) -> float:
+    """Return a duration that reads easily: rounded down, up or to the nearest."""
     unit = 1 if seconds < 10 else 5 if seconds < 60 else 10 if seconds < 100 else 60
-    return (math.floor if down else math.ceil)(seconds / unit) * unit
+    return how(seconds / unit) * unit
 
 
 def say_time_left(seconds_left: tuple[float, float] | None) -> str:
@@ -108,7 +108,7 @@ def say_time_left(seconds_left: tuple[float, float] | None) -> str:
     if most < _SOON:
         return "about to end"
     if most > max(_FAR_APART * least, 5):
-        return f"at most {say_duration(_round(most, down=False))} left"
+        return f"at most {say_duration(_round(most, math.ceil))} left"
     if most > _NEARLY * least:
         least *= 1 - _SLACK
     return f"{say_range((least, most))} left"

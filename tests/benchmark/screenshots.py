@@ -156,7 +156,7 @@ def stack(window: Window, folder: Path) -> None:
     window.form.task.value, window.form.stack.planes.value = "denoise", "all"
     window.viewer.dims.set_current_step(0, 1)
     window.press(window.widget.controls.restore_button.native)
-    window.wait(until=lambda: "plane 4 of" in window.widget.controls.status.value)
+    window.wait(until=lambda: "; 3 of" in window.widget.controls.status.value)
     window.wait(until=lambda: 30 <= max(window.widget.band_plot.steps, default=0) < 60)  # of a plane in work
     window.viewer.layers["cells noisy preview"].visible = False
     window.show_beside()

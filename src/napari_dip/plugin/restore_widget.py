@@ -112,7 +112,10 @@ class RestoreWidget(Container):
 
     def _show_image(self, image: object = None) -> None:
         self.expectation.refresh()
-        self.controls.show_image(self.form.image.value is not None)
+        some = self.form.image.value is not None
+        self.controls.show_image(some)
+        if not some:
+            self.result_tools.offer_details(False)
 
     def _show_help(self) -> None:
         show_help(self.native)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from magicgui.widgets import Container, Label, ProgressBar, PushButton
@@ -106,7 +107,7 @@ class RunControls(Container):
         self._has_image = some
         self._enable_start()
         if some == (self.status.value == _NO_IMAGE):
-            self.say("" if some else _NO_IMAGE)
+            self.say("" if some else _NO_IMAGE, "")
 
     def stopping(self) -> None:
         """Leave only the button that ends without a result, and not in focus: a second Space would throw it away."""
@@ -145,7 +146,7 @@ class RunControls(Container):
 
     def show_phase(self, words: str) -> None:
         """Show what a run does between its reports; the bar stays where it is."""
-        self.progress.native.setFormat(words.partition(",")[0])
+        self.progress.native.setFormat(re.split("[,;]", words)[0])
         self.say(f"{words} …")
 
     def say(self, sentence: str, details: str | None = None) -> None:

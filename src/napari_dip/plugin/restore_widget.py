@@ -190,7 +190,7 @@ class RestoreWidget(Container):
         """End the run and keep the best result so far."""
         if self.files.running:
             self.files.stop()
-            self.controls.say("Stopping; files that are finished stay …")
+            self.controls.say("Stopping; finished files stay …")
             self.controls.stopping()
         if self._run is not None:
             self._run.stop()

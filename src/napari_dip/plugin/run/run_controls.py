@@ -42,7 +42,7 @@ class RunControls(Container):
         self.margins = (0, 0, 0, 0)
         self.device_line = Label(name="device_line", value="Checking the device …")
         self.expectation = Label(name="expectation", value="", visible=False)
-        self.expectation.tooltip = "An estimate from earlier runs on this device. There is none yet? Preview region is a quick one."
+        self.expectation.tooltip = "An estimate from earlier runs on this device. If there is none, try Preview region."
         self.restore_button = PushButton(name="restore_button", text="Restore", tooltip="Start.")
         self.region_button = PushButton(
             name="region_button",

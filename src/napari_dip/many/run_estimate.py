@@ -23,6 +23,7 @@ _WORK_OF_FILTERS = 1.2
 _WIDTH, _POWER = 32, 1.3  # twice the channels take 2.5 times as long
 _SAMPLES = 3  # tiles that are restored twice, to find the step
 _LATEST = 5  # runs of a kind that count
+_ROUGHLY = 2.0  # times more or less, when other kinds of runs tell; seldom more, beside varying other work
 _MOST_APART = 4  # times as many pixels: beyond, "about" would claim too much
 _FILES_TO_OPEN = 12  # of a folder, spread evenly: the files of a folder are much alike
 _NO_MATTER = {  # settings that hardly change how long a run takes
@@ -302,4 +303,4 @@ def _scale(past: Sequence[PastRun], kind: str, work: float, pixels: int) -> tupl
         return (min(times), max(times)), False
     nearest = min(reversed(alike or past), key=measure_distance)
     seconds = nearest.seconds * (pixels * work) / (nearest.pixels * nearest.work)
-    return (seconds, seconds), True
+    return (seconds / _ROUGHLY, seconds * _ROUGHLY), True

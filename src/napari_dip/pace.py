@@ -168,8 +168,10 @@ class FilesTimer:
     def seconds_left(self) -> tuple[float, float] | None:
         """The least and the most for all files that are left; None if unknown, or if it takes longer than expected."""
         now = time.perf_counter()
+        if self._left < 1:
+            return None
         if self._took:
-            left = seconds_left_of_planes(None, now - self._last, self._took, max(0, self._left - 1))
+            left = seconds_left_of_planes(None, now - self._last, self._took, self._left - 1)
         elif self._expected is not None:
             least, most = (max(0.0, each - (now - self._began)) for each in self._expected)
             left = least, most

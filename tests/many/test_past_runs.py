@@ -110,3 +110,5 @@ def test_the_time_left_of_files_comes_from_those_that_are_finished(monkeypatch) 
     assert timer.seconds_left == (10, 10)
     now[0] += 4
     assert timer.seconds_left == (6, 6)
+    timer.end_file(is_done=True)
+    assert timer.seconds_left is None  # nothing is left

@@ -218,6 +218,29 @@ def test_the_mouse_reads_every_curve(make_napari_viewer, camera, qtbot) -> None:
         qtbot.waitUntil(lambda: f"<b>{plot._chosen_step}</b>" in plot.legend.text(), timeout=5000)
 
 
+def test_until_the_next_run_reports_the_curves_are_said_to_be_old(widget) -> None:
+    dock = widget._plot_dock
+    plot = dock.make()
+    plot._mark_chosen(20, "Step 20 was chosen: the step limit was reached.")
+    for _ in range(2):  # a run that is refused leaves them
+        dock.begin()
+        assert plot.caption.text() == "The run before this one: step 20 was chosen: the step limit was reached."
+    dock.clear(5)
+    assert plot.caption.text() == plot.view.introduction
+
+
+def test_the_axis_takes_the_longest_label_that_is_not_cut_off(widget) -> None:
+    (curves,) = widget._plot_dock.make().views[0].plots
+    for height, label in ((300, "detail recovered (0-1)"), (150, "recovered (0-1)")):
+        curves.resize(400, height)
+        curves.resizeEvent(None)
+        assert curves._left.label.isVisible()
+        assert curves._left.labelText == label
+    curves.resize(400, 91)
+    curves.resizeEvent(None)
+    assert not curves._left.label.isVisible()
+
+
 def test_the_curves_of_a_network_that_was_given_up_go(widget) -> None:
     plot = widget._plot_dock.make()
     plot.start(5)

@@ -7,6 +7,7 @@ import pytest
 
 from napari_dip.plugin.run.improvement import Improvement
 from napari_dip.plugin.run.record_tools import suggest_file_name
+from napari_dip.plugin.run.run_controls import RunControls
 from napari_dip.plugin.run.run_words import _split_notes, _summarise
 
 NOISE = "The noise grows with brightness, as shot noise does: {} ({}% of the range) on average."
@@ -76,6 +77,15 @@ def test_reports_seconds_apart_and_a_network_that_only_begins_are_not_slow() -> 
         improvement = Improvement()
         told = [improvement.is_slow(Report(0.5, 30, prior_error), at) for at in (2, 8, 14)]
         assert told == [False, False, slow]
+
+
+def test_a_phase_of_a_stack_is_short_in_the_bar_and_whole_below_it(qtbot) -> None:
+    names = ("start", "start_on_region", "start_on_files", "pause_or_resume", "stop", "cancel", "help_wanted")
+    controls = RunControls(**dict.fromkeys(names, lambda: None))
+    qtbot.addWidget(controls.native)
+    controls.show_phase("Preparing the filters, z 2; 2 of 9 planes are finished")
+    assert controls.progress.native.format() == "Preparing the filters"
+    assert controls.status.value == "Preparing the filters, z 2; 2 of 9 planes are finished …"
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,9 @@ class RunControls(Container):
             self.stop_button.native.setFocus()
         self._enable_start()
         if self._focus_waits and not running:
-            if self.native.hasFocus() and self.restore_button.enabled:
-                self.restore_button.native.setFocus()
+            if self.native.hasFocus():
+                again = self.restore_button if self.restore_button.enabled else self.files_button
+                again.native.setFocus()
             self._focus_waits = False
         self.show_paused(False)
         self.progress.visible = running

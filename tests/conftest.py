@@ -1,5 +1,6 @@
 """Small images and small networks, so that the tests state laws in seconds; and the devices that they run on."""
 
+import itertools
 import os
 from collections.abc import Iterator
 
@@ -8,6 +9,8 @@ import pytest
 from skimage import data
 
 import napari_dip
+
+_numbers = itertools.count()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -37,6 +40,14 @@ def full_float32(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         import torch
 
         monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+@pytest.fixture(autouse=True)
+def first_day(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No run was ever made on this computer, and none is remembered after the test."""
+    folder = tmp_path_factory.getbasetemp() / f"state{next(_numbers)}"  # made when something is written to it
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))  # of other processes, on Linux
+    monkeypatch.setattr("platformdirs.user_state_path", lambda *_, **__: folder)
 
 
 @pytest.fixture(scope="module")

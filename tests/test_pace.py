@@ -51,7 +51,7 @@ def test_times_are_said_in_words() -> None:
     assert say_time_left((8.2, 21)) == "6 to 25 s left"
     assert say_time_left((8.2, 250)) == "at most 5 min left"
     assert say_time_left((47, 130)) == "35 s to 3 min left"
-    assert say_time_left((80, 95)) == "1 min 28 s left"
+    assert say_time_left((80, 95)) == "1 min 30 s left"
     assert say_time_left((0.2, 2.4)) == "0 to 3 s left"
     assert say_time_left((30, 30)) == "30 s left"
     assert say_time_left((0.0, 0.2)) == "about to end"

@@ -473,6 +473,7 @@ def test_the_hosts_state_is_untouched(camera, small_settings) -> None:
         ({"task": "deblock", "quantisation_table": np.zeros((8, 8))}, "8 x 8 steps"),
         ({"quantisation_table": np.ones((8, 8))}, "is for deblocking"),
         ({"settings": Settings(device="cuda:77")}, "cannot be used here"),
+        ({"settings": Settings(device="gpu")}, 'there is no device "gpu"; use auto, cpu, cuda, cuda:1 or mps.$'),
     ],
 )
 def test_everything_is_checked_at_the_call(camera, arguments, sentence) -> None:

@@ -16,7 +16,15 @@ import typer
 from typer import Argument, Option
 
 from . import Settings
-from .command_progress import restore_many, restore_one, restore_with_progress, say, say_device, stop_on_signal
+from .command_progress import (
+    restore_many,
+    restore_one,
+    restore_with_progress,
+    say,
+    say_device,
+    say_expected,
+    stop_on_signal,
+)
 from .command_psf import PsfOptions
 from .image_files import PNG_KEY, write_tiff
 from .many.file_job import FileJob, open_job
@@ -379,6 +387,7 @@ def restore(
             folder.mkdir(parents=True, exist_ok=True)
         if client is None:
             say_device(settings)
+            say_expected(opened)
         with stop_on_signal() as stop:
             outcome, result = restore_one(job, stop, overwrite=overwrite, client=client)
             if bands is not None:

@@ -1,4 +1,4 @@
-"""Progress in a terminal, for one image, a stack or many files; Ctrl-C and SIGTERM stop and keep."""
+"""Progress in a terminal, and what to expect, for an image, a stack or many files; Ctrl-C and SIGTERM stop and keep."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import typer
 
-from .many.file_job import FileJob, FileOutcome
+from .many.file_job import FileJob, FileOutcome, OpenedJob
 from .many.file_plan import spell
 from .many.file_restoration import restore_file
-from .many.folder import restore_files
+from .many.folder import list_unfinished, restore_files
+from .many.past_runs import keep_run, recall_runs
 from .many.tasks import find_devices
 from .measurement.task import find_task
-from .pace import Pace, say_time_left
+from .pace import FilesTimer, Pace, say_time_left
 from .request import NO_REPORTS, Hooks, Request
 from .settings import Settings
 
@@ -44,6 +45,7 @@ def restore_with_progress(image: np.ndarray, request: Request, stop: Stop) -> Re
             shown.show(progress)
     result = progress.result
     assert result is not None
+    keep_run(result)
     _say_result(result)
     return result
 
@@ -63,6 +65,8 @@ def restore_one(
                 planes = bar.add_task("planes", total=each.count, of=f"{each.count} planes", left="")
             shown.show(each.progress)
             if each.result is not None:
+                if client is None:
+                    keep_run(each.result)
                 single = each.result
                 if planes is not None:
                     bar.update(planes, completed=each.number)
@@ -89,6 +93,7 @@ def restore_many(jobs: Sequence[FileJob], report: Path, stop: Stop, *, overwrite
         say(refusal, err=True)
     for device in devices:
         say_device(dataclasses.replace(settings, device=device))
+    timer = _expect_files(list_unfinished(jobs, overwrite=overwrite), len(devices))
     counts = dict.fromkeys(("done", "kept", "failed"), 0)
     with _progress_bar() as bar:
         shown = _Steps(bar, stop)
@@ -100,6 +105,9 @@ def restore_many(jobs: Sequence[FileJob], report: Path, stop: Stop, *, overwrite
                 shown.show(each.progress, f"{spell(job.source.name)} {each.plane.describe()}")
                 if each.result is not None:
                     shown.clear()
+            if each.result is not None:
+                keep_run(each.result)
+            bar.update(files, left=say_time_left(timer.seconds_left))
 
         rows = restore_files(
             jobs, report, devices=devices, client=client, overwrite=overwrite, watch=watch, hooks=hooks
@@ -107,7 +115,9 @@ def restore_many(jobs: Sequence[FileJob], report: Path, stop: Stop, *, overwrite
         files = bar.add_task("files", total=len(jobs), of=f"{len(jobs)} files", left="")
         for row in rows:
             counts[row.status] += 1
-            bar.update(files, advance=1)
+            if row.status != "kept":
+                timer.end_file(is_done=row.status == "done")
+            bar.update(files, advance=1, left=say_time_left(timer.seconds_left))
             if row.error:
                 text = in_encoding(f"{row.source}: {row.error}", sys.stderr)
                 bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -118,6 +128,31 @@ def restore_many(jobs: Sequence[FileJob], report: Path, stop: Stop, *, overwrite
         + f"; report: {report}"
     )
     return counts["failed"] == 0 and left == 0
+
+
+def say_expected(opened: OpenedJob) -> None:
+    """Print to stderr about how long a file will take, and how much memory, as far as that is known."""
+    from .many.run_estimate import describe_estimate, estimate_file
+
+    with suppress(ValueError, OSError):  # the run says what is wrong
+        say(describe_estimate(estimate_file(opened, recall_runs()), opened.axes.count), err=True)
+
+
+def _expect_files(jobs: Sequence[FileJob], devices: int) -> FilesTimer:
+    """Print to stderr what these files will take; return what foresees how long they still take.
+
+    Parameters
+    ----------
+    jobs : sequence of FileJob
+    devices : int
+        How many share the files; 0 for a cluster, of which nothing is known.
+    """
+    from .many.run_estimate import describe_files, estimate_files
+
+    found = estimate_files(jobs, recall_runs() if devices else [], devices=max(1, devices))
+    if found is not None:
+        say(describe_files(found), err=True)
+    return FilesTimer(len(jobs), None if found is None else found.run.seconds)
 
 
 class _Steps:

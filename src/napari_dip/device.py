@@ -186,6 +186,8 @@ def _check_exists(device: str) -> str:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if first_line.startswith("Expected one of"):  # twenty names follow
+            raise ValueError(f'there is no device "{device}"; use auto, cpu, cuda, cuda:1 or mps.') from error
         raise ValueError(f'device "{device}" cannot be used here: {first_line}. Use "auto" or "cpu".') from error
     return device
 

@@ -103,7 +103,7 @@ def _say_stripes(stripes: Stripes, scale: float | None) -> str:
     """Say that stripes were taken out, and what to do if they were the image's own."""
     return (
         f"Stripes along {stripes.along} were taken out first: {_say_deviation(stripes.deviation, scale)}. If these "
-        "lines belong to your sample, switch “Remove stripes” off (remove_stripes)."
+        "lines belong to your sample, switch off “Remove stripes” (remove_stripes)."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 _SOON = 0.5  # seconds; less is not said as a number
@@ -80,18 +80,18 @@ def say_duration(seconds: float) -> str:
 
 def say_range(seconds: tuple[float, float]) -> str:
     """Return a range of durations in words: 5 to 15 s, 50 s to 2 min; one duration if they hardly differ."""
-    least, most = (_round(each, down=down) for each, down in zip(seconds, (True, False), strict=True))
+    least, most = (_round(each, how) for each, how in zip(seconds, (math.floor, math.ceil), strict=True))
     if seconds[1] <= max(_NEARLY * seconds[0], seconds[0] + 1):
-        return say_duration(sum(seconds) / 2)
+        return say_duration(_round(sum(seconds) / 2, round))
     first, last = say_duration(least), say_duration(most)
     shared = first.rpartition(" ")
     return f"{shared[0] if last.count(' ') == 1 and last.endswith(' ' + shared[2]) else first} to {last}"
 
 
-def _round(seconds: float, *, down: bool) -> float:
-    """Return a duration that reads easily, so that what lies between two of them stays between them."""
+def _round(seconds: float, how: Callable[[float], int]) -> float:
+    """Return a duration that reads easily: rounded down, up or to the nearest."""
     unit = 1 if seconds < 10 else 5 if seconds < 60 else 10 if seconds < 100 else 60
-    return (math.floor if down else math.ceil)(seconds / unit) * unit
+    return how(seconds / unit) * unit
 
 
 def say_time_left(seconds_left: tuple[float, float] | None) -> str:
@@ -108,7 +108,7 @@ def say_time_left(seconds_left: tuple[float, float] | None) -> str:
     if most < _SOON:
         return "about to end"
     if most > max(_FAR_APART * least, 5):
-        return f"at most {say_duration(_round(most, down=False))} left"
+        return f"at most {say_duration(_round(most, math.ceil))} left"
     if most > _NEARLY * least:
         least *= 1 - _SLACK
     return f"{say_range((least, most))} left"
@@ -139,3 +139,42 @@ def seconds_left_of_planes(
         return None
     least, most = seconds_left
     return least + waiting * (elapsed + least), most + waiting * (elapsed + most)
+
+
+class FilesTimer:
+    """Foresees how long several files still take: as was expected, until the first one is finished; then from those.
+
+    Parameters
+    ----------
+    count : int
+        How many are to be restored.
+    expected : (float, float) or None
+        The least and the most seconds for all of them; None if it is not known.
+    """
+
+    def __init__(self, count: int, expected: tuple[float, float] | None) -> None:
+        self._left, self._expected = count, expected
+        self._took: list[float] = []
+        self._began = self._last = time.perf_counter()
+
+    def end_file(self, *, is_done: bool) -> None:
+        """Note that a file has ended; one that failed says nothing about how long the others take."""
+        now = time.perf_counter()
+        if is_done:
+            self._took.append(now - self._last)
+        self._left, self._last = self._left - 1, now
+
+    @property
+    def seconds_left(self) -> tuple[float, float] | None:
+        """The least and the most for all files that are left; None if unknown, or if it takes longer than expected."""
+        now = time.perf_counter()
+        if self._left < 1:
+            return None
+        if self._took:
+            left = seconds_left_of_planes(None, now - self._last, self._took, self._left - 1)
+        elif self._expected is not None:
+            least, most = (max(0.0, each - (now - self._began)) for each in self._expected)
+            left = least, most
+        else:
+            left = None
+        return left if left is not None and left[1] > 0 else None

@@ -66,8 +66,8 @@ def _describe_device() -> list[str]:
         if (free := free_memory(found.device)) < float("inf"):
             lines.append(f"Device memory: {free / 1e9:.1f} GB free")
     lines.append(
-        f"Processor: {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, torch uses"
-        f" {torch.get_num_threads()} threads"
+        f"Processor: {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}; threads of torch: "
+        f"{torch.get_num_threads()}"
     )
     return lines
 

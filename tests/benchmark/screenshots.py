@@ -151,14 +151,15 @@ def enhance(window: Window, folder: Path) -> None:
 
 
 def stack(window: Window, folder: Path) -> None:
-    """A film that fills in plane by plane, in mid-run."""
-    window.open("moving_cells", "cells noisy")
+    """A z-stack that fills in plane by plane, in mid-run, with the curves of the plane in work."""
+    window.open("nuclei_stack", "nuclei noisy")
     window.form.task.value, window.form.stack.planes.value = "denoise", "all"
-    window.viewer.dims.set_current_step(0, 1)
+    window.viewer.dims.set_current_step(0, 4)
     window.press(window.widget.controls.restore_button.native)
-    window.wait(until=lambda: "plane 4 of" in window.widget.controls.status.value)
-    window.wait(until=lambda: 30 <= max(window.widget.band_plot.steps, default=0) < 60)  # of a plane in work
-    window.viewer.layers["cells noisy preview"].visible = False
+    status = window.widget.controls.status
+    window.wait(until=lambda: status.value.startswith("Restoring z 5; 5 of"))
+    window.wait(until=lambda: 30 <= max(window.widget.band_plot.steps, default=0) <= 50)  # before its network stops
+    window.viewer.layers["nuclei noisy preview"].visible = False
     window.show_beside()
     window.look(folder / "stack.png")
     window.widget.stop_and_keep()

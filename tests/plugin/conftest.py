@@ -14,7 +14,7 @@ import pytest
 from magicgui.widgets import ComboBox
 from napari.utils.notifications import NotificationSeverity, notification_manager
 from npe2 import PluginManifest
-from qtpy.QtCore import QEvent, QPoint, QPointF, QSettings, Qt, QtMsgType, qInstallMessageHandler
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QtMsgType, qInstallMessageHandler
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QScrollArea, QWidget
 
@@ -60,13 +60,6 @@ def small_network(request, monkeypatch) -> None:
         return dataclasses.replace(found, **wanted)  # Langevin dynamics takes thousands of steps
 
     monkeypatch.setattr(napari_dip.Settings, "preset", staticmethod(small))
-
-
-@pytest.fixture(autouse=True)
-def first_day(tmp_path_factory) -> None:
-    """No run was ever made on this computer."""
-    folder = str(tmp_path_factory.mktemp("settings"))
-    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, folder)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The dock below the image: curves, what the mouse reads, what is exported, and the slider through a run's moments."""
 
 import csv
+import dataclasses
 import gc
 
 import numpy as np
@@ -76,6 +77,16 @@ def test_another_moment_is_looked_at_and_used(viewer, widget, qtbot, camera) -> 
     widget.form.advanced["chosen_step"].value = str(record["step"])  # and from the form
     run(widget, qtbot)
     np.testing.assert_array_equal(viewer.layers["cells restored [1]"].data, used.data)
+
+
+def test_the_slider_counts_to_the_end_of_the_run_even_if_its_last_step_was_not_kept(widget, camera) -> None:
+    settings = napari_dip.Settings(**SMALL, step_limit=30, snapshots=20)
+    result = napari_dip.restore(camera, settings=settings)
+    kept = tuple(each for each in result.moments if each.step < 30)
+    scrubber = widget._plot_dock.make().scrubber
+    scrubber.offer(dataclasses.replace(result, step=kept[0].step, moments=kept), widget.form.request())
+    scrubber.slider.setValue(scrubber.slider.maximum())
+    assert scrubber.step_label.text() == "20 of 30"
 
 
 def test_a_used_moment_brings_its_residual_and_says_what_it_cannot(viewer, widget, qtbot, camera) -> None:
@@ -205,6 +216,29 @@ def test_the_mouse_reads_every_curve(make_napari_viewer, camera, qtbot) -> None:
         assert curves._lines["pointer"].isVisible()
         qtbot.mouseMove(plot.caption)
         qtbot.waitUntil(lambda: f"<b>{plot._chosen_step}</b>" in plot.legend.text(), timeout=5000)
+
+
+def test_until_the_next_run_reports_the_curves_are_said_to_be_old(widget) -> None:
+    dock = widget._plot_dock
+    plot = dock.make()
+    plot._mark_chosen(20, "Step 20 was chosen: the step limit was reached.")
+    for _ in range(2):  # a run that is refused leaves them
+        dock.begin()
+        assert plot.caption.text() == "The run before this one: step 20 was chosen: the step limit was reached."
+    dock.clear(5)
+    assert plot.caption.text() == plot.view.introduction
+
+
+def test_the_axis_takes_the_longest_label_that_is_not_cut_off(widget) -> None:
+    (curves,) = widget._plot_dock.make().views[0].plots
+    for height, label in ((300, "detail recovered (0-1)"), (150, "recovered (0-1)")):
+        curves.resize(400, height)
+        curves.resizeEvent(None)
+        assert curves._left.label.isVisible()
+        assert curves._left.labelText == label
+    curves.resize(400, 91)
+    curves.resizeEvent(None)
+    assert not curves._left.label.isVisible()
 
 
 def test_the_curves_of_a_network_that_was_given_up_go(widget) -> None:

@@ -6,12 +6,11 @@ import json
 import numpy as np
 import pytest
 from gestures import finish, open_widget, press, run
-from qtpy.QtCore import QSettings
 
 import napari_dip
-from napari_dip.many.run_estimate import RunEstimate, estimate_run, remember_run
-from napari_dip.plugin.run.expectation import describe_estimate
-from napari_dip.plugin.run.past_runs import keep_run, recall_runs
+from napari_dip.many import past_runs
+from napari_dip.many.past_runs import keep_run, recall_runs
+from napari_dip.many.run_estimate import RunEstimate, describe_estimate, estimate_run, remember_run
 from napari_dip.request import Request
 
 SMALL = {"width": 8, "levels": 2, "step_limit": 20, "device": "cpu"}
@@ -47,11 +46,22 @@ def test_the_next_run_takes_as_long_as_the_last_and_grows_with_pixels_and_planes
     assert describe_estimate(estimate(slower, planes=2), 2) == "About 15 to 25 s for 2 planes, 0.2 GB of memory."
 
 
+def test_runs_on_images_of_quite_another_size_do_not_count_beside_one_of_this_size(result) -> None:
+    own = dataclasses.replace(remember_run(result), seconds=7.0)
+    large = dataclasses.replace(own, pixels=64 * own.pixels, seconds=64.0)
+    assert estimate([own, large]).seconds == estimate([large, own]).seconds == (7, 7)
+    assert not estimate([own, large]).is_rough
+    rough = estimate([large])
+    assert rough.seconds == (0.5, 2)
+    assert rough.is_rough
+
+
 def test_what_was_never_run_is_told_roughly_from_what_was(result) -> None:
     past = [dataclasses.replace(remember_run(result), seconds=8.0)]
     four = estimate(past, settings=dataclasses.replace(QUICK, runs=4))
     assert four.is_rough
-    assert 8 < four.seconds[0] <= 32
+    assert 8 < four.seconds[0] * 2 <= 32
+    assert four.seconds[1] == 4 * four.seconds[0]
     small = dataclasses.replace(past[0], pixels=64, seconds=4.0)  # the run on an image of the same size says more
     assert estimate([*past, small], settings=dataclasses.replace(QUICK, runs=4)) == four
     filling = estimate(past, task="inpaint", settings=dataclasses.replace(QUICK, step_limit=1000))
@@ -75,9 +85,7 @@ def test_runs_are_remembered_and_damage_is_forgotten(result) -> None:
     keep_run(result)
     assert recall_runs() == [remember_run(result)] * 2
     for damaged in ("no JSON", json.dumps([[1, 2]]), json.dumps({"a": 1})):
-        kept = QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-dip", "napari-dip")
-        kept.setValue("past_runs", damaged)
-        kept.sync()
+        past_runs.find_past_runs().write_text(damaged)
         assert recall_runs() == []
     keep_run(result)
     assert len(recall_runs()) == 1

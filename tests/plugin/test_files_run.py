@@ -8,6 +8,8 @@ import tifffile
 from gestures import open_widget, press
 from qtpy.QtWidgets import QFileDialog
 
+from napari_dip.many.past_runs import recall_runs
+
 SMALL = {"width": 8, "levels": 2, "device": "cpu", "partner": False, "step_limit": 20, "stopping": "fixed"}
 
 
@@ -40,6 +42,9 @@ def test_a_folder_is_restored_as_the_form_says(viewer, qtbot, folders) -> None:
     assert widget.controls.stop_button.enabled
     assert not widget.controls.pause_button.enabled
     finish(widget, qtbot)
+    expected = "3 files to restore. Time: the first one will tell. Memory: 0.2 GB."
+    assert widget.controls.progress.tooltip == expected
+    assert len(recall_runs()) == 2  # so that the next estimate knows more
     status = widget.controls.status.value
     assert status.startswith("Finished: 2 of 3 files are restored in “restored”; see report.csv there.")
     assert " 1 failed; flat.tif: " in status

@@ -57,6 +57,10 @@ def test_a_threshold_is_asked_for_only_where_it_is_used(viewer, broken, qtbot) -
     assert finder.threshold.visible
     press(qtbot, finder.find_button)
     np.testing.assert_array_equal(viewer.layers["cells missing"].data > 0, broken > 900)
+    for entered, suggested in ((900, 900), (finder._suggested, 0.5)):  # what the user entered stays
+        finder.threshold.value = entered
+        widget.form.image.value = viewer.add_image(broken, contrast_limits=(0, 0.5))
+        assert finder.threshold.value == suggested
 
 
 def test_nothing_found_makes_no_layer_and_says_so(viewer, camera, qtbot) -> None:

@@ -76,8 +76,11 @@ def test_a_residual_that_nobody_asked_for_is_made_from_the_result(viewer, qtbot,
     restored = viewer.layers[-1]
     kept = restored.data.copy()
     tools = widget.result_tools
-    press(qtbot, tools.residual_button)
-    qtbot.waitUntil(lambda: "residual" in viewer.layers[-1].name and tools.residual_button.enabled, timeout=20_000)
+    for _ in range(2):  # a second click, while it is being made, changes nothing
+        press(qtbot, tools.residual_button)
+        assert tools.residual_button.enabled  # so that it keeps the focus
+        assert tools.residual_button.native.isChecked()
+    qtbot.waitUntil(lambda: "residual" in viewer.layers[-1].name and not tools._making, timeout=20_000)
     residual = viewer.layers[-1]
     count = len(noisy) if planes == "all" else 1
     missing = np.isnan(noisy[:count]) | (marks > 0)
@@ -165,6 +168,7 @@ def test_space_stops_what_it_started_and_escape_too(make_napari_viewer, qtbot, n
         qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)
         assert controls.stop_button.native.hasFocus()
         qtbot.keyClick(controls.stop_button.native, key)
+        assert not controls.cancel_button.native.hasFocus()  # a second Space would throw the result away
         qtbot.waitUntil(lambda: not widget.running, timeout=60_000)
         assert controls.restore_button.native.hasFocus()
     assert names(viewer) == ["cells", "cells restored", "cells restored [1]"]

@@ -7,6 +7,7 @@ import pytest
 
 from napari_dip.plugin.run.improvement import Improvement
 from napari_dip.plugin.run.record_tools import suggest_file_name
+from napari_dip.plugin.run.run_controls import RunControls
 from napari_dip.plugin.run.run_words import _split_notes, _summarise
 
 NOISE = "The noise grows with brightness, as shot noise does: {} ({}% of the range) on average."
@@ -44,6 +45,8 @@ class Report:
     """What an improvement is judged by."""
 
     held_out_error: float | None
+    step: int = 100
+    prior_error: float | None = None
     tile: object = None
     stage: str = "restoring"
 
@@ -64,6 +67,25 @@ def test_what_hardly_improves_is_slow(errors, slow) -> None:
     assert told[:1] == [False]  # too early to say
     assert told[-1] is slow
     assert not improvement.is_slow(Report(0.1, tile=types.SimpleNamespace()), 30)
+
+
+def test_reports_seconds_apart_and_a_network_that_only_begins_are_not_slow() -> None:
+    errors, seconds = (1.0, 0.9, 0.6), (16, 23, 30)
+    improvement = Improvement()
+    assert not any(improvement.is_slow(Report(error), at) for error, at in zip(errors, seconds, strict=True))
+    for prior_error, slow in ((None, False), (0.9, True)):  # filters help from the first step on
+        improvement = Improvement()
+        told = [improvement.is_slow(Report(0.5, 30, prior_error), at) for at in (2, 8, 14)]
+        assert told == [False, False, slow]
+
+
+def test_a_phase_of_a_stack_is_short_in_the_bar_and_whole_below_it(qtbot) -> None:
+    names = ("start", "start_on_region", "start_on_files", "pause_or_resume", "stop", "cancel", "help_wanted")
+    controls = RunControls(**dict.fromkeys(names, lambda: None))
+    qtbot.addWidget(controls.native)
+    controls.show_phase("Preparing the filters, z 2; 2 of 9 planes are finished")
+    assert controls.progress.native.format() == "Preparing the filters"
+    assert controls.status.value == "Preparing the filters, z 2; 2 of 9 planes are finished …"
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,11 @@ def check_jobs(jobs: Sequence[FileJob], report: Path, *, overwrite: bool = False
     check_files(read, written, overwrite=overwrite, resume=any(job.resume for job in jobs))
 
 
+def list_unfinished(jobs: Sequence[FileJob], *, overwrite: bool = False) -> list[FileJob]:
+    """Return the jobs that there is something left to do for: all but those that resume and have all their outputs."""
+    return [job for job in jobs if overwrite or not job.resume or not are_outputs_finished(job)]
+
+
 def restore_files(
     jobs: Sequence[FileJob],
     report: Path,
@@ -151,8 +156,7 @@ def restore_files(
     check_jobs(jobs, report, overwrite=overwrite)
     for folder in {path.parent for job in jobs for path in job.outputs.values()}:
         folder.mkdir(parents=True, exist_ok=True)
-    kept = {job.out for job in jobs if job.resume and not overwrite and are_outputs_finished(job)}
-    to_do = [job for job in jobs if job.out not in kept]
+    to_do = list_unfinished(jobs, overwrite=overwrite)
     abandoned = threading.Event()
 
     def restore_here(job: FileJob, keep: bool, overwrite: bool, device: str) -> FileOutcome:

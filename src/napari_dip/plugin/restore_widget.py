@@ -112,7 +112,10 @@ class RestoreWidget(Container):
 
     def _show_image(self, image: object = None) -> None:
         self.expectation.refresh()
-        self.controls.show_image(self.form.image.value is not None)
+        some = self.form.image.value is not None
+        self.controls.show_image(some)
+        if not some:
+            self.result_tools.offer_details(False)
 
     def _show_help(self) -> None:
         show_help(self.native)
@@ -187,7 +190,7 @@ class RestoreWidget(Container):
         """End the run and keep the best result so far."""
         if self.files.running:
             self.files.stop()
-            self.controls.say("Stopping; files that are finished stay …")
+            self.controls.say("Stopping; finished files stay …")
             self.controls.stopping()
         if self._run is not None:
             self._run.stop()
@@ -201,8 +204,7 @@ class RestoreWidget(Container):
         if self._run is not None:
             self._run.abandon()
             self.controls.say("Cancelling …")
-            self.controls.stopping()
-            self.controls.cancel_button.enabled = False
+            self.controls.cancelling()
 
     def pause_or_resume(self) -> None:
         """Pause the run after the current steps, or resume it."""

@@ -110,6 +110,7 @@ class MaskFinder(Container):
         self.extend([self.fold_button, self.fields, self.find_button, self.message])
         self.kind.changed.connect(self._show_kind)
         self.kind.changed.connect(self._suggest_threshold)
+        self._suggested = self.threshold.value
         self.unfold(False)
 
     def unfold(self, unfolded: bool = True) -> None:
@@ -129,6 +130,12 @@ class MaskFinder(Container):
         kind, image = KINDS[self.kind.value], self._image()
         if kind.needs_threshold and image is not None:
             self.threshold.value = image.contrast_limits[1 if kind.find is find_above else 0]
+            self._suggested = self.threshold.value
+
+    def follow_image(self, event: object = None) -> None:
+        """Suggest another threshold for another image, unless the user has entered one."""
+        if self.threshold.value == self._suggested:
+            self._suggest_threshold()
 
     def find(self) -> None:
         """Find the pixels, mark them, and say how many there are."""
@@ -199,6 +206,7 @@ class MaskFinderWidget(Container):
         choice: Container = Container(name="choice")
         choice.append(self.image)
         self.finder = MaskFinder(napari_viewer, lambda: self.image.value, lambda layer: None)
+        self.image.changed.connect(self.finder.follow_image)
         self.finder.unfold()
         self.finder.fold_button.visible = False
         choice.margins = (0, 0, 0, 0)

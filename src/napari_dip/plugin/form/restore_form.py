@@ -151,6 +151,7 @@ class RestoreForm(Container):
         self.quality.changed.connect(self._show_preset)
         self.comparison.changed.connect(self._show_preset)
         self.image.changed.connect(self._show_type)
+        self.image.changed.connect(self.mask_finder.follow_image)
         self._show_preset()
         if preferences.device != defaults.device:
             self.advanced["device"].value = preferences.device

@@ -60,9 +60,9 @@ class StackForm(Container):
         )  # fmt: skip
         self.neighbours = CheckBox(
             name="neighbours", text="Neighbouring planes help", value=True,
-            tooltip="On: to remove noise or fill in what is missing, each plane also uses the planes before and after "
-            "it, up to two on each side, as far as that makes it better: much, if they show nearly the same. Off: each "
-            "plane is restored as if it were alone.",
+            tooltip="On: up to two planes on each side help to remove noise and to fill in missing pixels, as far as "
+            "that makes the plane better. They help most where they look much alike. Off: each plane is restored as if "
+            "it were alone.",
         )  # fmt: skip
         self.extend([self.planes, self.along, self.first, self.last, self.together, self.neighbours, self.warm_start])
         self.margins = (0, 0, 0, 0)

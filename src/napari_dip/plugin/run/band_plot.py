@@ -30,6 +30,8 @@ from .scrubber import Scrubber
 if TYPE_CHECKING:
     from ...outcome import Report, Restoration
 
+_OLD = "The run before this one: "
+
 
 class BandPlot(QScrollArea):
     """Frequency bands (Eq. 1), loss and ratio (Eq. 8) over the steps, with the stop marked and explained.
@@ -113,6 +115,12 @@ class BandPlot(QScrollArea):
         self._match_bands(bands)
         self.show_reports([])
         self._caption()
+
+    def mark_as_old(self) -> None:
+        """Say that the curves are not those of the run that has just begun."""
+        if self._outcome and not self._outcome.startswith(_OLD):
+            self._outcome = f"{_OLD}{self._outcome[:1].lower()}{self._outcome[1:]}"
+            self._caption()
 
     def add(self, report: Report) -> None:
         """Add one report; if the run has started over with a new network, drop the reports of the old one."""

@@ -49,8 +49,8 @@ class CurvePlot(pyqtgraph.PlotWidget):
 
     Parameters
     ----------
-    label : str
-        The label of the vertical axis.
+    *labels : str
+        For the vertical axis: the first that fits its height is shown.
     unit_range : bool
         Whether the values lie in [0, 1].
     logarithmic : bool
@@ -59,13 +59,13 @@ class CurvePlot(pyqtgraph.PlotWidget):
     pointed = Signal(object)  # the step under the mouse, or None
     _left: pyqtgraph.AxisItem | None = None  # until __init__ is done: pyqtgraph resizes the widget before that
 
-    def __init__(self, label: str, *, unit_range: bool = False, logarithmic: bool = False) -> None:
+    def __init__(self, *labels: str, unit_range: bool = False, logarithmic: bool = False) -> None:
         super().__init__(axisItems={"left": _LogarithmicAxis("left")} if logarithmic else None)
         self._items: list[pyqtgraph.PlotDataItem] = []
-        self._left = self.getAxis("left")
+        self._left, self._labels = self.getAxis("left"), labels
         self.curves: list[Curve] = []
         self.setLabel("bottom", "step")
-        self.setLabel("left", label)
+        self.setLabel("left", labels[0])
         self.plotItem.layout.setContentsMargins(1, 1, 1, _BELOW)
         self.getAxis("left").enableAutoSIPrefix(False)
         self.getAxis("bottom").enableAutoSIPrefix(False)
@@ -115,14 +115,18 @@ class CurvePlot(pyqtgraph.PlotWidget):
             line.setPen(pyqtgraph.mkPen(text, style=style))
 
     def resizeEvent(self, event: QEvent | None) -> None:
-        """Leave the label of the vertical axis out where it would be cut off."""
+        """Label the vertical axis as far as the label is not cut off."""
         super().resizeEvent(event)
         axis = self._left
         if axis is None:
             return
-        fits = self.fontMetrics().horizontalAdvance(axis.labelText) < self.height() - 2 * _BELOW
-        if axis.label.isVisible() != fits:
-            axis.showLabel(fits)
+        measure = self.fontMetrics().horizontalAdvance
+        room = self.height() - self.getAxis("bottom").height() - 2 * _BELOW  # it is centred beside the curves
+        text = next((each for each in self._labels if measure(each) < room), "")
+        if text and axis.labelText != text:
+            axis.setLabel(text)
+        if axis.label.isVisible() != bool(text):
+            axis.showLabel(bool(text))
 
     def leaveEvent(self, event: QEvent) -> None:
         """Point at nothing once the mouse has left."""
@@ -165,7 +169,9 @@ class CurveView(QWidget):
 
 def make_band_view() -> CurveView:
     """Return the view of frequency bands, which gets its curves later."""
-    return CurveView("Frequency bands", _BANDS, [CurvePlot("recovered (0-1)", unit_range=True)])
+    return CurveView(
+        "Frequency bands", _BANDS, [CurvePlot("detail recovered (0-1)", "recovered (0-1)", unit_range=True)]
+    )
 
 
 def make_loss_view() -> CurveView:

@@ -8,11 +8,10 @@ from collections.abc import Callable
 
 from qtpy.QtCore import QTimer
 
-from ...many.run_estimate import RunEstimate, estimate_run
-from ...pace import say_range
+from ...many.past_runs import recall_runs
+from ...many.run_estimate import describe_estimate, estimate_run
 from ..request import Plan
 from ..words import capitalise
-from .past_runs import recall_runs
 from .worker import Job
 
 _MS_UNTIL_STILL = 250  # after the last change: typing a number changes a field at every key
@@ -72,19 +71,12 @@ class Expectation:
 
 def _estimate(plan: Plan) -> str:
     """Return the line; in the worker."""
+    from ...device import NotEnoughMemory
+
     try:
         found = estimate_run(plan.request, plan.shape, plan.planes, recall_runs(), neighbours=plan.neighbours)
-    except (ValueError, OSError) as error:  # not enough memory, for example
+    except NotEnoughMemory as error:
         return capitalise(str(error))
+    except (ValueError, OSError):  # Restore says what is wrong
+        return ""
     return describe_estimate(found, plan.planes)
-
-
-def describe_estimate(found: RunEstimate, planes: int) -> str:
-    """Return in words what a run will take."""
-    memory = f"{found.bytes_needed / 1e9:.1f} GB"
-    tiles = f" in {found.tiles} tiles" if found.tiles > 1 else ""
-    if found.seconds is None:
-        return f"Time: the first run will tell. Memory: {memory}{tiles}."
-    about = "Roughly" if found.is_rough else "About"
-    several = f" for {planes} planes" if planes > 1 else ""
-    return f"{about} {say_range(found.seconds)}{several}{tiles}, {memory} of memory."

@@ -6,18 +6,23 @@ import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from ...interruption import Interrupted
 from ...many.folder_report import Row
-from ...pace import Pace
+from ...many.past_runs import keep_run, recall_runs
+from ...pace import FilesTimer, Pace, say_time_left
 from ...request import Hooks, Request
 from ..words import capitalise
 from .run_controls import RunControls
 from .run_words import RunState
 from .worker import Job
+
+if TYPE_CHECKING:
+    from ...many.stack import PlaneProgress
 
 _REPORT = "report.csv"
 _SECONDS_BETWEEN = 1.0  # the words about a file in work
@@ -35,12 +40,18 @@ class FilesReport:
         The file in work; empty at the end.
     row : Row or None
         About the file that has just ended.
+    seconds_left : (float, float) or None
+        The least and the most for all files that are left.
+    expected : str
+        What all files will take, in words; only before the first one.
     """
 
     done: int
     count: int
     name: str = ""
     row: Row | None = None
+    seconds_left: tuple[float, float] | None = None
+    expected: str = ""
 
 
 class FilesRun:
@@ -60,6 +71,7 @@ class FilesRun:
         self._folder = Path()
         self._done = self._count = 0
         self._failed: list[Row] = []
+        self._expected = ""
 
     @property
     def running(self) -> bool:
@@ -76,7 +88,7 @@ class FilesRun:
     def start(self, source: Path, folder: Path, options: Request, original_type: bool) -> None:
         """Restore the images in one folder into another; results of an earlier run are kept."""
         self._stop.clear()
-        self._folder, self._done, self._count, self._failed = folder, 0, 0, []
+        self._folder, self._done, self._count, self._failed, self._expected = folder, 0, 0, [], ""
         self._controls.show_running(True, can_pause=False)
         self._controls.show_state(RunState(0, 1, "", "Looking for images …", ""))
         self._controls.say("Looking for images …")
@@ -109,10 +121,16 @@ class FilesRun:
             self._failed.append(report.row)
         if self._closed:
             return
-        text = f"{report.done} of {report.count} files"
-        self._controls.show_state(RunState(report.done, report.count, "", text, ""))
-        if report.name and not self._stop.is_set():
-            self._controls.say(f"Restoring {report.name}; {text} are done …")
+        self._expected = report.expected or self._expected
+        done = f"{report.done} of {report.count} files"
+        text = ", ".join(filter(None, (done, say_time_left(report.seconds_left))))
+        self._controls.show_state(RunState(report.done, report.count, "", text, self._expected))
+        if self._stop.is_set():
+            return
+        if report.name:
+            self._controls.say(f"Restoring {report.name}; {done} are done …")
+        elif report.expected:
+            self._controls.say(report.expected)
 
     def _on_end(self, nothing: None) -> None:
         good = self._done - len(self._failed)
@@ -165,7 +183,8 @@ def restore_files_in_worker(
         If there are no images, or the results cannot be written; an image that fails is reported in its row.
     """
     from ...many.file_job import FileJob
-    from ...many.folder import find_files, plan_jobs, restore_files
+    from ...many.folder import find_files, list_unfinished, plan_jobs, restore_files
+    from ...many.run_estimate import describe_files, estimate_files
     from ...many.tasks import find_devices
 
     model = FileJob(source, folder, request=options, same_type=original_type, resume=True)
@@ -173,14 +192,22 @@ def restore_files_in_worker(
     devices, _ = find_devices(options.settings.device, options.settings.precision)
     done, pace = 0, Pace(_SECONDS_BETWEEN)
     hooks = Hooks(stop_requested, pace.is_due, quick_estimates=True)
+    to_do = list_unfinished(jobs)
+    found = estimate_files(to_do, recall_runs(), devices=len(devices))
+    timer = FilesTimer(len(to_do), None if found is None else found.run.seconds)
 
-    def watch(job: FileJob, progress: object) -> None:
+    def watch(job: FileJob, progress: PlaneProgress) -> None:
         pace.mark_shown()
-        tell(FilesReport(done, len(jobs), job.source.name))
+        if progress.result is not None:
+            keep_run(progress.result)
+        tell(FilesReport(done, len(jobs), job.source.name, seconds_left=timer.seconds_left))
 
-    yield FilesReport(0, len(jobs))
+    expected = "" if found is None else describe_files(found)
+    yield FilesReport(0, len(jobs), seconds_left=timer.seconds_left, expected=expected)
     for row in restore_files(jobs, folder / _REPORT, devices=devices, watch=watch, hooks=hooks):
         if stop_requested() and row.status == "failed":
             continue  # it was not started, or not written
         done += 1
-        yield FilesReport(done, len(jobs), row=row)
+        if row.status != "kept":
+            timer.end_file(is_done=row.status == "done")
+        yield FilesReport(done, len(jobs), row=row, seconds_left=timer.seconds_left)

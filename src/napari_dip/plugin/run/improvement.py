@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ...outcome import Progress
 
 _LEAST_SECONDS = 10.0  # after the first report, before which nobody wonders
+_LEAST_STEPS = 60  # without filters: a network takes up to 40 to begin (docs/tuning.md)
 _SHARE, _DECIBELS = 2 / 3, 0.1  # a run that has gained less since this share of its time improves slowly
 
 
@@ -34,7 +35,9 @@ class Improvement:
         best = min(error, self._errors[-1][1]) if self._errors else error
         self._errors.append((seconds, best))
         first = self._errors[0][0]
-        if seconds - first < _LEAST_SECONDS:
+        may_begin = progress.prior_error is None and progress.step < _LEAST_STEPS
+        if may_begin or seconds - first < _LEAST_SECONDS:
             return False
-        then = next(before for at, before in self._errors if at >= first + _SHARE * (seconds - first))
+        # the last report before: with seconds between two reports, this one may be the only one after
+        then = next(before for at, before in reversed(self._errors) if at <= first + _SHARE * (seconds - first))
         return 10 * math.log10(then / best) < _DECIBELS

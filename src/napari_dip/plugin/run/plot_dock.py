@@ -58,8 +58,10 @@ class PlotDock:
         self._make_dock().hide()
 
     def begin(self) -> None:
-        """Let the run's first report open the dock; the run may fail before it."""
+        """Let the run's first report open the dock; until then, the curves are the run's before: this one may fail."""
         self._wanted = self._outdated = True
+        if self.plot is not None:
+            self.plot.mark_as_old()
 
     def clear(self, bands: int) -> None:
         """Clear the plot of the run before, once per run: this one has passed all checks."""

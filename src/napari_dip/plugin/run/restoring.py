@@ -142,7 +142,9 @@ def _restore(
     count = len(to_do)
 
     def say(words: str) -> None:
-        phase_begun(words if count == 1 else f"{words}, plane {count - len(to_do) + 1} of {count}")
+        where = "" if count == 1 or not to_do else f", {source.describe(to_do[0])}"
+        done = "" if count == 1 else f"; {count - len(to_do)} of {count} planes are finished"
+        phase_begun(f"{words}{where}{done}")
 
     count_kept = 1 if request.neighbours is None else PLANES_TOGETHER
     reader = PlaneReader(source.array, axes, stop.is_set, say, count_kept)

@@ -88,10 +88,10 @@ class ResultTools(Container):
         layers = self._layers
         if layers is not None and not layers.is_shown:
             layers = self._layers = None  # and with it the pixels
-        residual = None if layers is None else layers.residual
         self.compare_button.enabled = layers is not None and layers.original is not None
-        self.residual_button.enabled = layers is not None and layers.can_have_residual and not self._making
-        self._check(self.residual_button, residual is not None and residual.visible)
+        self.residual_button.enabled = layers is not None and layers.can_have_residual
+        shown = layers is not None and (self._making if layers.residual is None else layers.residual.visible)
+        self._check(self.residual_button, shown)
 
     def offer_details(self, some: bool) -> None:
         """Enable the fold for details."""
@@ -116,12 +116,14 @@ class ResultTools(Container):
         self.comparison.end()
         if layers.residual is not None:
             self._show_residual(layers.residual, not layers.residual.visible)
-        elif not self._making:
-            self._making, self.residual_button.enabled = True, False
+            return
+        if not self._making:
+            self._making = True  # the button stays enabled, so that it keeps the focus
             Job(
                 layers.subtract(), on_result=lambda output: self._on_residual(layers, output),
                 on_error=self._on_error, on_finished=self._on_made,
             ).start()  # fmt: skip
+        self.refresh()
 
     def _show_residual(self, layer: Image, shown: bool) -> None:
         """Show the residual on top of all layers, or hide it; the selection stays the same."""

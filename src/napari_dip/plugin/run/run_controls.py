@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from magicgui.widgets import Container, Label, ProgressBar, PushButton
@@ -41,7 +42,7 @@ class RunControls(Container):
         self.margins = (0, 0, 0, 0)
         self.device_line = Label(name="device_line", value="Checking the device …")
         self.expectation = Label(name="expectation", value="", visible=False)
-        self.expectation.tooltip = "An estimate, from earlier runs on this device. Preview region gives it a first one."
+        self.expectation.tooltip = "An estimate from earlier runs on this device. If there is none, try Preview region."
         self.restore_button = PushButton(name="restore_button", text="Restore", tooltip="Start.")
         self.region_button = PushButton(
             name="region_button",
@@ -75,6 +76,7 @@ class RunControls(Container):
         self.status = Label(name="status", value="")
         self.details = Label(name="details", value="", visible=False)
         self._has_image, self._running, self._unfolded = True, False, False
+        self._focus_waits = False  # until Restore can have it again
         for text in (self.device_line, self.expectation, self.status, self.details):
             wrap(text.native)
         top = pair(self.device_line, self.help_button)
@@ -84,7 +86,7 @@ class RunControls(Container):
     def show_running(self, running: bool, *, can_pause: bool = True) -> None:
         """Enable the buttons that make sense now; the focus goes with them, so that Space stops what it started."""
         had_focus = [each for each in (self.restore_button, self.region_button) if each.native.hasFocus()]
-        held = [each for each in self._while_running if each.native.hasFocus()]
+        self._set_focus_aside()
         self._running = running
         for button in self._while_running:
             button.enabled = running
@@ -92,8 +94,11 @@ class RunControls(Container):
         if running and had_focus:
             self.stop_button.native.setFocus()
         self._enable_start()
-        if held and not running and self.restore_button.enabled:
-            self.restore_button.native.setFocus()
+        if self._focus_waits and not running:
+            if self.native.hasFocus():
+                again = self.restore_button if self.restore_button.enabled else self.files_button
+                again.native.setFocus()
+            self._focus_waits = False
         self.show_paused(False)
         self.progress.visible = running
         self._show_expectation()
@@ -103,11 +108,23 @@ class RunControls(Container):
         self._has_image = some
         self._enable_start()
         if some == (self.status.value == _NO_IMAGE):
-            self.say("" if some else _NO_IMAGE)
+            self.say("" if some else _NO_IMAGE, "")
 
     def stopping(self) -> None:
-        """Leave only the button that ends without a result."""
+        """Leave only the button that ends without a result, and not in focus: a second Space would throw it away."""
+        self._set_focus_aside()
         self.stop_button.enabled = self.pause_button.enabled = False
+
+    def cancelling(self) -> None:
+        """Leave none of the buttons that end the run."""
+        self.stopping()
+        self.cancel_button.enabled = False
+
+    def _set_focus_aside(self) -> None:
+        """Take the focus from a button that will be disabled: Qt would give it to the next one."""
+        if any(each.native.hasFocus() for each in self._while_running):
+            self.native.setFocus()
+            self._focus_waits = True
 
     @property
     def _while_running(self) -> tuple[PushButton, ...]:
@@ -130,7 +147,7 @@ class RunControls(Container):
 
     def show_phase(self, words: str) -> None:
         """Show what a run does between its reports; the bar stays where it is."""
-        self.progress.native.setFormat(words.partition(",")[0])
+        self.progress.native.setFormat(re.split("[,;]", words)[0])
         self.say(f"{words} …")
 
     def say(self, sentence: str, details: str | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari.viewer import Viewer
 
+from ...many.past_runs import keep_run
 from ...measurement.task import find_task
 from ...record import Record
 from ..layers.preview_layer import PreviewLayer
@@ -15,7 +16,6 @@ from ..layers.result_layers import ResultLayers
 from ..layers.source import Place, place_of
 from ..request import LayerRequest
 from .improvement import Improvement
-from .past_runs import keep_run
 from .restoring import RunReport
 from .run import Run
 from .run_words import RunState, Summary, describe_cancelled, describe_end, describe_finished, describe_state

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PARTS = 1000  # of a progress bar that does not count planes
 _ENDINGS = {  # by the names of ``StopReason``
     "HELD_OUT": "Finished by itself: no more improvement",
-    "DISCREPANCY": "Finished by itself: what is left are the JPEG's own errors",
+    "DISCREPANCY": "Finished by itself: only the JPEG's own errors are left",
     "RATIO": "Finished by itself: blur and sharpness no longer change",
     "STEP_LIMIT": "Finished: the maximum number of steps is reached",
     "DIVERGED": "Ended early: the fit diverged; the best result before that is kept",

@@ -59,7 +59,7 @@ class Scrubber(QWidget):
         self._viewer = viewer
         self._moments: tuple[Moment, ...] = ()
         self._request: LayerRequest | None = None
-        self._chosen_step = self._step_of_run = 0
+        self._chosen_step = self._step_of_run = self._stop_step = 0
         self._layer: Image | None = None
         self._shown: Restoration | None = None  # in the layer
         self._loading: Moment | None = None  # in the worker
@@ -87,6 +87,7 @@ class Scrubber(QWidget):
             return
         self._moments, self._request = result.moments, request
         self._chosen_step = self._step_of_run = result.step
+        self._stop_step = result.record.stop_step  # of the whole run: its last step is not always kept
         blocker = QSignalBlocker(self.slider)
         self.slider.setRange(0, len(self._moments) - 1)
         self.slider.setValue(self._index(result.step))
@@ -156,7 +157,7 @@ class Scrubber(QWidget):
         return next(n for n, moment in enumerate(self._moments) if moment.step == step)
 
     def _describe(self, step: int) -> str:
-        return f"{step} of {self._moments[-1].step}{_CHOSEN if step == self._chosen_step else ''}"
+        return f"{step} of {self._stop_step}{_CHOSEN if step == self._chosen_step else ''}"
 
     def _on_moved(self) -> None:
         self._say_step()

@@ -126,7 +126,8 @@ def find_other_settings(job: FileJob) -> list[str]:
     if record.task != job.request.task:
         return ["task"]
     # what the file itself gave, as a JPEG's table, is no choice
-    names = [name for name, value in asked.items() if not np.array_equal(record.parameters.get(name), value)]
+    recorded = record.parameters
+    names = [name for name, value in asked.items() if name not in recorded or not np.array_equal(recorded[name], value)]
     before, now = (dataclasses.asdict(each) for each in (record.settings, job.request.settings))
     # a network that did not start to learn was replaced by one with another seed
     ignored = _CHANGED_BY_RUNS | ({"seed"} if record.restarts else set())

@@ -91,9 +91,9 @@ class PsfForm(Container):
         self.picture.native.setAlignment(Qt.AlignmentFlag.AlignCenter)
         wrap(self.note.native)
         self.extend([self.rows, self.picture, self.note])
-        self.layer.on_lost = self.show
+        self.layer.on_lost = self.show_psf
         for field in self.rows:
-            field.changed.connect(self.show)
+            field.changed.connect(self.show_psf)
         image.changed.connect(self._take_pixel_size)
         self._take_pixel_size()
 
@@ -126,7 +126,7 @@ class PsfForm(Container):
         self._recorded = np.asarray(psf, dtype=np.float64)
         self.source.reset_choices()
         self.source.value = _RECORD
-        self.show()
+        self.show_psf()
 
     @property
     def visible(self) -> bool:
@@ -137,7 +137,7 @@ class PsfForm(Container):
     def visible(self, shown: bool) -> None:
         Container.visible.fset(self, shown)  # type: ignore[attr-defined]
         if shown:
-            self.show()  # showing a container shows all that is in it
+            self.show_psf()  # showing a container shows all that is in it
 
     def forget_viewer(self) -> None:
         """Disconnect from the viewer."""
@@ -151,7 +151,7 @@ class PsfForm(Container):
         size = None if image is None else find_micrometres(image)
         if size is not None:
             self.pixel_size.value = size[0]
-        self.show()
+        self.show_psf()
 
     def _read_bead(self) -> NDArray[np.float64]:
         bead, image = self.layer.value, self._image.value
@@ -179,7 +179,7 @@ class PsfForm(Container):
             return 1.0, 1.0
         return own[0] / of_image[0], own[1] / of_image[1]
 
-    def show(self, *_: object) -> None:
+    def show_psf(self, *_: object) -> None:
         """Show the fields of the chosen source, and the PSF that they give."""
         source = self.source.value
         for name, fields in self._fields.items():

@@ -24,6 +24,7 @@ from typer.models import OptionInfo
 
 import napari_dip
 from napari_dip.command_line import demo, describe_device, restore
+from napari_dip.command_psf import PsfOptions
 from napari_dip.image_files import read_image
 from napari_dip.many.file_plan import FileToWrite, check_files
 from napari_dip.many.image_stack import Stack
@@ -532,6 +533,16 @@ def test_channels_of_a_bead_are_psfs_of_the_channels(tmp_path) -> None:
     apart = run("restore", image, tmp_path / "apart.tif", *few)
     assert apart.exit_code == 1
     assert "channels are restored together" in " ".join(apart.output.split())
+
+    colours = np.pad(np.stack([*beads, beads[1]], axis=2) / beads.max() * 200, ((3, 3), (3, 3), (0, 0)))
+    tifffile.imwrite(bead, colours.astype(np.uint8), photometric="rgb")  # the bead in colour
+    psf = PsfOptions(file=bead).make_psf(str(image))
+    assert psf is not None
+    assert full_widths(psf[..., 1])[0] > 1.2 * full_widths(psf[..., 0])[0]
+    tifffile.imwrite(bead, np.stack([beads[0]] * 5), ome=True, metadata={"axes": "ZYX"})
+    deep = run("restore", image, tmp_path / "deep.tif", *few)
+    assert deep.exit_code == 1
+    assert "PSF with depth cannot be used" in " ".join(deep.output.split())
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from .image_files import PNG_KEY, write_tiff
 from .many.file_job import FileJob, open_job
 from .many.file_plan import PLOT, FileToWrite, check_files, is_plot
 from .many.file_restoration import are_outputs_finished
-from .many.folder import check_jobs, find_files, is_many, plan_jobs
+from .many.folder import check_jobs, find_files, is_many, plan_jobs, tell_other_settings
 from .many.output_lock import remove_leftovers
 from .many.tasks import connect
 from .measurement.task import LARGEST_FACTOR, TASKS, find_task
@@ -376,7 +376,8 @@ def restore(
         remove_leftovers(file.path for file in files)
         check_files(job.files_to_read, files, overwrite=overwrite, resume=resume)
         if resume and not overwrite and are_outputs_finished(job) and (bands is None or bands.exists()):
-            say(f"{out} is finished; nothing is left to do.")
+            other = tell_other_settings(job)
+            say(f"{out} is {other}" if other else f"{out} is finished; nothing is left to do.")
             return
         opened = open_job(job)
         opened.check_outputs()

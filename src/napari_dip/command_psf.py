@@ -23,7 +23,7 @@ class PsfOptions:
     Attributes
     ----------
     file : Path or None
-        An image of a bead, or of the PSF; its channels (C), if it has several, are those of the image.
+        An image of a bead, or of the PSF; its channels (C) or colours, if it has several, are those of the image.
     numerical_aperture, wavelength, pinhole, excitation
         As ``optical_psf`` takes them.
     pixel_size : float or None
@@ -88,10 +88,13 @@ class PsfOptions:
         bead = np.asarray(opened.array[...])
         own, of_image = _size_in_micrometres(opened), self._find_pixel_size(image)
         zoom = 1.0 if own is None or of_image is None else own / of_image
-        channels = (opened.axes or "").find("C")
-        if channels < 0 or bead.shape[channels] == 1:
+        letters = opened.axes or ""
+        several = [number for number, letter in enumerate(letters) if letter in "CS" and bead.shape[number] > 1]
+        if not several:
             return psf_of_bead(np.squeeze(bead), (zoom, zoom))
-        beads = np.moveaxis(bead, channels, 0)
+        beads = np.moveaxis(bead, several[0], 0)
+        if letters[several[0]] == "S":
+            beads = beads[:3]  # without transparency
         return join_psfs([psf_of_bead(np.squeeze(each), (zoom, zoom)) for each in beads])
 
     def _find_pixel_size(self, image: str) -> float | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .interruption import Interrupted
 from .optimisation.estimate import Estimate, Measures
 from .optimisation.snapshots import Snapshots
-from .optimisation.stopping import LEAST_GAIN, StopReason, choose_rule
+from .optimisation.stopping import StopReason, choose_rule
 from .outcome import Progress, Report
 from .pace import StepTimer
 from .request import Hooks
@@ -25,7 +25,6 @@ from .torch_modes import interruptible
 _MOST_STARTS = 4
 _STEPS_TO_START = {"muon": 60, "adam": 300}  # Muon's networks take 10 to 40, Adam's up to 150 (docs/tuning.md)
 _CONSTANT = 0.01  # an output whose spread is below this share of the image's counts as constant
-_LEAST_GAIN_IF_SLOW = 0.05  # in the network's own error, where it learns slowly: less takes long and helps little
 _SEEDS_APART = 1_000_000  # between two starts
 _SEEDS = int(find_bounds("seed").most) + 1
 
@@ -158,13 +157,12 @@ class Stage:
     ) -> Generator[Progress, None, tuple[StopReason, Progress] | None]:
         """Step the fit; yield all reports but the last, and return it with the reason to stop, or None to give up."""
         fit, by_hand = estimate.fit, self.settings.chosen_step is not None
-        slow = fit.data_term.is_learned_slowly
         rule = choose_rule(
             "fixed" if by_hand else self.settings.stopping,
             patience=self.settings.patience,
             wait_for_prior=self.settings.wait_for_prior,
-            least_gain=_LEAST_GAIN_IF_SLOW if slow else LEAST_GAIN,
             steps_to_start=_STEPS_TO_START[self.settings.optimiser],
+            learns_slowly=fit.data_term.is_learned_slowly,
             ratio_window=self.settings.ratio_window,
             ratio_threshold=self.settings.ratio_threshold,
             knows_discrepancy=not fit.data_term.by_pixel,

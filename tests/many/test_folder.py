@@ -73,8 +73,13 @@ def test_finished_files_are_kept(folder, tmp_path) -> None:
     assert again.exit_code == 0
     assert (out / "a.tif").stat().st_mtime_ns == before[0]
     row = read_report(out / "r.json")[str(out / "a.tif")]
-    assert (row.status, row.step, row.noise) == ("kept", before[1].step, before[1].noise)
+    assert (row.status, row.step, row.noise, row.error) == ("kept", before[1].step, before[1].noise, "")
     assert not list(out.glob(".*"))
+    other = restore(folder, out, "--resume", "--seed", 7)
+    assert other.output.count("made with different seed; add --overwrite") == 3
+    alone = restore(folder / "a.png", out / "a.tif", "--resume", "--seed", 7)
+    assert "a.tif is kept, although it was made with different seed" in " ".join(alone.output.split())
+    assert "nothing is left to do" in restore(folder / "a.png", out / "a.tif", "--resume").output
 
 
 def test_masks_are_found_by_name(folder, tmp_path, camera) -> None:

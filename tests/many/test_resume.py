@@ -20,7 +20,8 @@ import napari_dip
 from napari_dip.image_files import write_tiff
 from napari_dip.many.file_job import FileJob, find_planes_folder
 from napari_dip.many.file_restoration import restore_file
-from napari_dip.many.folder import plan_jobs, read_report, restore_files
+from napari_dip.many.folder import plan_jobs, read_report, restore_files, tell_other_settings
+from napari_dip.measurement.psf import gaussian_psf
 from napari_dip.request import Hooks, Request
 from napari_dip.whole_files import hide_unfinished
 
@@ -127,6 +128,18 @@ def test_planes_of_other_settings_are_kept_apart(job, tmp_path) -> None:
     done, _, pixels = go_on(job)  # the run with the wrong settings cost nothing
     assert done == [3]
     np.testing.assert_array_equal(pixels, afresh(job, tmp_path))
+
+
+def test_planes_of_another_psf_are_kept_apart(job, tmp_path) -> None:
+    job = replace(job, mask=None, request=Request("deconvolve", SETTINGS, {"psf": gaussian_psf(0.7)}))
+    interrupt(job, 2)
+    other = replace(job, request=replace(job.request, parameters={"psf": gaussian_psf(1.2)}))
+    done, said, pixels = go_on(other)
+    assert done == [0, 1, 2, 3]
+    assert "2 planes from an interrupted run were not used: different psf" in said
+    np.testing.assert_array_equal(pixels, afresh(other, tmp_path))
+    assert tell_other_settings(other) == ""
+    assert "made with different psf; add --overwrite" in tell_other_settings(job)  # a finished file stays, and is told
 
 
 @pytest.mark.parametrize("damage", ["short pixels", "no pixels", "empty record", "half a record", "one other pixel"])

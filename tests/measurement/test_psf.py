@@ -72,8 +72,10 @@ def test_a_bead_on_smaller_pixels_becomes_the_psf_of_the_image() -> None:
 def test_without_a_bead_there_is_no_psf() -> None:
     with pytest.raises(ValueError, match="no bead"):
         psf_of_bead(np.full((20, 20), 7))
-    with pytest.raises(ValueError, match="plane in focus"):
+    with pytest.raises(ValueError, match=r"with depth cannot be used.*in focus"):
         psf_of_bead(np.ones((5, 20, 20)))
+    with pytest.raises(ValueError, match="at least 3 x 3"):
+        psf_of_bead(np.ones((20, 2)))
 
 
 @pytest.mark.parametrize(

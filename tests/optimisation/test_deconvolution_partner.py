@@ -5,12 +5,15 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from napari_dip.device import choose_device
+from napari_dip.fit_plan import build_estimate, build_fit
 from napari_dip.measurement.data_term import DataTerm, data_term_of
 from napari_dip.measurement.forward_operator import cosines
 from napari_dip.measurement.noise_correlation import block_spectrum
 from napari_dip.measurement.psf import gaussian_psf
 from napari_dip.measurement.task import find_task
 from napari_dip.optimisation.deconvolution_partner import DeconvolvingPartner, deconvolve, deconvolve_stepwise
+from napari_dip.settings import Settings
 
 
 def blurred_spots(side: int = 64, photons: float = 50.0) -> tuple[DataTerm, torch.Tensor, torch.Tensor]:
@@ -112,3 +115,36 @@ def test_steps_are_those_of_one_run() -> None:
     assert len(some) == 2
     for image, iterations in zip(some, (3, 8), strict=True):
         assert torch.equal(image, deconvolve(data_term.values, data_term.operator, iterations))
+
+
+def test_the_kept_image_is_the_mean_of_the_best_step_and_of_later_ones_that_are_as_good() -> None:
+    data_term, truth, _ = blurred_spots(photons=20.0)
+    settings = Settings(width=8, levels=2, device="cpu")
+    fit = build_fit(settings, choose_device("cpu"), data_term)
+    estimate = build_estimate(settings, fit)
+
+    def errors_of(image: torch.Tensor) -> np.ndarray:
+        return data_term.errors(image)[fit.held_out].double().numpy()
+
+    of_truth = errors_of(truth)
+    chance = of_truth.std() / np.sqrt(len(of_truth))
+    assert estimate._error_of_truth == pytest.approx(of_truth.mean(), abs=3 * chance)
+    alike: list[torch.Tensor] = []
+    kept, best, lengths = np.array([]), 0, set()
+    for step in range(1, 121):
+        fit.step()
+        if step % 10:
+            continue
+        errors, measures = errors_of(fit.averaged_outputs), estimate.measure()
+        assert measures.prior_error == pytest.approx(errors.mean(), rel=1e-4)
+        if measures.is_better:
+            if step > 50:
+                gain, chance = kept - errors, (kept - errors).std() / np.sqrt(len(errors))
+                assert gain.mean() > max(chance, 0.19 * (kept.mean() - estimate._error_of_truth))
+            kept, best, alike = errors, step, [fit.averaged_outputs]
+        elif kept.mean() - errors.mean() > -(kept - errors).std() / np.sqrt(len(errors)):
+            alike.append(fit.averaged_outputs)
+        lengths.add(len(alike))
+        assert estimate.step == best
+        torch.testing.assert_close(estimate._best, torch.stack(alike).mean(dim=0))
+    assert len(lengths) > 1  # else nothing was averaged

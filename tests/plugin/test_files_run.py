@@ -70,6 +70,11 @@ def test_a_stopped_folder_is_gone_on_with(viewer, qtbot, folders, monkeypatch) -
     press(qtbot, widget.controls.files_button)
     finish(widget, qtbot)
     assert widget.controls.status.value.startswith("Finished: 2 of 3")
+    assert "there before" not in widget.controls.status.value
+    widget.form.advanced["step_limit"].value = 10
+    press(qtbot, widget.controls.files_button)
+    finish(widget, qtbot)
+    assert " 2 of them were there before, made with other settings; " in widget.controls.status.value
 
 
 def test_an_empty_folder_is_said(viewer, qtbot, folders, monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..image_files import is_png
+from ..measurement.task import find_task
 from ..pixel_type import as_dtype
 from ..record import Record
 from ..request import NO_REPORTS, Hooks
@@ -17,11 +19,13 @@ from .file_plan import check_files
 from .image_stack import MaskedStack
 from .kept_planes import HeldPlane, KeptPlanes, has_kept_planes
 from .output_lock import hold_outputs
-from .stack_files import open_mask, write_stack
+from .stack_files import open_mask, read_stack_record, write_stack
 from .tiling import plan_tiles
 from .warm_start import LastNetworks
 
 _SECONDS_FOR_CLEARING = 0.5  # another run that starts may lock the outputs for a moment to clear away leftovers
+# settings of a record that tell nothing of what was asked for
+_CHANGED_BY_RUNS = {"device", "snapshots", "chosen_step"}
 
 
 class OutputsExist(Exception):
@@ -109,6 +113,25 @@ def are_outputs_finished(job: FileJob) -> bool:
     except ValueError:
         return True
     return opened.stack.is_single or not has_kept_planes(opened.job, opened.axes, opened.neighbours)
+
+
+def find_other_settings(job: FileJob) -> list[str]:
+    """Return the names of what an output of an earlier run was made with, and this job would do differently."""
+    document = read_stack_record(job.out)
+    try:
+        record = Record.from_dict({} if document is None else document)
+        asked = find_task(job.request.task).read_parameters(job.request.parameters)
+    except ValueError:  # it is of another version, or the job itself would fail
+        return []
+    if record.task != job.request.task:
+        return ["task"]
+    # what the file itself gave, as a JPEG's table, is no choice
+    recorded = record.parameters
+    names = [name for name, value in asked.items() if name not in recorded or not np.array_equal(recorded[name], value)]
+    before, now = (dataclasses.asdict(each) for each in (record.settings, job.request.settings))
+    # a network that did not start to learn was replaced by one with another seed
+    ignored = _CHANGED_BY_RUNS | ({"seed"} if record.restarts else set())
+    return names + [name for name in now if name not in ignored and before[name] != now[name]]
 
 
 def _restore(

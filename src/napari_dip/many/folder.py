@@ -16,7 +16,7 @@ from ..image_files import TIFF_SUFFIXES
 from ..request import NO_REPORTS, Hooks
 from .file_job import FileJob, FileOutcome, split_name
 from .file_plan import FileToRead, FileToWrite, check_apart, check_files, spell
-from .file_restoration import OutputsExist, are_outputs_finished, restore_file
+from .file_restoration import OutputsExist, are_outputs_finished, find_other_settings, restore_file
 from .folder_report import Row, append_row, is_report, read_report, write_report
 from .ome_zarr import ZARR_SUFFIX, holds_zarr
 from .output_lock import hold_outputs, remove_leftovers
@@ -128,7 +128,7 @@ def restore_files(
     Parameters
     ----------
     jobs : sequence of FileJob
-        Jobs that resume keep existing outputs.
+        Jobs that resume keep existing outputs, and their rows say so if they were made with other settings.
     report : Path
         A .csv or .json; a row is appended after every file. Jobs that resume keep the rows of other files.
     devices, client, seconds_without_workers
@@ -225,7 +225,13 @@ def _merge(jobs: Sequence[FileJob], rows: dict[str, Row], reported: dict[str, Ro
 
 def _row_of_kept(job: FileJob, before: dict[str, Row]) -> Row:
     row = before.get(spell(job.out), Row(spell(job.source), spell(job.out), "kept"))
-    return dataclasses.replace(row, status="kept", error="")
+    return dataclasses.replace(row, status="kept", error=tell_other_settings(job))
+
+
+def tell_other_settings(job: FileJob) -> str:
+    """Return a sentence if a kept output was made with other settings than the job's, otherwise nothing."""
+    names = ", ".join(name.replace("_", " ") for name in find_other_settings(job))
+    return f"kept, although it was made with different {names}; add --overwrite to restore it again." if names else ""
 
 
 def _restore_on_worker(job: FileJob, keep: bool, overwrite: bool, device: str) -> FileOutcome:

@@ -30,6 +30,7 @@ class Row:
     status : {"done", "kept", "failed"}
         "kept": the output existed, and a run that resumed kept it.
     error : str
+        Why it failed; or what to know about a file that is done or kept.
     planes, step, stop_reason, noise, seconds, device
         As in ``FileOutcome``; empty if unknown.
     settings : str

@@ -205,10 +205,15 @@ def psf_of_bead(image: Any, zoom: tuple[float, float] = (1.0, 1.0)) -> NDArray[n
         If no bead stands out, or it would be too large.
     """
     values = np.asarray(image)
+    if values.ndim > 2:
+        raise ValueError(
+            f"the bead's image is a stack of shape {values.shape}, and a PSF with depth cannot be used, because each "
+            "plane is restored by itself: take the plane in which the bead is in focus."
+        )
     if values.dtype.kind not in "buif" or values.ndim != 2 or min(values.shape) < 3:
         raise ValueError(
-            f"a PSF is made from a grey image of one bead, and this has shape {values.shape} and type {values.dtype}; "
-            "from a stack through the bead, take the plane in focus."
+            f"a PSF is made from an image of one bead, and this has shape {values.shape} and type {values.dtype}; it "
+            "needs at least 3 x 3 real numbers."
         )
     values = values.astype(np.float64)
     if not np.isfinite(values).all():

@@ -13,6 +13,9 @@ from .partner import Judgement, Partner
 from .snapshots import Snapshot
 
 _EARLY = 50  # steps until which the network usually is at its best beside filters (docs/tuning.md)
+# Of the network's own error above the noise, where it learns slowly: smaller gains take long, and the estimate, of
+# which the network is a small share, gains nothing (docs/deconvolve.md).
+_LEAST_GAIN = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,8 @@ class Measures:
     band_correspondence : tuple of float
         Of the current output against the degraded image (Eq. 1), lowest band first.
     is_better : bool or None
-        Whether the current estimate is better than the one kept before by more than chance; None where a partner does
-        not know the noise: the smallest held-out error counts there.
+        Whether the current step is better than the one kept before by more than chance; None where a partner does not
+        know the noise and the network learns fast: the smallest held-out error counts there.
     """
 
     loss: float
@@ -56,10 +59,12 @@ class Measures:
 class Estimate:
     """Judges a fit at every report, and keeps the averaged outputs of the best step.
 
-    That is the step with the smallest held-out error: the estimate's, but the network's own where it learns slowly,
-    because there its partner's image hardly depends on the step. Where a partner knows the noise, one step replaces
-    another only if the gain is larger than its own standard error. Without held-out entries, the estimate is that of
-    the current step. With Langevin dynamics, it is the mean of the posterior's samples, as soon as there is one.
+    That is the step with the smallest held-out error. Where a partner knows the noise, or the network learns slowly,
+    one step replaces another only if the gain is larger than its own standard error. Where the network learns slowly,
+    its own error counts, because its partner's image hardly depends on the step, and a fifth of what it has above the
+    noise must be gained; what is kept is the mean of the best step's outputs and of all later ones that are not worse
+    by more than the standard error. Without held-out entries, the estimate is that of the current step. With Langevin
+    dynamics, it is the mean of the posterior's samples, as soon as there is one.
 
     Parameters
     ----------
@@ -95,7 +100,9 @@ class Estimate:
         self._best_network: dict[str, torch.Tensor] | None = None
         self._helped: tuple[int, torch.Tensor, torch.Tensor | None] | None = None  # step, estimate, variance if known
         self._judged: tuple[int, torch.Tensor, torch.Tensor] | None = None  # step, judged estimate, its outputs
-        self._kept_errors: torch.Tensor | None = None  # of each pixel, at the kept step; where the noise is known
+        self._kept_errors: torch.Tensor | None = None  # of each pixel at the kept step, to tell gains from chance
+        self._averaged_steps = 1  # that the kept outputs are the mean of
+        self._error_of_truth = self._measure_noise()
 
     @property
     def image(self) -> torch.Tensor:
@@ -171,9 +178,15 @@ class Estimate:
         estimate = judgement.image
         error, prior_error = self._held_out_error(estimate), self._held_out_error(average)
         gain = deviation_of_gain = torch.zeros_like(error)
-        if judgement.errors is not None and judgement.judges is not None:
-            error = judgement.errors.sum() / judgement.judges.sum()
-            gain, deviation_of_gain = self._compare_to_kept(judgement.errors, judgement.judges)
+        errors, judges = judgement.errors, judgement.judges
+        learns_slowly = data_term.is_learned_slowly and errors is None and self._has_held_out
+        if errors is not None and judges is not None:
+            error = errors.sum() / judges.sum()
+        elif learns_slowly:
+            judges = fit.held_out
+            errors = (data_term.errors(average) * judges).mean(dim=1, keepdim=True)
+        if errors is not None and judges is not None:
+            gain, deviation_of_gain = self._compare_to_kept(errors, judges)
         discrepancy = data_term.discrepancy(estimate)
         figures = torch.cat(
             [
@@ -195,18 +208,22 @@ class Estimate:
         )
         loss, spread, held_out_error, prior_held_out_error, discrepancy_value, *rest = figures.tolist()
         gained, by_chance, blurred, sharp, *bands = rest
-        choosing = prior_held_out_error if data_term.is_learned_slowly else held_out_error
-        if judgement.errors is None:
+        choosing = prior_held_out_error if learns_slowly else held_out_error
+        if errors is None:
             is_better = self._has_held_out and choosing < self._smallest_error
         else:  # early on the network gets the benefit of the doubt, later the kept step does
             least = -by_chance if fit.step_count <= _EARLY else by_chance
+            if learns_slowly and fit.step_count > _EARLY:
+                least = max(least, _LEAST_GAIN * (self._smallest_error - self._error_of_truth))
             is_better = not self._best_step or gained > least
         if is_better:
-            self._smallest_error, self._kept_errors = choosing, judgement.errors
+            self._smallest_error, self._kept_errors = choosing, errors
             self._keep_present()
             self._judged = self._best_step, estimate, self._best
             if self._keeps_network:
                 self._best_network = fit.copy_network()
+        elif learns_slowly and gained > -by_chance:
+            self._average_present()
         return Measures(
             loss=loss,
             spread=spread,
@@ -217,7 +234,7 @@ class Estimate:
             sharpness=sharp,
             ratio=blurred / max(sharp, 1e-6),
             band_correspondence=tuple(bands),
-            is_better=None if judgement.errors is None else is_better,
+            is_better=None if errors is None else is_better,
         )
 
     def choose_present(self) -> None:
@@ -246,7 +263,20 @@ class Estimate:
         return Snapshot(step, output.cpu(), self.fit.noise.device, partner)
 
     def _keep_present(self) -> None:
-        self._best, self._best_step = self.fit.averaged_outputs, self.fit.step_count
+        self._best, self._best_step, self._averaged_steps = self.fit.averaged_outputs, self.fit.step_count, 1
+
+    def _measure_noise(self) -> float:
+        """Return the held-out error of the truth, where the network learns slowly; infinite if the noise is unknown."""
+        data_term, held_out = self.fit.data_term, self.fit.held_out
+        if not data_term.is_learned_slowly or data_term.noise is None or not self._has_held_out:
+            return float("inf")
+        return float((data_term.noise.variance(data_term.values) * held_out).sum() / self._held_out_values)
+
+    def _average_present(self) -> None:
+        """Take the current outputs into the mean of those that are as good as the best: their faults differ."""
+        self._averaged_steps += 1
+        self._best = torch.lerp(self._best, self.fit.averaged_outputs, 1 / self._averaged_steps)
+        self._helped = None
 
     def _image_and_variance(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the image from the best averaged outputs, and its variance if known, both ``(1, c, H, W)``."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from .estimate import Measures
 
-LEAST_GAIN = 0.001  # of a new minimum, as a share of the last
-_SHARE_OF_PATIENCE = 0.4  # where a partner knows the noise, and only significant gains count
+_LEAST_GAIN = 0.001  # of a new minimum, as a share of the last
+_SHARE_OF_PATIENCE = 0.4  # where only significant gains count
 _FURTHER_PATIENCES = 2  # that such a run, right after a gain, hardly ever exceeds (on recorded runs)
 # A JPEG's discrepancy falls ever more slowly: of the steps that its slope over the last 50 promises, it takes as many.
 _STEPS_OF_SLOPE, _SOONEST, _LATEST = 50, 0.8, 2
@@ -48,24 +48,26 @@ class HeldOutRule:
     Parameters
     ----------
     patience : int
-        That number of steps. Where a partner knows the noise, 0.4 of it suffices, and only a significant gain counts.
+        That number of steps. Where a partner knows the noise, or the network learns slowly, 0.4 of it suffices, and
+        only a significant gain counts.
     wait_for_prior : bool
         Whether to watch the network's own error besides the estimate's. A partner may make the estimate good at once,
-        while the network still has much to learn that will improve it. Without effect where a partner knows the noise.
+        while the network still has much to learn that will improve it. Without effect where only a significant gain
+        counts.
     steps_to_start : int
         Before which such a run does not end: until then the network may not have begun to help.
-    least_gain : float
-        How far below the last a new minimum must be, as a share of it.
+    learns_slowly : bool
+        Whether the network may go on learning for long, so that nobody can foresee when such a run ends.
     """
 
     def __init__(
-        self, patience: int, wait_for_prior: bool = True, steps_to_start: int = 0, least_gain: float = LEAST_GAIN
+        self, patience: int, wait_for_prior: bool = True, steps_to_start: int = 0, learns_slowly: bool = False
     ) -> None:
         self._patience, self._wait_for_prior, self._steps_to_start = patience, wait_for_prior, steps_to_start
-        self._least_gain = least_gain
+        self._learns_slowly = learns_slowly
         self._smallest = [float("inf")] * 2
         self._step = 0  # of the last gain
-        self._earliest_stop, self._rest, self._knows_noise = patience, 0.0, False
+        self._earliest_stop, self._rest, self._is_short = patience, 0.0, False
 
     def update(self, step: int, measures: Measures) -> StopReason | None:
         """Return the reason to stop, or None."""
@@ -74,12 +76,12 @@ class HeldOutRule:
                 self._step = step
             patience = round(_SHARE_OF_PATIENCE * self._patience)
             self._earliest_stop = max(self._step + patience, self._steps_to_start)
-            self._rest, self._knows_noise = (step - self._step) / max(1, patience), True
+            self._rest, self._is_short = (step - self._step) / max(1, patience), not self._learns_slowly
             return StopReason.HELD_OUT if step >= self._earliest_stop else None
         for n, error in enumerate((measures.held_out_error, measures.prior_error)):
             if error is None:
                 raise ValueError("the held-out rule needs held-out pixels.")
-            if error < (1 - self._least_gain) * self._smallest[n] and (n == 0 or self._wait_for_prior):
+            if error < (1 - _LEAST_GAIN) * self._smallest[n] and (n == 0 or self._wait_for_prior):
                 self._smallest[n], self._step = error, step
         self._earliest_stop = self._step + self._patience
         self._rest = (step - self._step) / self._patience
@@ -89,7 +91,7 @@ class HeldOutRule:
         """Return the step at which patience ends, and one that is nearer to it the more of the patience has passed."""
         earliest = min(self._earliest_stop, step_limit)
         further = step_limit - earliest
-        if self._knows_noise:
+        if self._is_short:
             further = min(further, round(_FURTHER_PATIENCES * _SHARE_OF_PATIENCE * self._patience))
         return earliest, earliest + round(max(0.0, 1 - self._rest) * further)
 
@@ -181,7 +183,7 @@ def choose_rule(
     patience: int,
     wait_for_prior: bool,
     steps_to_start: int,
-    least_gain: float = LEAST_GAIN,
+    learns_slowly: bool = False,
     ratio_window: int,
     ratio_threshold: float,
     knows_discrepancy: bool,
@@ -191,7 +193,7 @@ def choose_rule(
         case "auto":
             if knows_discrepancy:
                 return DiscrepancyRule(_QUANTISATION_SHARE)
-            return HeldOutRule(patience, wait_for_prior, steps_to_start, least_gain)
+            return HeldOutRule(patience, wait_for_prior, steps_to_start, learns_slowly)
         case "ratio":
             return RatioRule(ratio_window, ratio_threshold)
         case "fixed":

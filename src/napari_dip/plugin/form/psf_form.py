@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 
-from ...measurement.psf import full_widths, gaussian_psf, optical_psf, psf_of_bead
-from ..layers.layer_axes import find_array
+from ...measurement.psf import full_widths, gaussian_psf, join_psfs, optical_psf, psf_of_bead
+from ..layers.layer_axes import find_array, find_layer_axes
 from ..layers.pixel_size import find_micrometres
 from .layer_choice import LayerChoice
 from .narrow_form import let_shrink, wrap
@@ -32,11 +33,13 @@ class PsfForm(Container):
     viewer : Viewer
     image : LayerChoice
         The choice of the image to restore, whose pixels the PSF is to have.
+    count_channels : callable
+        Returns how many channels or colours of that image are restored together.
     """
 
-    def __init__(self, viewer: Viewer, image: LayerChoice) -> None:
+    def __init__(self, viewer: Viewer, image: LayerChoice, count_channels: Callable[[], int]) -> None:
         super().__init__(name="psf", labels=False)
-        self._image = image
+        self._viewer, self._image, self._count_channels = viewer, image, count_channels
         self._recorded: NDArray[np.float64] | None = None
         self.source = ComboBox(
             name="psf_source", label="PSF from", choices=self._sources, value=_OPTICS,
@@ -46,7 +49,8 @@ class PsfForm(Container):
         self.layer = LayerChoice(
             viewer, (Image,), follows_selection=False, name="psf_layer", label="Bead",
             tooltip="An image of one bead in focus with a dark border. It is centred, its background is removed, and "
-            "it is scaled to the image's pixel size.",
+            "it is scaled to the image's pixel size. For colours, or channels restored together, it may have a bead in "
+            "each.",
         )  # fmt: skip
         self.numerical_aperture = FloatSpinBox(
             name="numerical_aperture", label="NA", value=1.4, min=0.01, max=2, step=0.05,
@@ -87,9 +91,9 @@ class PsfForm(Container):
         self.picture.native.setAlignment(Qt.AlignmentFlag.AlignCenter)
         wrap(self.note.native)
         self.extend([self.rows, self.picture, self.note])
-        self.layer.on_lost = self._show
+        self.layer.on_lost = self.show_psf
         for field in self.rows:
-            field.changed.connect(self._show)
+            field.changed.connect(self.show_psf)
         image.changed.connect(self._take_pixel_size)
         self._take_pixel_size()
 
@@ -122,7 +126,7 @@ class PsfForm(Container):
         self._recorded = np.asarray(psf, dtype=np.float64)
         self.source.reset_choices()
         self.source.value = _RECORD
-        self._show()
+        self.show_psf()
 
     @property
     def visible(self) -> bool:
@@ -133,7 +137,7 @@ class PsfForm(Container):
     def visible(self, shown: bool) -> None:
         Container.visible.fset(self, shown)  # type: ignore[attr-defined]
         if shown:
-            self._show()  # showing a container shows all that is in it
+            self.show_psf()  # showing a container shows all that is in it
 
     def forget_viewer(self) -> None:
         """Disconnect from the viewer."""
@@ -147,15 +151,27 @@ class PsfForm(Container):
         size = None if image is None else find_micrometres(image)
         if size is not None:
             self.pixel_size.value = size[0]
-        self._show()
+        self.show_psf()
 
     def _read_bead(self) -> NDArray[np.float64]:
         bead, image = self.layer.value, self._image.value
         if bead is None:
             raise ValueError("choose the layer with the bead, under Bead.")
-        if bead.rgb:
-            raise ValueError("the bead's layer is in colour; choose a grey image of one bead.")
-        return psf_of_bead(np.squeeze(np.asarray(find_array(bead)[...])), self._zoom(bead, image))
+        zoom, beads = self._zoom(bead, image), _split_channels(bead, self._viewer.dims.axis_labels)
+        if len(beads) == 1:
+            return psf_of_bead(beads[0], zoom)
+        if len(beads) != (count := self._count_channels()):
+            what = "colours" if bead.rgb else "channels"
+            if count == 1:
+                raise ValueError(
+                    f"the bead's layer has {len(beads)} {what}, and the image's channels are restored one by one: "
+                    "choose a bead with one, or, if the image has as many, Together under Channels."
+                )
+            raise ValueError(
+                f"the bead's layer has {len(beads)} {what}, and {count} of the image are restored together: choose a "
+                "bead with as many, or with one."
+            )
+        return join_psfs([psf_of_bead(each, zoom) for each in beads])
 
     def _zoom(self, bead: Image, image: Image | None) -> tuple[float, float]:
         own, of_image = find_micrometres(bead), None if image is None else find_micrometres(image)
@@ -163,7 +179,7 @@ class PsfForm(Container):
             return 1.0, 1.0
         return own[0] / of_image[0], own[1] / of_image[1]
 
-    def _show(self, *_: object) -> None:
+    def show_psf(self, *_: object) -> None:
         """Show the fields of the chosen source, and the PSF that they give."""
         source = self.source.value
         for name, fields in self._fields.items():
@@ -176,25 +192,46 @@ class PsfForm(Container):
             self.picture.native.clear()
             self.note.value = str(error)[:1].upper() + str(error)[1:]
             return
-        grey = psf if psf.ndim == 2 else psf.mean(axis=2)
-        self.picture.native.setPixmap(_draw(grey))
-        self.note.value = self._describe(grey)
+        channels = np.atleast_3d(psf)
+        self.picture.native.setPixmap(_draw(channels.mean(axis=2)))
+        self.note.value = self._describe([channels[..., number] for number in range(channels.shape[2])])
 
-    def _describe(self, psf: NDArray[np.float64]) -> str:
-        height, width = full_widths(psf)
-        words = f"Full width at half maximum: {width:.1f} pixels"
-        if abs(height - width) > 0.05 * width:
-            words = f"Full width at half maximum: {height:.1f} x {width:.1f} pixels"
+    def _describe(self, psfs: Sequence[NDArray[np.float64]]) -> str:
+        sides = [full_widths(psf) for psf in psfs]
+        width = min(each[1] for each in sides)
+        widths = [
+            f"{across:.1f}" if abs(down - across) <= 0.05 * across else f"{down:.1f} x {across:.1f}"
+            for down, across in sides
+        ]
+        of_each, between = ("", ",") if len(psfs) == 1 else (" of each channel", ";")
+        words = f"Full width at half maximum{of_each}: {', '.join(widths)} pixels"
         image = self._image.value
         size = None if image is None else find_micrometres(image)
         if self.source.value == _OPTICS:
             size = (self.pixel_size.value,) * 2
-        words += "." if size is None else f", {width * size[1]:.3g} µm."
+        words += "." if size is None else f"{between} {', '.join(f'{across * size[1]:.3g}' for _, across in sides)} µm."
         if self.source.value == _LAYER and (size is None or find_micrometres(self.layer.value) is None):
             words += " The pixel size of the image or the bead is unknown: they are taken to be the same."
         if width < 1.5:
             words += " That is hardly more than a pixel: there is little blur to take out."
         return words
+
+
+def _split_channels(bead: Image, slider_labels: Sequence[str]) -> list[NDArray[Any]]:
+    """Return the image of the bead in each channel or colour of a layer, ``(k, l)``."""
+    array, axes = find_array(bead), find_layer_axes(bead, slider_labels).axes
+    along = "S" if bead.rgb else "C"
+    letters = axes.letters
+    if any(axes.size(letter) > 1 for letter in letters if letter not in f"{along}YX"):
+        raise ValueError(
+            f"“{bead.name}” is a stack, and a PSF with depth cannot be used, because each plane is restored by itself: "
+            "choose a layer with the plane in which the bead is in focus."
+        )
+    pixels = np.asarray(array[...])
+    if along not in letters:
+        return [np.squeeze(pixels)]
+    channels = np.moveaxis(pixels, letters.index(along), 0)
+    return [np.squeeze(each) for each in (channels[:3] if bead.rgb else channels)]
 
 
 def _draw(psf: NDArray[np.float64]) -> QPixmap:

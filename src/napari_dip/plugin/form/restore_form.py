@@ -65,7 +65,8 @@ class RestoreForm(Container):
         self.mask_finder = MaskFinder(viewer, lambda: self.image.value, self._choose_mask, self.stack.this_plane)
         self.factor = SpinBox(name="factor", label="Factor", value=2, min=2, max=16,
                               tooltip="How many times more rows and columns the result has.")  # fmt: skip
-        self.psf = PsfForm(viewer, self.image)
+        self.psf = PsfForm(viewer, self.image, self.stack.count_channels)
+        self.stack.together.changed.connect(self.psf.show_psf)
         # what some tasks take beside image and mask
         self.parameters: dict[str, Any] = {field.name: field for field in (self.factor, self.psf)}
         self.missing_label = SpinBox(

@@ -119,6 +119,13 @@ class StackForm(Container):
             return None
         return find_layer_axes(self._image.value, self._viewer.dims.axis_labels, self.together.value or None)
 
+    def count_channels(self) -> int:
+        """Return how many channels or colours of the chosen layer are restored together."""
+        if self._image.value is not None and self._image.value.rgb:
+            return 3  # transparency is kept as it is
+        found = self.axes()
+        return 1 if found is None or not found.axes.takes_channels_together else found.axes.size("C")
+
     def this_plane(self) -> dict[str, slice]:
         """Return the selection of the plane that the sliders show.
 

@@ -69,7 +69,7 @@ class FilesRun:
         self._job: Job | None = None
         self._closed = False
         self._folder = Path()
-        self._done = self._count = 0
+        self._done = self._count = self._other = 0
         self._failed: list[Row] = []
         self._expected = ""
 
@@ -88,7 +88,8 @@ class FilesRun:
     def start(self, source: Path, folder: Path, options: Request, original_type: bool) -> None:
         """Restore the images in one folder into another; results of an earlier run are kept."""
         self._stop.clear()
-        self._folder, self._done, self._count, self._failed, self._expected = folder, 0, 0, [], ""
+        self._folder, self._failed, self._expected = folder, [], ""
+        self._done = self._count = self._other = 0
         self._controls.show_running(True, can_pause=False)
         self._controls.show_state(RunState(0, 1, "", "Looking for images …", ""))
         self._controls.say("Looking for images …")
@@ -119,6 +120,8 @@ class FilesRun:
         self._done, self._count = report.done, report.count
         if report.row is not None and report.row.status == "failed":
             self._failed.append(report.row)
+        if report.row is not None and report.row.status == "kept" and report.row.error:
+            self._other += 1
         if self._closed:
             return
         self._expected = report.expected or self._expected
@@ -139,12 +142,19 @@ class FilesRun:
         if self._failed:
             first = self._failed[0]
             failed = f" {len(self._failed)} failed; {Path(first.source).name}: {first.error}"
+        kept = ""
+        if self._other:
+            were = "1 of them was" if self._other == 1 else f"{self._other} of them were"
+            kept = f" {were} there before, made with other settings; choose an empty folder to restore all again."
         if self._stop.is_set() and self._done < self._count:
             self._say(
-                f"Stopped: {good} of {self._count} files are restored{where}. Choose the same folders to go on.{failed}"
+                f"Stopped: {good} of {self._count} files are restored{where}. Choose the same folders to go "
+                f"on.{kept}{failed}"
             )
         else:
-            self._say(f"Finished: {good} of {self._count} files are restored{where}; see {_REPORT} there.{failed}")
+            self._say(
+                f"Finished: {good} of {self._count} files are restored{where}; see {_REPORT} there.{kept}{failed}"
+            )
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, Interrupted):

@@ -21,6 +21,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 import napari_dip
 from napari_dip import samples
+from napari_dip.measurement.psf import psf_of_bead
 
 Pair = tuple[NDArray, NDArray, NDArray | None]  # before, after, truth
 
@@ -78,6 +79,14 @@ def super_resolve(settings: napari_dip.Settings, side: int) -> Pair:
     return repeated, restore(sample.degraded, task="super_resolve", factor=4, settings=settings), sample.truth
 
 
+def deconvolve(settings: napari_dip.Settings, side: int) -> Pair:
+    """Filaments and beads blurred by the optics; the PSF comes from the bead."""
+    sample = samples.blurred_filaments(side)
+    assert sample.bead is not None
+    psf = psf_of_bead(sample.bead, (samples.BEAD_PIXEL / samples.FILAMENT_PIXEL,) * 2)
+    return sample.degraded, restore(sample.degraded, task="deconvolve", psf=psf, settings=settings), sample.truth
+
+
 def enhance(settings: napari_dip.Settings, side: int) -> Pair:
     """The texture of a photograph made stronger; there is no truth."""
     image = data.camera()[60 : 60 + side, 130 : 130 + side]
@@ -89,7 +98,7 @@ def enhance(settings: napari_dip.Settings, side: int) -> Pair:
 
 PAIRS: dict[str, Callable[[napari_dip.Settings, int], Pair]] = {
     "denoise": denoise, "stripes": stripes, "inpaint": inpaint, "deblock": deblock, "super_resolve": super_resolve,
-    "enhance": enhance,
+    "deconvolve": deconvolve, "enhance": enhance,
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Stacks in the window: the planes that are wanted, each at its place, kept when a run is stopped, and gone on with."""
 
+import re
 import subprocess
 import sys
 
@@ -72,7 +73,9 @@ def test_a_film_fills_in_plane_by_plane(viewer, qtbot, film, geometry) -> None:
     assert (restored.units, restored.axis_labels) == (image.units, image.axis_labels)
     assert restored.colormap.name == "magma"
     assert restored.metadata["channel_names"] == ["DAPI", "GFP"]
-    assert any("time 1, GFP: restoring, step" in each and "left" in each for each in statuses), statuses
+    # which reports are shown is a matter of the clock
+    assert any(re.match(r"time \d, (DAPI|GFP): restoring, step \d", each) for each in statuses), statuses
+    assert any("GFP: finished" in each and "left" in each for each in statuses), statuses
     out = np.zeros(film.shape, np.float32)
     settings = widget.form.settings()
     list(napari_dip.restore_stack(film, "TCYX", settings=settings, out=out))

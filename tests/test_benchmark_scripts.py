@@ -50,9 +50,9 @@ def test_the_ablation_is_printed(tmp_path) -> None:
     for folder, name in (("denoise", "camera"), ("microscopy", "a_raw"), ("microscopy", "a_truth")):
         (tmp_path / folder).mkdir(exist_ok=True)
         io.imsave(tmp_path / folder / f"{name}.png", data.camera()[60:124, 130:194], check_contrast=False)
-    arguments = ("--data", tmp_path, "--variant", "width 32", "--results", tmp_path / "results.jsonl")
+    arguments = ("--data", tmp_path, "--variant", "width 16", "--results", tmp_path / "results.jsonl")
     printed = run("ablation.py", *arguments)
-    assert printed.count("width 32") == 2
+    assert printed.count("width 16") == 2
     assert "0 of 2 to do" in run("ablation.py", *arguments)
 
 

@@ -69,6 +69,19 @@ def test_a_record_repeats_a_deconvolution(small_settings) -> None:
     assert "psf=psf" in script
 
 
+def test_a_moment_is_what_a_run_to_its_step_returns(small_settings) -> None:
+    """The result may be the mean of several steps; the moment of its step is that step alone, and can be repeated."""
+    seen, _ = blurred_points(60)
+    settings = dataclasses.replace(small_settings, step_limit=150, snapshots=3)
+    result = napari_dip.restore(seen, task="deconvolve", psf=PSF, settings=settings)
+    (moment,) = [each for each in result.moments if each.step == result.step]
+    chosen = dataclasses.replace(settings, chosen_step=result.step)
+    again = napari_dip.restore(seen, task="deconvolve", psf=PSF, settings=chosen)
+    assert result.history[-1].step > result.step
+    assert not np.array_equal(result.restored, again.restored)  # later steps were as good
+    np.testing.assert_array_equal(moment.restoration().restored, again.restored)
+
+
 def test_channels_may_have_a_psf_each(small_settings) -> None:
     seen = np.stack([blurred_points(side=24)[0]] * 3, axis=2)
     psf = np.stack([gaussian_psf(sigma)[:5, :5] for sigma in (1.2, 1.25, 1.3)], axis=2)

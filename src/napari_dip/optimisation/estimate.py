@@ -102,6 +102,7 @@ class Estimate:
         self._judged: tuple[int, torch.Tensor, torch.Tensor] | None = None  # step, judged estimate, its outputs
         self._kept_errors: torch.Tensor | None = None  # of each pixel at the kept step, to tell gains from chance
         self._averaged_steps = 1  # that the kept outputs are the mean of
+        self._best_alone = self._best  # without the later steps that were as good
         self._error_of_truth = self._measure_noise()
 
     @property
@@ -254,16 +255,17 @@ class Estimate:
         return self._snapshot_of(self.fit.step_count, _mean_over_runs(self.fit.averaged_outputs), self._partner)
 
     def take_snapshot_of_best(self) -> Snapshot:
-        """Return a snapshot of the estimate's step."""
+        """Return a snapshot of the estimate's step alone, which is what a run to that step returns."""
         if self.fit.posterior.count or not self._best_step:
             return self.take_snapshot()
-        return self._snapshot_of(self._best_step, _mean_over_runs(self._best), self._partner)
+        return self._snapshot_of(self._best_step, _mean_over_runs(self._best_alone), self._partner)
 
     def _snapshot_of(self, step: int, output: torch.Tensor, partner: Partner | None) -> Snapshot:
         return Snapshot(step, output.cpu(), self.fit.noise.device, partner)
 
     def _keep_present(self) -> None:
         self._best, self._best_step, self._averaged_steps = self.fit.averaged_outputs, self.fit.step_count, 1
+        self._best_alone = self._best
 
     def _measure_noise(self) -> float:
         """Return the held-out error of the truth, where the network learns slowly; infinite if the noise is unknown."""

@@ -44,6 +44,19 @@ def test_steps_are_timed_from_the_first_report(monkeypatch) -> None:
     assert timer.seconds_per_step(30) == 0.2
 
 
+def test_steps_are_timed_without_their_reports(monkeypatch) -> None:
+    at_times(monkeypatch, 0.0, 5.0, 5.0, 6.0, 8.0, 9.0)
+    timer = StepTimer()
+    with timer.stepping():
+        pass  # cold
+    assert timer.seconds_per_bare_step(1) is None
+    assert timer.seconds_per_step(1) is None
+    with timer.stepping():
+        pass  # from 6 to 8
+    assert timer.seconds_per_bare_step(2) == 2
+    assert timer.seconds_per_step(2) == 4  # with the report
+
+
 def test_times_are_said_in_words() -> None:
     assert [say_duration(seconds) for seconds in (0.4, 8.2, 59.7, 80, 250, 7800)] == [
         "0 s", "8 s", "1 min", "1 min 20 s", "4 min", "2 h 10 min",

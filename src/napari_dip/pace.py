@@ -46,18 +46,31 @@ class Pace:
 
 
 class StepTimer:
-    """Measures the time per step, reports included, from the first report on: before that, everything is cold."""
+    """Measures the time per step from the first report on: before that, everything is cold."""
 
     def __init__(self) -> None:
         self._first: tuple[int, float] | None = None
+        self._stepping = 0.0  # seconds since then
 
     def seconds_per_step(self, step: int) -> float | None:
-        """Return the mean up to this step; None at the first report."""
+        """Return the mean up to this step, reports included; None at the first report."""
         now = time.perf_counter()
         if self._first is None:
-            self._first = step, now
+            self._first, self._stepping = (step, now), 0.0
         before, then = self._first
         return (now - then) / (step - before) if step > before else None
+
+    def seconds_per_bare_step(self, step: int) -> float | None:
+        """Return the mean up to this step, without reports; None at the first report."""
+        before = step if self._first is None else self._first[0]
+        return self._stepping / (step - before) if step > before else None
+
+    @contextmanager
+    def stepping(self) -> Iterator[None]:
+        """Note that a step is being taken."""
+        start = time.perf_counter()
+        yield
+        self._stepping += time.perf_counter() - start
 
     @contextmanager
     def stopped(self) -> Iterator[None]:

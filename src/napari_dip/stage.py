@@ -80,7 +80,7 @@ class Stage:
     settings : Settings
     hooks : Hooks
     further_steps : float
-        Duration of the next stage, in steps of this one; counts towards the time left.
+        Duration of the next stage, in steps of this one without reports; counts towards the time left.
     snapshots : Snapshots or None
         Keeps moments of this stage.
     """
@@ -171,7 +171,7 @@ class Stage:
         started = not may_give_up
         while True:
             # a step on a GPU is short, and may be being recorded
-            with self._interruptible(estimate, history) if fit.noise.is_cpu else nullcontext():
+            with timer.stepping(), self._interruptible(estimate, history) if fit.noise.is_cpu else nullcontext():
                 fit.step()
             stopped = self.hooks.stop_requested()
             at_limit = fit.step_count >= self.step_limit
@@ -210,9 +210,14 @@ class Stage:
                     return reason, self._progress(history[-1], as_image(estimate.image))
             seconds_per_step = timer.seconds_per_step(fit.step_count)
             if self.hooks.report_wanted():
-                left = self._seconds_left(
-                    fit.step_count, rule.foresee_stop(self.step_limit), seconds_per_step, finishing
-                )
+                left = None
+                if seconds_per_step is not None:
+                    # smoothing has no filters at its reports; a GPU's steps end in the reports, and count with them
+                    bare = timer.seconds_per_bare_step(fit.step_count) if fit.noise.is_cpu else seconds_per_step
+                    later = finishing + self.further_steps * (bare or seconds_per_step)
+                    further = (max(0, each - fit.step_count) for each in rule.foresee_stop(self.step_limit))
+                    least, most = (each * seconds_per_step + later for each in further)
+                    left = least, most
                 image = estimate.quick_image if self.hooks.quick_estimates else estimate.image
                 progress = self._progress(history[-1], as_image(image), left)
                 with timer.stopped():
@@ -221,14 +226,6 @@ class Stage:
     def _interruptible(self, estimate: Estimate, history: list[Report]) -> AbstractContextManager[object]:
         """Let a stop end what is being computed, if that is wanted and there is an estimate that it cannot spoil."""
         return interruptible(self.hooks.stop_at_once if history and estimate.is_kept else None)
-
-    def _seconds_left(
-        self, step: int, stop: tuple[int, int], seconds_per_step: float | None, finishing: float
-    ) -> tuple[float, float] | None:
-        if seconds_per_step is None:
-            return None
-        least, most = (max(0, each - step) + self.further_steps for each in stop)
-        return least * seconds_per_step + finishing, most * seconds_per_step + finishing
 
     def _report(self, estimate: Estimate, measures: Measures) -> Report:
         fit = estimate.fit

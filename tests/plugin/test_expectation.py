@@ -69,6 +69,12 @@ def test_what_was_never_run_is_told_roughly_from_what_was(result) -> None:
     assert describe_estimate(filling, 1).startswith("Roughly ")
     twice, enlarged = (estimate(past, task="super_resolve", factor=factor) for factor in (2, 4))
     assert enlarged.seconds[0] == pytest.approx(4 * twice.seconds[0])
+    long = dataclasses.replace(QUICK, step_limit=1000)
+    noise, blur = (
+        estimate(past, task=task, settings=long, **parameters)
+        for task, parameters in (("denoise", {}), ("deconvolve", {"psf": np.ones((1, 1))}))
+    )
+    assert 2 * noise.seconds[0] < blur.seconds[0] < 8 * noise.seconds[0]  # 4 times, measured at 192² on a CPU
 
 
 def test_a_large_image_is_told_in_tiles(result) -> None:

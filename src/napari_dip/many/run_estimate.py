@@ -16,9 +16,10 @@ from ..settings import Settings
 from .file_job import FileJob, OpenedJob, open_job
 from .tiling import Tiling, plan_tiles
 
-# Steps that runs usually take until they stop by themselves; and the filters' work at each, in steps of a network of 32
-# channels. So inpainting an image takes some five times as long as removing its noise, as measured on a CPU at 128².
-_USUAL_STEPS, _USUAL_STEPS_WITH_FILTERS, _SHARE_OF_PATIENCE = 400, 50, 0.4  # besides the patience
+# Steps that runs without filters usually take until they stop by themselves; what filters leave of the patience; and
+# the filters' work at each step, in steps of a network of 32 channels. So inpainting an image takes some five times as
+# long as removing its noise, as measured on a CPU at 128².
+_USUAL_STEPS, _SHARE_OF_PATIENCE = 400, 0.4
 _WORK_OF_FILTERS = 1.2
 _WIDTH, _POWER = 32, 1.3  # twice the channels take 2.5 times as long
 _SAMPLES = 3  # tiles that are restored twice, to find the step
@@ -275,7 +276,7 @@ def _measure_work(task: Task, settings: Settings) -> float:
     filtered = settings.partner and task.noise_is_independent
     steps = settings.chosen_step or settings.step_limit
     if settings.stopping == "auto" and settings.chosen_step is None:
-        usual = _USUAL_STEPS_WITH_FILTERS if filtered else _USUAL_STEPS
+        usual = task.usual_step if filtered else _USUAL_STEPS
         steps = min(steps, usual + round((_SHARE_OF_PATIENCE if filtered else 1) * settings.patience))
     return steps * (step + (_WORK_OF_FILTERS if filtered else 0.0)) + smoothing
 

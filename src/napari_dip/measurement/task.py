@@ -142,6 +142,8 @@ class Task:
         Whether neighbouring planes of a stack can help.
     removes_noise : bool
         Whether the network draws the restored image. If not, the image is kept as it is and its detail enhanced.
+    usual_step : int
+        Where the best moment of a run with filters usually lies; only the estimate of its time rests on it.
     """
 
     name: str
@@ -156,6 +158,7 @@ class Task:
     noise_is_independent: bool = False
     takes_neighbours: bool = False
     removes_noise: bool = True
+    usual_step: int = 50
 
     @property
     def main_output(self) -> str:
@@ -220,7 +223,7 @@ TASKS = {
         ),
         Task(
             "deconvolve", "Take out the blur", (PSF,), _measure_blurred_image, noise_is_independent=True,
-            surroundings=_reach_of_psf,
+            surroundings=_reach_of_psf, usual_step=210,
         ),
         Task("enhance", "Enhance detail", removes_noise=False),
     )

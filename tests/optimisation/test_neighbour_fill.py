@@ -20,9 +20,9 @@ from napari_dip.measurement.data_term import DataTerm
 from napari_dip.measurement.forward_operator import Identity
 from napari_dip.measurement.missing_pixels import fill_smoothly
 from napari_dip.measurement.neighbouring_planes import NeighbouringPlanes
+from napari_dip.optimisation.completing_partner import CompletingPartner
 from napari_dip.optimisation.neighbour_fill import fill_from_neighbours
 from napari_dip.optimisation.neighbour_fill_partner import NeighbourFillPartner, _open
-from napari_dip.optimisation.partner import CompletingPartner
 from napari_dip.optimisation.partner_choice import choose_partner
 from napari_dip.request import NO_REPORTS, Hooks, Request
 

@@ -12,11 +12,8 @@ from skimage import data
 from napari_dip.measurement.data_term import data_term_of
 from napari_dip.measurement.noise import NoiseModel, survey_noise
 from napari_dip.measurement.task import find_task
-from napari_dip.optimisation.partner import (
-    CompletingPartner,
-    DenoisingPartner,
-    Partner,
-)
+from napari_dip.optimisation.completing_partner import CompletingPartner
+from napari_dip.optimisation.partner import DenoisingPartner, Partner
 from napari_dip.optimisation.partner_choice import choose_partner
 
 DEVIATION = 0.1

@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from ..measurement.missing_pixels import fill_smoothly, widest_hole
 from ..measurement.neighbouring_planes import NeighbouringPlanes
+from .completing_partner import CompletingPartner
 from .neighbour_fill import fill_from_neighbours
-from .partner import CompletingPartner, Judgement, best_share
+from .partner import Judgement, best_share
 
 _MUCH_BETTER = 0.1  # of the squared error in held-out squares, left by what is to help in far narrower holes
 _AROUND = 9  # side of the square around a pixel in which missing pixels are counted

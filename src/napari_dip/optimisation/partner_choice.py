@@ -7,11 +7,12 @@ import torch
 from ..measurement.data_term import DataTerm
 from ..measurement.forward_operator import Blur
 from ..measurement.neighbouring_planes import NeighbouringPlanes
+from .completing_partner import CompletingPartner
 from .deconvolution_partner import DeconvolvingPartner
 from .neighbour_fill_partner import NeighbourFillPartner
 from .neighbour_partner import NeighbourPartner
 from .neighbours import choose_neighbours
-from .partner import CompletingPartner, DenoisingPartner, Partner
+from .partner import DenoisingPartner, Partner
 
 
 def choose_partner(

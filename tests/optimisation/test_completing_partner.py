@@ -1,0 +1,99 @@
+"""Blocks that look alike fill in what is missing near known pixels; elsewhere, and where it is better, the network."""
+
+import pytest
+import torch
+from devices import assert_same
+from skimage import data
+
+from napari_dip.measurement.missing_pixels import choose_held_out, fill_smoothly
+from napari_dip.optimisation.collaborative_fill import fill_by_groups
+from napari_dip.optimisation.completing_partner import CompletingPartner
+
+STRENGTHS = torch.logspace(-1, -2.3, 15).tolist()
+
+
+def half_missing(device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+    """A wall of bricks, ``(1, 1, 64, 64)``, and which of its pixels are known."""
+    truth = torch.from_numpy(data.brick()[100:164, 100:164] / 255.0).float()[None, None]
+    known = torch.rand((1, 1, 64, 64), generator=torch.Generator().manual_seed(0)) < 0.5
+    return truth.to(device), known.to(device)
+
+
+def hold_out(known: torch.Tensor, share: float = 0.05, side: int = 1) -> torch.Tensor:
+    return choose_held_out(known, share, torch.Generator().manual_seed(0), side)
+
+
+def error(image: torch.Tensor, truth: torch.Tensor, where: torch.Tensor) -> float:
+    return float((image - truth).square()[where].mean())
+
+
+def fill(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    *_, image = fill_by_groups(fill_smoothly(torch.where(known, values, 0.0), known), values, known, STRENGTHS)
+    return image
+
+
+def test_blocks_that_look_alike_complete_one_another(device: str) -> None:
+    truth, known = half_missing(device)
+    image = fill(truth, known)
+    smooth = fill_smoothly(torch.where(known, truth, 0.0), known)
+    assert error(image, truth, ~known) < 0.8 * error(smooth, truth, ~known)
+    assert torch.equal(image[known], truth[known])
+
+
+def test_what_is_missing_has_no_say(device: str) -> None:
+    truth, known = half_missing(device)
+    assert_same(fill(truth, known), fill(torch.where(known, truth, 9.0), known))
+
+
+def test_the_result_is_better_than_either_fill() -> None:
+    truth, known = half_missing()
+    held_out = hold_out(known)
+    partner = CompletingPartner(torch.where(known, truth, 0.0), known & ~held_out, held_out)
+    blurred = torch.nn.functional.avg_pool2d(truth, 3, 1, 1)  # as a network draws it early on
+    image, _ = partner.help(blurred)
+    quick, _ = partner.help(blurred, quick=True)
+    for other in (blurred, quick, fill(truth, known)):
+        assert error(image, truth, ~known) <= 1.02 * error(other, truth, ~known)
+    perfect, _ = partner.help(truth)
+    assert error(perfect, truth, ~known) < 0.1 * error(image, truth, ~known)
+
+
+def test_a_fill_that_is_no_better_is_not_taken() -> None:
+    """Pixels that have nothing to do with one another: every block looks like every other."""
+    values = torch.rand((1, 1, 48, 48), generator=torch.Generator().manual_seed(0))
+    known = values < 0.5
+    held_out = hold_out(known)
+    partner = CompletingPartner(values, known & ~held_out, held_out)
+    image, _ = partner.help(torch.full_like(values, 0.25))  # the mean of the known pixels, which is the best guess
+    assert float((image - 0.25)[~known].square().mean()) < 0.1 * float(values[known].var())
+
+
+def test_the_middle_of_a_wide_hole_is_the_networks() -> None:
+    truth, known = half_missing()
+    known = torch.ones_like(known)
+    known[..., 20:44, 20:44] = False
+    held_out = hold_out(known, 0.15, 12)
+    partner = CompletingPartner(torch.where(known, truth, 0.0), known & ~held_out, held_out)
+    image, _ = partner.help(truth)
+    middle = (slice(None), slice(None), slice(29, 35), slice(29, 35))
+    torch.testing.assert_close(image[middle], truth[middle])
+
+
+@pytest.mark.parametrize(("side", "judges"), [(1, True), (8, False)])
+def test_only_single_pixels_tell_a_gain_from_chance(side: int, judges: bool) -> None:
+    truth, _ = half_missing()
+    known = torch.ones(1, 1, 64, 64, dtype=torch.bool)
+    known[..., 3:60:9, :] = False
+    held_out = hold_out(known, side=side)
+    judgement = CompletingPartner(truth, known & ~held_out, held_out).judge(truth)
+    assert (judgement.errors is not None) == judges
+    if judgement.errors is not None:
+        assert not judgement.errors[~held_out].any()
+
+
+def test_what_is_held_out_does_not_reach_what_it_judges() -> None:
+    """It chooses shares and passes, but is nowhere seen in the image."""
+    truth, known = half_missing()
+    held_out = hold_out(known)
+    partner = CompletingPartner(torch.where(held_out, 9.0, truth), known & ~held_out, held_out)
+    assert partner.judge(truth).image.max() < 1.2

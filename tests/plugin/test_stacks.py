@@ -274,9 +274,14 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(viewer, qtbot, film, geome
         assert_lies_over(viewer.layers[name], image, place)
         assert viewer.layers[name].metadata["napari-dip"]["stop_reason"] == napari_dip.StopReason.USER.value
     kept = restored.data.copy()
+    left = "the plane that is left" if number == 5 else f"the {6 - number} planes that are left"
+    for step_limit, planes in ((60, left), (61, "6 planes"), (60, left)):  # with other settings, it would begin anew
+        widget.form.advanced["step_limit"].value = step_limit
+        expect(widget, qtbot, planes)
     steps.clear()
     press(qtbot, widget.controls.restore_button)
     finish(widget, qtbot)
+    expect(widget, qtbot, "6 planes")
     assert len(steps) == 6 - number  # fits: those that are done are not fitted again
     assert planes_done(restored).all()
     np.testing.assert_array_equal(restored.data[done], kept[done])
@@ -287,6 +292,21 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(viewer, qtbot, film, geome
     press(qtbot, widget.controls.stop_button)
     finish(widget, qtbot)
     np.testing.assert_array_equal(restored.data[done], kept[done])
+
+
+def expect(widget, qtbot, planes: str) -> None:
+    """Wait until the form says how long that many planes will take."""
+    qtbot.waitUntil(lambda: f" for {planes}, " in widget.controls.expectation.value, timeout=60_000)
+
+
+def test_a_result_that_was_removed_is_not_gone_on_with(viewer, qtbot, film) -> None:
+    viewer.add_image(film[:, 0], name="film")
+    widget = open_widget(viewer, viewer.layers["film"], "all")
+    widget.form.advanced["step_limit"].value = 100
+    stop_in_plane(widget, qtbot, 2)
+    qtbot.waitUntil(lambda: " left, " in widget.controls.expectation.value, timeout=60_000)
+    viewer.layers.remove("film restored")
+    expect(widget, qtbot, "5 planes")
 
 
 def count_steps(monkeypatch) -> dict:

@@ -66,7 +66,7 @@ class ResultLayers:
             and 0 < len(self.records) < self.count
             and self.is_shown
             and new.array is old.array
-            and (new.axes, new.selection) == (old.axes, old.selection)
+            and (new.axes, new.selection, new.mask is None) == (old.axes, old.selection, old.mask is None)
             and _comparable(request) == _comparable(self._request)
         )
 

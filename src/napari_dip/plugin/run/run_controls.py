@@ -150,10 +150,12 @@ class RunControls(Container):
         self.progress.native.setFormat(re.split("[,;]", words)[0])
         self.say(f"{words} …")
 
-    def say(self, sentence: str, details: str | None = None) -> None:
+    def say(self, sentence: str, details: str | None = None, *, tooltip: str = "") -> None:
         """Show a message below the bar, unless it is there already; details, if given, replace those before."""
         if self.status.value != sentence:
             self.status.value = sentence
+        if (self.status.tooltip or "") != tooltip:
+            self.status.tooltip = tooltip
         if details is not None and self.details.value != details:
             self.details.value = details
             self.unfold(self._unfolded)

@@ -46,10 +46,23 @@ class RunView:
         self._drawn = self._concluded = self.last = None
         self._improvement, self._done = Improvement(), 0
         self._unfinished = [each for each in self._unfinished if each.is_shown]
-        fitting = (each for each in reversed(self._unfinished) if each.can_continue_with(request))
-        self._layers = next(fitting, None) or ResultLayers(self._viewer, request, self.preview)
+        self._layers = self._find_unfinished(request) or ResultLayers(self._viewer, request, self.preview)
         self._stopped, self.failures = "", []
         return dict(self._layers.records)
+
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether the viewer has layers that a run was stopped in."""
+        return any(each.is_shown for each in self._unfinished)
+
+    def count_finished(self, request: LayerRequest) -> int:
+        """Return how many planes of a request an earlier run has finished, unless their pixels have changed since."""
+        layers = self._find_unfinished(request)
+        return 0 if layers is None else len(layers.records)
+
+    def _find_unfinished(self, request: LayerRequest) -> ResultLayers | None:
+        """Return the latest layers that a run of this request would fill in further."""
+        return next((each for each in reversed(self._unfinished) if each.can_continue_with(request)), None)
 
     def show(self, report: RunReport, run: Run) -> bool:
         """Show a report in the layers; return whether the curves must follow at once, because a plane has ended."""

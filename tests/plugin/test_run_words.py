@@ -8,7 +8,7 @@ import pytest
 from napari_dip.plugin.run.improvement import Improvement
 from napari_dip.plugin.run.record_tools import suggest_file_name
 from napari_dip.plugin.run.run_controls import RunControls
-from napari_dip.plugin.run.run_words import _split_notes, _summarise
+from napari_dip.plugin.run.run_words import _describe_steps, _split_notes, _summarise
 
 NOISE = "The noise grows with brightness, as shot noise does: {} ({}% of the range) on average."
 STRUCTURE = (
@@ -26,7 +26,7 @@ def test_notes_of_many_planes_become_one() -> None:
     to_read, about_method = _split_notes(notes)
     assert to_read == [
         NOISE.format("8.5 to 31", "1.2 to 4.6"),
-        "In 1 of 3 planes: Some structure was removed with the noise: look at the residual.",
+        "In 1 of 3 planes: some structure was removed with the noise: look at the residual.",
     ]
     assert about_method == [FILTERS.format("58 to 64")]
 
@@ -38,6 +38,14 @@ def test_a_single_note_keeps_its_figures_for_the_details() -> None:
     assert _split_notes([""]) == ([], [])
     assert _summarise([]) == []
     assert _summarise([["It is -0.2."], ["It is 0.1."], ["It is -0.05."]]) == ["It is -0.2 to 0.1."]
+
+
+def test_the_steps_of_many_planes_are_told_as_ranges() -> None:
+    def record(step: int) -> types.SimpleNamespace:
+        return types.SimpleNamespace(step=step, stop_step=90, stop_reason="it ended", residual_correlation=0.0)
+
+    assert _describe_steps([record(30)])[0] == "Chosen: step 30 of 90; it ended."
+    assert _describe_steps([record(30), record(50)])[0] == "Chosen: steps 30 to 50 of 90; it ended."
 
 
 @dataclasses.dataclass

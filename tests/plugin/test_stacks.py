@@ -285,7 +285,8 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(viewer, qtbot, film, geome
     assert len(steps) == 6 - number  # fits: those that are done are not fitted again
     assert planes_done(restored).all()
     np.testing.assert_array_equal(restored.data[done], kept[done])
-    assert names(viewer)[: len(before)] == before
+    assert names(viewer) == ["film", "film restored"]  # the unfinished plane has gone
+    assert widget.controls.status.value.startswith(f"Finished: 6 planes, {6 - number} of them in this run (")
     assert len(restored.metadata["napari-dip"]["stack"]["planes"]) == 6
     press(qtbot, widget.controls.restore_button)  # all are done: this is another run, and overwrites nothing
     qtbot.waitUntil(lambda: "film restored [1]" in viewer.layers, timeout=240_000)
@@ -299,14 +300,22 @@ def expect(widget, qtbot, planes: str) -> None:
     qtbot.waitUntil(lambda: f" for {planes}, " in widget.controls.expectation.value, timeout=60_000)
 
 
-def test_a_result_that_was_removed_is_not_gone_on_with(viewer, qtbot, film) -> None:
-    viewer.add_image(film[:, 0], name="film")
+def test_only_a_result_that_is_still_there_is_gone_on_with(viewer, qtbot, film) -> None:
+    viewer.add_image(film[:3, 0], name="film")
     widget = open_widget(viewer, viewer.layers["film"], "all")
-    widget.form.advanced["step_limit"].value = 100
+    widget.form.advanced["step_limit"].value = 80
     stop_in_plane(widget, qtbot, 2)
     qtbot.waitUntil(lambda: " left, " in widget.controls.expectation.value, timeout=60_000)
-    viewer.layers.remove("film restored")
-    expect(widget, qtbot, "5 planes")
+    restored = viewer.layers["film restored"]
+    viewer.layers.remove(restored)
+    expect(widget, qtbot, "3 planes")
+    viewer.layers.append(restored)
+    qtbot.waitUntil(lambda: " left, " in widget.controls.expectation.value, timeout=60_000)
+    unfinished = [each for each in viewer.layers if each.name.endswith("stopped early")]
+    for layer in unfinished:
+        layer.name = "mine"
+    run(widget, qtbot)
+    assert names(viewer) == ["film", *("mine" for _ in unfinished), "film restored"]  # what was renamed stays
 
 
 def count_steps(monkeypatch) -> dict:

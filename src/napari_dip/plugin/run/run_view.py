@@ -35,6 +35,7 @@ class RunView:
         self._concluded: Place | None = None  # the last plane that ended; reports of it that arrive later are ignored
         self._improvement = Improvement()
         self._done = 0  # of the bar
+        self._before = 0  # planes that an earlier run had finished
         self._stopped = ""  # the name of the layer with the unfinished plane of a stopped run
         self.failures: list[str] = []  # why planes were skipped
         self.kept: list[str] = []  # the names of the last run's layers
@@ -47,7 +48,7 @@ class RunView:
         self._improvement, self._done = Improvement(), 0
         self._unfinished = [each for each in self._unfinished if each.is_shown]
         self._layers = self._find_unfinished(request) or ResultLayers(self._viewer, request, self.preview)
-        self._stopped, self.failures = "", []
+        self._stopped, self.failures, self._before = "", [], len(self._layers.records)
         return dict(self._layers.records)
 
     @property
@@ -71,7 +72,7 @@ class RunView:
             self.failures.append(report.failure)
         elif report.progress is None and layers.records and not report.continues:
             # the pixels have changed since; the old layers stay as they are
-            self._layers = ResultLayers(self._viewer, request, self.preview)
+            self._layers, self._before = ResultLayers(self._viewer, request, self.preview), 0
         if report.progress is None:
             return False
         if not report.is_finished:
@@ -121,7 +122,7 @@ class RunView:
             self._unfinished = [each for each in self._unfinished if each is not layers]
         self.kept = [*filter(None, (*layers.names, self._stopped))]
         self.last = layers if layers.records else None
-        return describe_end(layers, self.failures, self._stopped, self._viewer, run.seconds)
+        return describe_end(layers, self.failures, self._stopped, self._viewer, run.seconds, self._before)
 
     def cancel(self) -> str:
         """End a run that the user has cancelled: remove the preview, keep finished planes; return a message."""

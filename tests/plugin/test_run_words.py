@@ -9,6 +9,7 @@ from napari_dip.plugin.run.improvement import Improvement
 from napari_dip.plugin.run.record_tools import suggest_file_name
 from napari_dip.plugin.run.run_controls import RunControls
 from napari_dip.plugin.run.run_words import _describe_steps, _split_notes, _summarise
+from napari_dip.plugin.words import keep_units
 
 NOISE = "The noise grows with brightness, as shot noise does: {} ({}% of the range) on average."
 STRUCTURE = (
@@ -94,6 +95,19 @@ def test_a_phase_of_a_stack_is_short_in_the_bar_and_whole_below_it(qtbot) -> Non
     controls.show_phase("Preparing the filters, z 2; 2 of 9 planes are finished")
     assert controls.progress.native.format() == "Preparing the filters"
     assert controls.status.value == "Preparing the filters, z 2; 2 of 9 planes are finished …"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("Finished (1 min 10 s).", "Finished (1_min_10_s)."),
+        ("About 2 h 5 min for 9 planes, 0.3 GB of memory.", "About 2_h_5_min for 9 planes, 0.3_GB of memory."),
+        ("Done with z 3; step 4 stays", "Done with z 3; step 4 stays"),
+    ],
+)
+def test_no_line_ends_between_a_number_and_its_unit(sentence, shown) -> None:
+    assert keep_units(sentence).replace("\N{NO-BREAK SPACE}", "_") == shown
+    assert keep_units(keep_units(sentence)) == keep_units(sentence)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from napari_dip.plugin.run.improvement import Improvement
 from napari_dip.plugin.run.record_tools import suggest_file_name
 from napari_dip.plugin.run.run_controls import RunControls
 from napari_dip.plugin.run.run_words import _describe_steps, _split_notes, _summarise
-from napari_dip.plugin.words import keep_units
+from napari_dip.plugin.words import set_lines
 
 NOISE = "The noise grows with brightness, as shot noise does: {} ({}% of the range) on average."
 STRUCTURE = (
@@ -103,11 +103,13 @@ def test_a_phase_of_a_stack_is_short_in_the_bar_and_whole_below_it(qtbot) -> Non
         ("Finished (1 min 10 s).", "Finished (1_min_10_s)."),
         ("About 2 h 5 min for 9 planes, 0.3 GB of memory.", "About 2_h_5_min for 9 planes, 0.3_GB of memory."),
         ("Done with z 3; step 4 stays", "Done with z 3; step 4 stays"),
+        ("Restoring cells-of-the-first-experiment.tif", "Restoring cells-|of-|the-|first-|experiment.|tif"),
+        (f"Restoring {'a' * 30}; 1 is done", f"Restoring {'a' * 20}{'|a' * 10}; 1 is done"),
     ],
 )
-def test_no_line_ends_between_a_number_and_its_unit(sentence, shown) -> None:
-    assert keep_units(sentence).replace("\N{NO-BREAK SPACE}", "_") == shown
-    assert keep_units(keep_units(sentence)) == keep_units(sentence)
+def test_a_line_ends_within_a_long_word_but_not_before_a_unit(sentence, shown) -> None:
+    assert set_lines(sentence).replace("\N{NO-BREAK SPACE}", "_").replace("\N{ZERO WIDTH SPACE}", "|") == shown
+    assert set_lines(set_lines(sentence)) == set_lines(sentence)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from .run.run_words import RunState
 from .run.scrubber import keep_moments
 from .run.smaller_way_button import SmallerWayButton
 from .run.turns import Turns
-from .words import capitalise, keep_units
+from .words import capitalise, set_lines
 
 if TYPE_CHECKING:
     from .run.band_plot import BandPlot
@@ -328,7 +328,7 @@ class RestoreWidget(Container):
             self.controls.say("")
 
     def _say_problem(self, sentence: str) -> None:
-        self._problem = keep_units(capitalise(sentence))
+        self._problem = set_lines(capitalise(sentence))
         self._say(self._problem)
         show_error(self._problem)
 

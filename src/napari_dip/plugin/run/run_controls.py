@@ -8,7 +8,7 @@ from collections.abc import Callable
 from magicgui.widgets import Container, Label, ProgressBar, PushButton
 
 from ..form.narrow_form import pair, wrap
-from ..words import keep_units
+from ..words import set_lines
 from .run_words import RunState
 
 _PAUSE, _RESUME = "Pause", "Resume"
@@ -153,7 +153,7 @@ class RunControls(Container):
 
     def say(self, sentence: str, details: str | None = None, *, tooltip: str = "") -> None:
         """Show a message below the bar, unless it is there already; details, if given, replace those before."""
-        sentence = keep_units(sentence)
+        sentence = set_lines(sentence)
         if self.status.value != sentence:
             self.status.value = sentence
         if (self.status.tooltip or "") != tooltip:
@@ -169,7 +169,7 @@ class RunControls(Container):
 
     def expect(self, words: str) -> None:
         """Show what a run will take, until one begins."""
-        words = keep_units(words)
+        words = set_lines(words)
         if self.expectation.value != words:
             self.expectation.value = words
         self._show_expectation()

@@ -69,6 +69,7 @@ class Window:
 
     def look(self, path: Path) -> None:
         """Save what the window shows, in few colours."""
+        self.viewer.status = "Ready"  # as after the mouse has moved: napari goes on naming a layer that is gone
         self.wait(1)
         picture = Image.fromarray(self.viewer.screenshot(canvas_only=False)).convert("RGB")
         small = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)

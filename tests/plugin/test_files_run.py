@@ -9,6 +9,7 @@ from gestures import open_widget, press
 from qtpy.QtWidgets import QFileDialog
 
 from napari_dip.many.past_runs import recall_runs
+from napari_dip.plugin.run.file_words import shorten_paths
 
 SMALL = {"width": 8, "levels": 2, "device": "cpu", "partner": False, "step_limit": 20, "stopping": "fixed"}
 
@@ -47,7 +48,8 @@ def test_a_folder_is_restored_as_the_form_says(viewer, qtbot, folders) -> None:
     assert len(recall_runs()) == 2  # so that the next estimate knows more
     status = widget.controls.status.value
     assert status.startswith("Finished: 2 of 3 files are restored in “restored”; see report.csv there.")
-    assert " 1 failed; flat.tif: " in status
+    assert " 1 failed; flat.tif: all known pixels" in status
+    assert widget.controls.status.tooltip == f"Images: {source}\nResults: {results}"
     for name in "ab":
         restored = tifffile.imread(results / f"{name}.tif")
         assert restored.dtype == "uint8"
@@ -84,4 +86,54 @@ def test_an_empty_folder_is_said(viewer, qtbot, folders, monkeypatch) -> None:
     widget = open_widget(viewer)
     press(qtbot, widget.controls.files_button)
     finish(widget, qtbot)
-    assert "has no images" in widget.controls.status.value
+    assert widget.controls.status.value == "“raw” has no images; choose a folder with TIFF, PNG, JPEG or OME-Zarr."
+
+
+def test_a_file_is_named_once_without_its_folder(viewer, qtbot, folders) -> None:
+    source, results = folders
+    (source / "flat.tif").unlink()
+    (source / "damaged.tif").write_bytes(b"no image")
+    widget = open_widget(viewer)
+    press(qtbot, widget.controls.files_button)
+    finish(widget, qtbot)
+    status = widget.controls.status.value
+    assert " 1 failed; damaged.tif cannot be read as an image: " in status
+    assert status.count("damaged.tif") == 1
+    assert source.parent.name not in status
+    assert str(results) in widget.controls.status.tooltip
+    widget.controls.say("something else")
+    assert not widget.controls.status.tooltip
+
+
+def test_a_result_of_someone_else_is_kept(viewer, qtbot, folders, monkeypatch) -> None:
+    shown = []
+    monkeypatch.setattr("napari_dip.plugin.run.files_run.show_error", shown.append)
+    source, results = folders
+    (results / "a.tif").write_bytes((source / "a.tif").read_bytes())
+    widget = open_widget(viewer)
+    press(qtbot, widget.controls.files_button)
+    finish(widget, qtbot)
+    sentence = (
+        "a.tif exists and is not the restored image of a.tif written by napari-dip; choose another folder for the "
+        "results."
+    )
+    assert shown == [widget.controls.status.value] == [sentence]
+
+
+def test_the_folder_of_the_images_is_not_that_of_the_results(viewer, qtbot, folders, monkeypatch) -> None:
+    monkeypatch.setattr("napari_dip.plugin.run.files_run.show_error", lambda sentence: None)
+    source, _ = folders
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(source))
+    widget = open_widget(viewer)
+    press(qtbot, widget.controls.files_button)
+    assert not widget.running
+    assert widget.controls.status.value == "The results need a folder of their own, apart from the images."
+    assert sorted(each.name for each in source.iterdir()) == ["a.tif", "b.tif", "flat.tif"]
+
+
+def test_only_a_whole_folder_is_shortened() -> None:
+    folders = Path("/data/raw"), Path("/data/raw/results")
+    said = shorten_paths("/data/raw/results/a.tif and /data/raw/a.tif are not in /data/raw2/b.tif.", folders)
+    assert said == "a.tif and a.tif are not in /data/raw2/b.tif."
+    assert shorten_paths("/data/raw has no images", folders) == "“raw” has no images"
+    assert shorten_paths("(/data/raw/results)", folders) == "(“results”)"

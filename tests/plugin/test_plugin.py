@@ -5,13 +5,16 @@ import importlib
 
 import numpy as np
 import pytest
-from gestures import finish, open_widget, press, wait_for_workers
+from gestures import assert_lies_over, finish, open_widget, press, run, wait_for_workers
 from npe2 import PluginManifest
 from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QLabel
 from skimage import data, io
 
 import napari_dip
+from napari_dip.image_files import read_quantisation_table
 from napari_dip.many.tiling import Tiling
+from napari_dip.measurement.task import TASKS
 from napari_dip.plugin.form.restore_form import COMPARISONS, QUALITIES
 from napari_dip.plugin.layers.region import find_region
 from napari_dip.plugin.layers.source import read_source
@@ -193,6 +196,22 @@ def test_the_table_of_an_opened_jpeg_is_used_while_its_pixels_are_shown(viewer, 
     assert read_source(viewer.add_image(camera)).parameters == {}
 
 
+def test_a_jpeg_that_was_opened_is_restored_with_its_own_table(viewer, qtbot, tmp_path, camera) -> None:
+    io.imsave(tmp_path / "photo.jpg", camera, check_contrast=False)
+    (layer,) = viewer.open(tmp_path / "photo.jpg", plugin="napari")
+    widget = open_widget(viewer, layer)
+    widget.form.task.value = "deblock"
+    widget.form.advanced["step_limit"].value = 20
+    run(widget, qtbot)
+    restored = viewer.layers["photo restored"]
+    record = napari_dip.Record.from_dict(restored.metadata["napari-dip"])
+    table = read_quantisation_table(tmp_path / "photo.jpg")
+    np.testing.assert_array_equal(record.parameters["quantisation_table"], table)
+    assert record.task == "deblock"
+    assert not np.array_equal(restored.data, layer.data)
+    assert_lies_over(restored, layer)
+
+
 def test_langevin_dynamics_brings_an_uncertainty_layer(viewer, qtbot, camera) -> None:
     viewer.add_image(camera, name="cells", colormap="magma")
     widget = open_widget(viewer)
@@ -370,6 +389,19 @@ def test_only_what_the_task_uses_is_shown(viewer) -> None:
     widget.form.task.value = "enhance"
     assert widget.form.detail_amount.visible
     assert not widget.form.extra_outputs["smoothed"].visible
+
+
+def test_no_two_fields_that_are_shown_have_the_same_label(viewer, camera) -> None:
+    image = viewer.add_image(np.stack([camera] * 6).reshape(3, 2, *camera.shape), axis_labels=("t", "c", "y", "x"))
+    viewer.add_labels(np.ones(camera.shape, int))
+    widget = open_widget(viewer, image, "range")
+    widget.native.window().show()
+    form = widget.form
+    form.advanced_shown.native.click()
+    for form.task.value in TASKS:
+        labels = [each.text() for each in form.native.findChildren(QLabel) if each.isVisible() and each.text()]
+        assert "Channels" in labels
+        assert sorted(set(labels)) == sorted(labels)
 
 
 def test_a_small_screen_is_enough_and_what_is_in_view_stays_there(make_napari_viewer, qtbot, camera) -> None:

@@ -8,7 +8,8 @@ import pytest
 from napari_dip.plugin.run.improvement import Improvement
 from napari_dip.plugin.run.record_tools import suggest_file_name
 from napari_dip.plugin.run.run_controls import RunControls
-from napari_dip.plugin.run.run_words import _split_notes, _summarise
+from napari_dip.plugin.run.run_words import _describe_steps, _split_notes, _summarise
+from napari_dip.plugin.words import set_lines
 
 NOISE = "The noise grows with brightness, as shot noise does: {} ({}% of the range) on average."
 STRUCTURE = (
@@ -26,7 +27,7 @@ def test_notes_of_many_planes_become_one() -> None:
     to_read, about_method = _split_notes(notes)
     assert to_read == [
         NOISE.format("8.5 to 31", "1.2 to 4.6"),
-        "In 1 of 3 planes: Some structure was removed with the noise: look at the residual.",
+        "In 1 of 3 planes: some structure was removed with the noise: look at the residual.",
     ]
     assert about_method == [FILTERS.format("58 to 64")]
 
@@ -38,6 +39,14 @@ def test_a_single_note_keeps_its_figures_for_the_details() -> None:
     assert _split_notes([""]) == ([], [])
     assert _summarise([]) == []
     assert _summarise([["It is -0.2."], ["It is 0.1."], ["It is -0.05."]]) == ["It is -0.2 to 0.1."]
+
+
+def test_the_steps_of_many_planes_are_told_as_ranges() -> None:
+    def record(step: int) -> types.SimpleNamespace:
+        return types.SimpleNamespace(step=step, stop_step=90, stop_reason="it ended", residual_correlation=0.0)
+
+    assert _describe_steps([record(30)])[0] == "Chosen: step 30 of 90; it ended."
+    assert _describe_steps([record(30), record(50)])[0] == "Chosen: steps 30 to 50 of 90; it ended."
 
 
 @dataclasses.dataclass
@@ -86,6 +95,21 @@ def test_a_phase_of_a_stack_is_short_in_the_bar_and_whole_below_it(qtbot) -> Non
     controls.show_phase("Preparing the filters, z 2; 2 of 9 planes are finished")
     assert controls.progress.native.format() == "Preparing the filters"
     assert controls.status.value == "Preparing the filters, z 2; 2 of 9 planes are finished …"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("Finished (1 min 10 s).", "Finished (1_min_10_s)."),
+        ("About 2 h 5 min for 9 planes, 0.3 GB of memory.", "About 2_h_5_min for 9 planes, 0.3_GB of memory."),
+        ("Done with z 3; step 4 stays", "Done with z 3; step 4 stays"),
+        ("Restoring cells-of-the-first-experiment.tif", "Restoring cells-|of-|the-|first-|experiment.|tif"),
+        (f"Restoring {'a' * 30}; 1 is done", f"Restoring {'a' * 20}{'|a' * 10}; 1 is done"),
+    ],
+)
+def test_a_line_ends_within_a_long_word_but_not_before_a_unit(sentence, shown) -> None:
+    assert set_lines(sentence).replace("\N{NO-BREAK SPACE}", "_").replace("\N{ZERO WIDTH SPACE}", "|") == shown
+    assert set_lines(set_lines(sentence)) == set_lines(sentence)
 
 
 @pytest.mark.parametrize(

@@ -274,19 +274,48 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(viewer, qtbot, film, geome
         assert_lies_over(viewer.layers[name], image, place)
         assert viewer.layers[name].metadata["napari-dip"]["stop_reason"] == napari_dip.StopReason.USER.value
     kept = restored.data.copy()
+    left = "the plane that is left" if number == 5 else f"the {6 - number} planes that are left"
+    for step_limit, planes in ((61, "6 planes"), (60, left)):  # with other settings, it would begin anew
+        widget.form.advanced["step_limit"].value = step_limit
+        expect(widget, qtbot, planes)
     steps.clear()
     press(qtbot, widget.controls.restore_button)
     finish(widget, qtbot)
+    expect(widget, qtbot, "6 planes")
     assert len(steps) == 6 - number  # fits: those that are done are not fitted again
     assert planes_done(restored).all()
     np.testing.assert_array_equal(restored.data[done], kept[done])
-    assert names(viewer)[: len(before)] == before
+    assert names(viewer) == ["film", "film restored"]  # the unfinished plane has gone
+    assert widget.controls.status.value.startswith(f"Finished: 6 planes, {6 - number} of them in this run (")
     assert len(restored.metadata["napari-dip"]["stack"]["planes"]) == 6
     press(qtbot, widget.controls.restore_button)  # all are done: this is another run, and overwrites nothing
     qtbot.waitUntil(lambda: "film restored [1]" in viewer.layers, timeout=240_000)
     press(qtbot, widget.controls.stop_button)
     finish(widget, qtbot)
     np.testing.assert_array_equal(restored.data[done], kept[done])
+
+
+def expect(widget, qtbot, planes: str) -> None:
+    """Wait until the form says how long that many planes will take."""
+    qtbot.waitUntil(lambda: f" for {planes}, " in widget.controls.expectation.value, timeout=60_000)
+
+
+def test_only_a_result_that_is_still_there_is_gone_on_with(viewer, qtbot, film) -> None:
+    viewer.add_image(film[:3, 0], name="film")
+    widget = open_widget(viewer, viewer.layers["film"], "all")
+    widget.form.advanced["step_limit"].value = 80
+    stop_in_plane(widget, qtbot, 2)
+    qtbot.waitUntil(lambda: " left, " in widget.controls.expectation.value, timeout=60_000)
+    restored = viewer.layers["film restored"]
+    viewer.layers.remove(restored)
+    expect(widget, qtbot, "3 planes")
+    viewer.layers.append(restored)
+    qtbot.waitUntil(lambda: " left, " in widget.controls.expectation.value, timeout=60_000)
+    unfinished = [each for each in viewer.layers if each.name.endswith("stopped early")]
+    for layer in unfinished:
+        layer.name = "mine"
+    run(widget, qtbot)
+    assert names(viewer) == ["film", *("mine" for _ in unfinished), "film restored"]  # what was renamed stays
 
 
 def count_steps(monkeypatch) -> dict:

@@ -206,12 +206,14 @@ def estimate_files(jobs: Sequence[FileJob], past: Sequence[PastRun], *, devices:
     return FilesEstimate(len(jobs), planes, len(looked_at) == len(jobs), run)
 
 
-def describe_estimate(found: RunEstimate, planes: int) -> str:
-    """Return in words what a run will take."""
+def describe_estimate(found: RunEstimate, planes: int, *, continues: bool = False) -> str:
+    """Return in words what a run will take; if it continues an earlier one, the planes are those that are left."""
     tiles = f" in {found.tiles} tiles" if found.tiles > 1 else ""
     if found.seconds is None:
         return f"Time: the first run will tell. Memory: {_say_memory(found)}{tiles}."
     several = f" for {planes} planes" if planes > 1 else ""
+    if continues:
+        several = f" for the {planes} planes that are left" if planes > 1 else " for the plane that is left"
     return f"{_say_time(found)}{several}{tiles}, {_say_memory(found)} of memory."
 
 

@@ -22,12 +22,15 @@ class Plan:
     planes : int
     neighbours : bool
         Whether neighbouring planes may help.
+    continues : bool
+        Whether the planes are those that an earlier run, which was stopped, has left.
     """
 
     request: Request
     shape: tuple[int, ...]
     planes: int
     neighbours: bool
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

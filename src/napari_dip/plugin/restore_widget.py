@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from .form.help_page import show_help
 from .form.narrow_form import ScrollingForm
 from .form.restore_form import RestoreForm
 from .layers.region import find_region
-from .request import LayerRequest
+from .request import LayerRequest, Plan
 from .run.closing import DockWatcher, WindowWatcher
 from .run.engine import Engine
 from .run.expectation import Expectation
@@ -36,7 +37,7 @@ from .run.run_words import RunState
 from .run.scrubber import keep_moments
 from .run.smaller_way_button import SmallerWayButton
 from .run.turns import Turns
-from .words import capitalise
+from .words import capitalise, set_lines
 
 if TYPE_CHECKING:
     from .run.band_plot import BandPlot
@@ -73,7 +74,7 @@ class RestoreWidget(Container):
             on_failure=self._say_problem,
         )  # fmt: skip
         self.form.advanced["device"].changed.connect(self.engine.look_for_device)
-        self.expectation = Expectation(self.form.plan, self.controls.expect)
+        self.expectation = Expectation(self._plan, self.controls.expect)
         self.result_tools = ResultTools(
             napari_viewer, show_curves=lambda shown: self._plot_dock.show(shown), show_details=self.controls.unfold
         )
@@ -94,6 +95,7 @@ class RestoreWidget(Container):
         self._show_image()
         for follow in (self._forget_problem, self.expectation.refresh):  # a command may have added a result
             napari_viewer.layers.events.inserted.connect(follow)
+        napari_viewer.layers.events.removed.connect(self.expectation.refresh)  # maybe a result that is not complete
         stop = QShortcut(QKeySequence(Qt.Key.Key_Escape), self.native, self.stop_and_keep)
         stop.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         self.native.setMinimumWidth(300)
@@ -123,6 +125,17 @@ class RestoreWidget(Container):
     def _say(self, sentence: str, details: str = "") -> None:
         self.controls.say(sentence, details)
         self.result_tools.offer_details(bool(details))
+
+    def _plan(self) -> Plan | None:
+        """Return what Restore would do; of a stack that was stopped, only what is left."""
+        plan = self.form.plan()
+        if plan is None or plan.planes == 1 or not self._view.has_unfinished:
+            return plan
+        try:
+            done = self._view.count_finished(keep_moments(self.form.request()))
+        except (ValueError, TypeError, OSError):  # Restore says what is wrong
+            return plan
+        return dataclasses.replace(plan, planes=plan.planes - done, continues=done > 0)
 
     def _get_ready(self) -> None:
         self._plot_dock.prepare()
@@ -315,7 +328,7 @@ class RestoreWidget(Container):
             self.controls.say("")
 
     def _say_problem(self, sentence: str) -> None:
-        self._problem = capitalise(sentence)
+        self._problem = set_lines(capitalise(sentence))
         self._say(self._problem)
         show_error(self._problem)
 
@@ -362,4 +375,5 @@ class RestoreWidget(Container):
             self.form.forget_viewer()
             for follow in (self._forget_problem, self.expectation.refresh):
                 self._viewer.layers.events.inserted.disconnect(follow)
+            self._viewer.layers.events.removed.disconnect(self.expectation.refresh)
             self._plot_dock.close()

@@ -42,6 +42,8 @@ class ResultLayers:
         # both by the suffix of the layers' names, the main one last
         self._outputs: dict[str, OutputImage] = {}
         self._layers: dict[str, Image] = {}
+        # unfinished versions of planes, with the names that they were given
+        self._stopped: dict[Place, list[tuple[Image, str]]] = {}
 
     @property
     def count(self) -> int:
@@ -66,7 +68,7 @@ class ResultLayers:
             and 0 < len(self.records) < self.count
             and self.is_shown
             and new.array is old.array
-            and (new.axes, new.selection) == (old.axes, old.selection)
+            and (new.axes, new.selection, new.mask is None) == (old.axes, old.selection, old.mask is None)
             and _comparable(request) == _comparable(self._request)
         )
 
@@ -136,7 +138,10 @@ class ResultLayers:
             self._viewer.layers.selection.active = list(self._layers.values())[-1]
 
     def fill(self, plane: Plane, result: Restoration, converted: Mapping[str, tuple[np.ndarray, int]]) -> None:
-        """Put a finished plane, converted by ``convert_outputs``, in its place; the selection stays the same."""
+        """Put a finished plane, converted by ``convert_outputs``, in its place; the selection stays the same.
+
+        An unfinished version of it, of a run that was stopped, is removed, unless the user has renamed it.
+        """
         selected = self._viewer.layers.selection.active
         self.records[place_of(plane)] = result.record
         self.source = self.source.follow_layer(self._viewer)
@@ -147,13 +152,16 @@ class ResultLayers:
                 self._fill(output, plane)
             else:
                 self._add(output, plane, is_preview=output is main and self.source.is_single)
+        for layer, name in self._stopped.pop(place_of(plane), []):
+            if layer in self._viewer.layers and layer.name == name:
+                self._viewer.layers.remove(layer)
         if selected is not None and selected in self._viewer.layers:  # napari selects every layer that is added
             self._viewer.layers.selection.active = selected
 
     def keep_stopped(self, plane: Plane, result: Restoration, converted: Mapping[str, tuple[np.ndarray, int]]) -> str:
         """Keep the unfinished current plane as a layer of its own; return its name, or "" if there is no layer.
 
-        It lies below these layers, which hide it once they have that plane.
+        It lies below these layers, and is removed once they have that plane.
         """
         source, layers = self.source.follow_layer(self._viewer), self._viewer.layers
         main = find_main_output(list_outputs(result, source, self._request.original_type, converted))
@@ -161,6 +169,7 @@ class ResultLayers:
         layer = None if main is None else self._preview.keep(source, main, name, plane)
         if layer is None:
             return ""
+        self._stopped.setdefault(place_of(plane), []).append((layer, layer.name))
         own = [layers.index(each) for each in self._layers.values() if each in layers]
         if own and layers.index(layer) > min(own):
             layers.move(layers.index(layer), min(own))

@@ -79,4 +79,4 @@ def _estimate(plan: Plan) -> str:
         return capitalise(str(error))
     except (ValueError, OSError):  # Restore says what is wrong
         return ""
-    return describe_estimate(found, plan.planes)
+    return describe_estimate(found, plan.planes, continues=plan.continues)

@@ -17,6 +17,7 @@ from ...many.past_runs import keep_run, recall_runs
 from ...pace import FilesTimer, Pace, say_time_left
 from ...request import Hooks, Request
 from ..words import capitalise
+from .file_words import shorten_paths
 from .run_controls import RunControls
 from .run_words import RunState
 from .worker import Job
@@ -68,7 +69,7 @@ class FilesRun:
         self._stop = threading.Event()
         self._job: Job | None = None
         self._closed = False
-        self._folder = Path()
+        self._source = self._folder = Path()
         self._done = self._count = self._other = 0
         self._failed: list[Row] = []
         self._expected = ""
@@ -88,11 +89,14 @@ class FilesRun:
     def start(self, source: Path, folder: Path, options: Request, original_type: bool) -> None:
         """Restore the images in one folder into another; results of an earlier run are kept."""
         self._stop.clear()
-        self._folder, self._failed, self._expected = folder, [], ""
+        self._source, self._folder, self._failed, self._expected = source, folder, [], ""
         self._done = self._count = self._other = 0
+        if source.resolve() == folder.resolve():
+            self._on_error(ValueError("the results need a folder of their own, apart from the images."))
+            return
         self._controls.show_running(True, can_pause=False)
         self._controls.show_state(RunState(0, 1, "", "Looking for images …", ""))
-        self._controls.say("Looking for images …")
+        self._say("Looking for images …")
         self._job = Job(
             restore_files_in_worker, source, folder, options, original_type, self._must_stop, self._tell,
             on_progress=self._show, on_error=self._on_error, on_result=self._on_end, on_finished=self._on_finished,
@@ -131,9 +135,9 @@ class FilesRun:
         if self._stop.is_set():
             return
         if report.name:
-            self._controls.say(f"Restoring {report.name}; {done} are done …")
+            self._say(f"Restoring {report.name}; {done} are done …")
         elif report.expected:
-            self._controls.say(report.expected)
+            self._say(report.expected)
 
     def _on_end(self, nothing: None) -> None:
         good = self._done - len(self._failed)
@@ -141,7 +145,8 @@ class FilesRun:
         failed = ""
         if self._failed:
             first = self._failed[0]
-            failed = f" {len(self._failed)} failed; {Path(first.source).name}: {first.error}"
+            name, why = Path(first.source).name, self._shorten(first.error)
+            failed = f" {len(self._failed)} failed; {why if why.startswith(name) else f'{name}: {why}'}"
         kept = ""
         if self._other:
             were = "1 of them was" if self._other == 1 else f"{self._other} of them were"
@@ -160,10 +165,10 @@ class FilesRun:
         if isinstance(error, Interrupted):
             self._say("Stopped.")
             return
-        sentence = capitalise(str(error) or type(error).__name__)
+        sentence = self._shorten(capitalise(str(error) or type(error).__name__))  # first, else of a file's name
         show_error(sentence)
         if not self._closed:
-            self._controls.say(sentence)
+            self._say(sentence)
 
     def _on_finished(self) -> None:
         self._job = None
@@ -174,7 +179,10 @@ class FilesRun:
         if self._closed:
             show_info(sentence)
         else:
-            self._controls.say(sentence)
+            self._controls.say(sentence, tooltip=f"Images: {self._source}\nResults: {self._folder}")
+
+    def _shorten(self, sentence: str) -> str:
+        return shorten_paths(sentence, (self._source, self._folder))
 
 
 def restore_files_in_worker(

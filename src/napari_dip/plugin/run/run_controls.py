@@ -8,6 +8,7 @@ from collections.abc import Callable
 from magicgui.widgets import Container, Label, ProgressBar, PushButton
 
 from ..form.narrow_form import pair, wrap
+from ..words import set_lines
 from .run_words import RunState
 
 _PAUSE, _RESUME = "Pause", "Resume"
@@ -150,10 +151,13 @@ class RunControls(Container):
         self.progress.native.setFormat(re.split("[,;]", words)[0])
         self.say(f"{words} …")
 
-    def say(self, sentence: str, details: str | None = None) -> None:
+    def say(self, sentence: str, details: str | None = None, *, tooltip: str = "") -> None:
         """Show a message below the bar, unless it is there already; details, if given, replace those before."""
+        sentence = set_lines(sentence)
         if self.status.value != sentence:
             self.status.value = sentence
+        if (self.status.tooltip or "") != tooltip:
+            self.status.tooltip = tooltip
         if details is not None and self.details.value != details:
             self.details.value = details
             self.unfold(self._unfolded)
@@ -165,6 +169,7 @@ class RunControls(Container):
 
     def expect(self, words: str) -> None:
         """Show what a run will take, until one begins."""
+        words = set_lines(words)
         if self.expectation.value != words:
             self.expectation.value = words
         self._show_expectation()

@@ -35,6 +35,7 @@ class RunView:
         self._concluded: Place | None = None  # the last plane that ended; reports of it that arrive later are ignored
         self._improvement = Improvement()
         self._done = 0  # of the bar
+        self._before = 0  # planes that an earlier run had finished
         self._stopped = ""  # the name of the layer with the unfinished plane of a stopped run
         self.failures: list[str] = []  # why planes were skipped
         self.kept: list[str] = []  # the names of the last run's layers
@@ -46,10 +47,23 @@ class RunView:
         self._drawn = self._concluded = self.last = None
         self._improvement, self._done = Improvement(), 0
         self._unfinished = [each for each in self._unfinished if each.is_shown]
-        fitting = (each for each in reversed(self._unfinished) if each.can_continue_with(request))
-        self._layers = next(fitting, None) or ResultLayers(self._viewer, request, self.preview)
-        self._stopped, self.failures = "", []
+        self._layers = self._find_unfinished(request) or ResultLayers(self._viewer, request, self.preview)
+        self._stopped, self.failures, self._before = "", [], len(self._layers.records)
         return dict(self._layers.records)
+
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether the viewer has layers that a run was stopped in."""
+        return any(each.is_shown for each in self._unfinished)
+
+    def count_finished(self, request: LayerRequest) -> int:
+        """Return how many planes of a request an earlier run has finished, unless their pixels have changed since."""
+        layers = self._find_unfinished(request)
+        return 0 if layers is None else len(layers.records)
+
+    def _find_unfinished(self, request: LayerRequest) -> ResultLayers | None:
+        """Return the latest layers that a run of this request would fill in further."""
+        return next((each for each in reversed(self._unfinished) if each.can_continue_with(request)), None)
 
     def show(self, report: RunReport, run: Run) -> bool:
         """Show a report in the layers; return whether the curves must follow at once, because a plane has ended."""
@@ -58,7 +72,7 @@ class RunView:
             self.failures.append(report.failure)
         elif report.progress is None and layers.records and not report.continues:
             # the pixels have changed since; the old layers stay as they are
-            self._layers = ResultLayers(self._viewer, request, self.preview)
+            self._layers, self._before = ResultLayers(self._viewer, request, self.preview), 0
         if report.progress is None:
             return False
         if not report.is_finished:
@@ -108,7 +122,7 @@ class RunView:
             self._unfinished = [each for each in self._unfinished if each is not layers]
         self.kept = [*filter(None, (*layers.names, self._stopped))]
         self.last = layers if layers.records else None
-        return describe_end(layers, self.failures, self._stopped, self._viewer, run.seconds)
+        return describe_end(layers, self.failures, self._stopped, self._viewer, run.seconds, self._before)
 
     def cancel(self) -> str:
         """End a run that the user has cancelled: remove the preview, keep finished planes; return a message."""

@@ -105,7 +105,8 @@ def describe_state(report: RunReport, progress: Progress, run: Run, *, in_view: 
         where = run.request.source.describe(report.plane)
         finished = report.number - 1 + over
         elsewhere = "" if over or in_view else " The sliders show another plane."
-        stage = f"{progress.doing} {where}; {finished} of {report.count} planes are finished …{elsewhere}"
+        at_work = "done with" if over else progress.doing
+        stage = f"{at_work} {where}; {finished} of {report.count} planes are finished …{elsewhere}"
         tooltip = f"{where}: {'finished' if over else f'{progress.doing}, {step}'}"
     tooltip = f"{tooltip}, {say_duration(run.seconds)} so far"
     left = "paused" if run.paused else say_time_left(report.seconds_left)
@@ -119,7 +120,7 @@ def _share_of_time(seconds: float, left: tuple[float, float] | None) -> int:
 
 
 def describe_end(
-    layers: ResultLayers, failures: Sequence[str], stopped: str, viewer: Viewer, seconds: float
+    layers: ResultLayers, failures: Sequence[str], stopped: str, viewer: Viewer, seconds: float, before: int
 ) -> Summary:
     """Return a message about how a run ended.
 
@@ -133,11 +134,14 @@ def describe_end(
     viewer : Viewer
     seconds : float
         How long the run took.
+    before : int
+        How many planes an earlier run had finished.
     """
     done, count = len(layers.records), layers.count
     if done == count:
+        now = f", {count - before} of them in this run" if before else ""
         told = _describe_plane(layers, viewer) if layers.source.is_single else [
-            f"Finished: {count} planes ({say_duration(seconds)})."
+            f"Finished: {count} planes{now} ({say_duration(seconds)})."
         ]  # fmt: skip
         notes, about_method = _split_notes(record.note for record in layers.records.values())
         clipped, not_clipped = describe_pixel_type(layers.outputs)
@@ -224,7 +228,8 @@ def _describe_steps(records: Iterable[Record]) -> list[str]:
         f"residual correlate by {record.residual_correlation:.2f}."
         for record in records
     ]
-    return _summarise([_SENTENCE_END.split(each) for each in of_planes])
+    told = _summarise([_SENTENCE_END.split(each) for each in of_planes])
+    return [re.sub(r"\bstep (?=\d+ to )", "steps ", each) for each in told]
 
 
 def _split_notes(notes: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -253,7 +258,10 @@ def _summarise(of_planes: Sequence[Sequence[str]]) -> list[str]:
     told = []
     for sentences in alike.values():
         some = f"In {len(sentences)} of {len(of_planes)} planes: " if len(sentences) < len(of_planes) else ""
-        told.append(f"{some}{_merge_numbers(sentences)}")
+        merged = _merge_numbers(sentences)
+        if some and merged[1:2].islower():  # no abbreviation
+            merged = merged[:1].lower() + merged[1:]
+        told.append(f"{some}{merged}")
     return told
 
 

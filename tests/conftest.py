@@ -61,7 +61,9 @@ def kept_environment() -> Iterator[None]:
 
 @pytest.fixture
 def small_settings() -> napari_dip.Settings:
-    return napari_dip.Settings(width=8, levels=2, step_limit=30, device="cpu", patience=30)
+    return napari_dip.Settings(
+        width=8, levels=2, convolutions_per_level=1, stem_convolutions=1, step_limit=20, device="cpu", patience=20
+    )
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from napari_dip.command_line import app
 
-QUICK = ["--device", "cpu", "--step-limit", "10", "--set", "width=8", "--set", "levels=2", "--set", "partner=false"]
+QUICK = ["--device", "cpu", "--step-limit", "4", "--set", "width=8", "--set", "levels=1", "--set", "partner=false"]
 
 
 def run(*words: object):
@@ -18,7 +18,7 @@ def run(*words: object):
 
 
 def restore(*words: object):
-    """Restore with a small network in ten steps."""
+    """Restore with a small network in four steps."""
     return run("restore", *words, *QUICK)
 
 

@@ -32,7 +32,7 @@ from napari_dip.many.stack_files import read_stack_record, write_stack
 from napari_dip.measurement.psf import full_widths, gaussian_psf, optical_psf
 from napari_dip.samples import BEAD_PIXEL, FILAMENT_OPTICS, FILAMENT_PIXEL, blurred_filaments
 
-FAST = ["--preset", "fast", "--step-limit", "10", "--device", "cpu"]
+FAST = ["--preset", "fast", "--step-limit", "10", "--device", "cpu", "--set", "width=8", "--set", "levels=2"]
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_enhancing_has_no_uncertainty(noisy, tmp_path, camera, small_settings) -
 
 def test_super_resolution_and_any_setting(noisy, tmp_path, camera) -> None:
     done = run("restore", noisy, tmp_path / "large.tif", "--task", "super_resolve", "--factor", 2, *FAST,
-               "--set", "network=conv_net", "--set", "width=8", "--set", "levels=2")  # fmt: skip
+               "--set", "network=conv_net")  # fmt: skip
     assert done.exit_code == 0, done.output
     with tifffile.TiffFile(tmp_path / "large.tif") as file:
         assert file.asarray().shape == (2 * camera.shape[0], 2 * camera.shape[1])
@@ -168,6 +168,16 @@ def run_here(folder: Path, line: str):
 
 @pytest.fixture
 def strangers(tmp_path, camera):
+    return write_files(tmp_path, camera)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory, camera):
+    """The same files for all tests that assert that nothing of them has changed."""
+    return write_files(tmp_path_factory.mktemp("untouched"), camera)
+
+
+def write_files(tmp_path: Path, camera: np.ndarray) -> Path:
     image = camera[:16, :20]
     tifffile.imwrite(tmp_path / "in.tif", image)
     tifffile.imwrite(tmp_path / "mine.tif", image)
@@ -265,18 +275,18 @@ def test_an_empty_name_does_not_mean_the_current_folder(strangers) -> None:
 
 
 @pytest.mark.parametrize(("line", "sentence"), REFUSED)
-def test_no_file_of_the_users_is_overwritten(strangers, line, sentence) -> None:
+def test_no_file_of_the_users_is_overwritten(untouched, line, sentence) -> None:
     for name in ("link.tif", "hard.tif", "dangling.tif", "fifo.tif", "/proc"):
-        if name in line and not os.path.lexists(strangers / name):
+        if name in line and not os.path.lexists(untouched / name):
             pytest.skip(f"there is no {name} on this system")
     if sys.platform == "win32" and "nnn" in line:
         pytest.skip("too long a name is another error")
-    before = contents(strangers)
-    done = run_here(strangers, line)
+    before = contents(untouched)
+    done = run_here(untouched, line)
     assert done.exit_code == 1, done.output
     assert sentence in " ".join(done.output.split())
     assert done.output.count("\n") == 1
-    assert contents(strangers) == before
+    assert contents(untouched) == before
 
 
 def test_names_that_differ_only_in_case_clash_if_the_disk_ignores_case(strangers) -> None:
@@ -494,7 +504,7 @@ def test_deconvolution_takes_its_psf_from_a_bead_the_optics_or_a_width(tmp_path)
     for path, pixels, side in ((image, sample.degraded, FILAMENT_PIXEL), (bead, sample.bead, BEAD_PIXEL)):
         metadata = {"axes": "YX", "PhysicalSizeX": side, "PhysicalSizeY": side}
         tifffile.imwrite(path, pixels, ome=True, metadata=metadata)
-    few = ["--task", "deconvolve", "--set", "width=8", "--set", "levels=2", *FAST]
+    few = ["--task", "deconvolve", *FAST, "--step-limit", "2"]
     kinds = {
         "bead": ["--psf", bead],
         "optics": ["--na", "1.3", "--wavelength", "525"],
@@ -521,7 +531,7 @@ def test_channels_of_a_bead_are_psfs_of_the_channels(tmp_path) -> None:
     tifffile.imwrite(image, np.stack([each.degraded for each in channels]), ome=True, metadata={"axes": "CYX"})
     beads = np.stack([gaussian_psf(sigma)[:9, :9] for sigma in (0.95, 1.3)]).astype(np.float32)
     tifffile.imwrite(bead, np.pad(beads, ((0, 0), (3, 3), (3, 3))), ome=True, metadata={"axes": "CYX"})
-    few = ["--task", "deconvolve", "--psf", bead, "--set", "width=8", "--set", "levels=2", *FAST]
+    few = ["--task", "deconvolve", "--psf", bead, *FAST, "--step-limit", "2"]
     done = run("restore", image, tmp_path / "out.tif", *few, "--channels", "together")
     assert done.exit_code == 0, done.output
     record = read_stack_record(tmp_path / "out.tif")

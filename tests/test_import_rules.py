@@ -1,40 +1,60 @@
 """The numerical rooms do not know napari or Qt, and importing the package loads no torch."""
 
 import ast
+import functools
+import json
+import os
 import pkgutil
 import subprocess
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 import napari_dip
 
 ENGINE = [name for _, name, _ in pkgutil.walk_packages(napari_dip.__path__, "napari_dip.") if ".plugin" not in name]
+LIGHT = ["napari_dip", "napari_dip.settings", "napari_dip.record", "napari_dip.command_line"]
+WINDOW = {"napari", "qtpy", "magicgui", "pyqtgraph", "PyQt6", "PySide6"}
+_IMPORT_IN_TURN = """
+import importlib, json, os, sys
+before, told = dict(os.environ), []
+for modules in json.loads(sys.argv[1]):
+    for each in modules:
+        importlib.import_module(each)
+    changed = [name for name in before | os.environ if before.get(name) != os.environ.get(name)]
+    told.append([[name for name in json.loads(sys.argv[2]) if name in sys.modules], changed])
+print(json.dumps(told))
+"""
 
 
-def loaded_after(imports: str) -> set[str]:
-    code = f"import sys; {imports}; print(' '.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+def import_in_turn(*groups: list[str]) -> list[tuple[set[str], set[str]]]:
+    """Import in a fresh interpreter; return after each group what of torch and the window is loaded, and what changed.
+
+    That is which variables of the environment; none of those of threads is set before.
+    """
+    words = [json.dumps(groups), json.dumps(["torch", *WINDOW])]
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORT_IN_TURN, *words], env=variables, capture_output=True, text=True, check=True
+    )
+    return [(set(loaded), set(changed)) for loaded, changed in json.loads(done.stdout)]
 
 
-def test_no_engine_room_knows_the_window() -> None:
+def test_what_is_light_loads_no_torch_and_no_engine_room_knows_the_window() -> None:
     assert "napari_dip.restoration" in ENGINE
-    loaded = loaded_after("import " + ", ".join(ENGINE))
-    assert not loaded & {"napari", "qtpy", "magicgui", "pyqtgraph", "PyQt6", "PySide6"}
+    *light, engine = import_in_turn(*([each] for each in LIGHT), ENGINE)
+    for module, (loaded, _) in zip(LIGHT, light, strict=True):
+        assert "torch" not in loaded, module
+    assert engine[0] == {"torch"}
 
 
-@pytest.mark.parametrize(
-    "module", ["napari_dip", "napari_dip.settings", "napari_dip.record", "napari_dip.command_line"]
-)
-def test_importing_loads_no_torch(module: str) -> None:
-    assert "torch" not in loaded_after(f"import {module}")
-
-
-def test_the_widget_opens_without_torch() -> None:
-    assert "torch" not in loaded_after("import napari_dip.plugin.restore_widget")
+def test_the_widget_opens_without_torch_and_leaves_the_environment_as_it_is() -> None:
+    engine = ["napari_dip.restoration", "napari_dip.many.stack", "napari_dip.plugin.run.run"]
+    widget, everything = import_in_turn(["napari_dip.plugin.restore_widget"], engine)
+    assert {"napari", "qtpy"} <= widget[0]
+    assert "torch" not in widget[0]
+    assert "torch" in everything[0]
+    assert everything[1] <= {"THP_MEM_ALLOC_ENABLE"}  # torch's memory only: see napari_dip/__init__.py
 
 
 def test_public_names_exist() -> None:
@@ -60,6 +80,7 @@ def modules_imported_by(path: Path, module: str) -> set[str]:
     return found
 
 
+@functools.cache
 def imports() -> dict[str, set[str]]:
     """Return the modules of the package that each module imports."""
     top = Path(napari_dip.__file__).parent

@@ -50,7 +50,7 @@ def test_a_stop_comes_between_two_operations() -> None:
 
 @pytest.fixture
 def noisy() -> np.ndarray:
-    image = np.linspace(0, 200, 64)[:, None] + np.zeros((64, 64))
+    image = np.linspace(0, 200, 40)[:, None] + np.zeros((40, 36))
     return (image + np.random.default_rng(0).normal(0, 10, image.shape)).astype(np.float32)
 
 

@@ -227,7 +227,7 @@ def test_an_array_that_a_new_task_takes_is_recorded_and_scripted(toy) -> None:
 
 
 def test_a_large_array_is_a_parameter(toy) -> None:
-    kernel = np.random.default_rng(0).random((256, 256, 4))
+    kernel = np.random.default_rng(0).integers(0, 10, (256, 256, 4)).astype(float)
     record = dataclasses.replace(toy, parameters={"kernel": read_numbers(kernel)})
     again = napari_dip.Record.from_dict(json.loads(record.as_json()))
     np.testing.assert_array_equal(again.parameters["kernel"], kernel)
@@ -239,7 +239,7 @@ def test_a_large_array_is_a_parameter(toy) -> None:
         ("[[1.0]]; import os", "should be"), (None, "should be"), (True, "should be"), ({}, "should be"),
         ([[1, "1"]], "should be"), ([[1, True]], "should be"), ([[1, 2], [3]], "should have"), (DEEP, "should be"),
         ([[1, float("nan")]], "should be"), ([[1, 10**400]], "should have"), ([[10**30]], "should have"),
-        ([[[[1]]]], "should be"), ([[0] * 2000] * 2000, "should have"), (["x" * 100_000, *[0] * 100_000], "should be"),
+        ([[[[1]]]], "should be"), ([[0] * 600] * 600, "should have"), (["x" * 100_000, *[0] * 100_000], "should be"),
         (3, "must be an image"), ([1, 2], "must be an image"), ([[-1] * 500] * 500, "must be an image"),
     ],
 )  # fmt: skip
@@ -304,10 +304,14 @@ def test_a_digest_knows_pixels_type_and_shape_but_not_the_byte_order(camera) -> 
     assert len({digest_image(each) for each in (image, *others)}) == 5
 
 
-def test_the_script_repeats_a_result_with_its_mask(camera, result, tmp_path) -> None:
+def test_the_script_repeats_a_result_with_its_mask(camera, result, tmp_path, monkeypatch) -> None:
+    """Here in this process, which has torch already; those below run in one of their own."""
+    monkeypatch.chdir(tmp_path)  # the script writes there
     write_tiff(tmp_path / "cells.tif", camera)
     record = result.record.of_output("restored", result.restored, path=str(tmp_path / "cells.tif"), layer="cells")
-    np.testing.assert_array_equal(run_script(record, tmp_path), result.restored)
+    scope: dict = {}
+    exec(compile(record.as_python(), "again.py", "exec"), scope)
+    np.testing.assert_array_equal(scope["restored"], result.restored)
 
 
 @pytest.mark.full

@@ -37,8 +37,9 @@ def test_same_seed_same_restoration(camera, small_settings, device) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_is_done_on_every_device(task: str, accelerator: str, camera, small_settings) -> None:
     """With its filters, and nothing of it in float64, which Apple's GPUs do not have."""
-    noisy = camera + np.random.default_rng(0).normal(0, 15, camera.shape) * (task == "denoise")
-    mask = np.zeros(camera.shape, bool)
+    image = camera[:32, :28]
+    noisy = image + np.random.default_rng(0).normal(0, 15, image.shape) * (task == "denoise")
+    mask = np.zeros(image.shape, bool)
     mask[10:18, 12:20] = mask[30, :] = task == "inpaint"
     arguments = {"mask": mask, "task": task, "factor": 2 if task == "super_resolve" else None}
     if task == "deblock":
@@ -46,7 +47,7 @@ def test_every_task_is_done_on_every_device(task: str, accelerator: str, camera,
     if task == "deconvolve":
         arguments["psf"] = np.outer([1, 2, 1], [1, 2, 1])
     asked = dataclasses.replace(
-        small_settings, precision="float32", step_limit=10, report_every=5, smoothed_steps=5, runs=2, uncertainty=True,
+        small_settings, precision="float32", step_limit=5, report_every=3, smoothed_steps=3, runs=2, uncertainty=True,
         residual=True,
     )  # fmt: skip
     results = []
@@ -65,6 +66,7 @@ def test_every_task_is_done_on_every_device(task: str, accelerator: str, camera,
 
 def test_gain_and_offset_pass_through(camera, small_settings) -> None:
     """12 or 16 bits with a camera offset give the same picture, scaled and shifted."""
+    camera = camera[:32, :28]
     plain = restore(camera, settings=small_settings).restored
     for gain, offset, dtype in ((16, 100, np.uint16), (257, -3000, np.int32), (0.25, 7.5, np.float64)):
         changed = (camera.astype(np.float64) * gain + offset).astype(dtype)
@@ -85,7 +87,7 @@ def test_every_size_and_channel_count_comes_back(shape, small_settings) -> None:
 def test_noise_is_removed(camera) -> None:
     truth = np.kron(camera[:32:2, :32:2], np.ones((4, 4)))
     noisy = truth + np.random.default_rng(0).normal(0, 25, truth.shape)
-    result = restore(noisy, settings=Settings(width=16, levels=3, step_limit=100, device="cpu"))
+    result = restore(noisy, settings=Settings(width=8, levels=2, step_limit=30, device="cpu"))
     errors = [np.sqrt(np.mean((each - truth) ** 2)) for each in (noisy, result.restored)]
     assert errors[1] < 0.6 * errors[0]
 
@@ -133,13 +135,12 @@ def test_details_keep_both_signs(camera, small_settings) -> None:
     assert difference.min() < 0 < difference.max()
 
 
-def test_a_smaller_bound_makes_a_smoother_image() -> None:
+def test_a_smaller_bound_makes_a_smoother_image(camera) -> None:
     """λ is the knob of enhancement (Fig. 16)."""
-    image = data.camera()[60:124, 180:244]
     roughness = []
     for bound in (0.5, 1.0, 2.2):
-        settings = Settings(width=16, device="cpu", smoothed_lipschitz_bound=bound, smoothed_steps=60)
-        smoothed = restore(image, task="enhance", settings=settings).smoothed
+        settings = Settings(width=8, levels=3, device="cpu", smoothed_lipschitz_bound=bound, smoothed_steps=40)
+        smoothed = restore(camera, task="enhance", settings=settings).smoothed
         roughness.append(np.abs(laplace(smoothed)).mean())
     assert roughness[0] < 0.8 * roughness[1] < 0.64 * roughness[2]
 
@@ -149,18 +150,17 @@ def test_a_smaller_bound_makes_a_smoother_image() -> None:
     ["points", pytest.param("lines", marks=pytest.mark.full), pytest.param("dead columns", marks=pytest.mark.full)],
 )
 def test_narrow_gaps_are_filled_from_what_is_beside_them(pattern: str) -> None:
-    image = data.camera()[60:124, 180:244].astype(float)
+    image = data.camera()[60:108, 180:228].astype(float)
     mask = np.zeros(image.shape, bool)
     match pattern:
         case "points":
             mask = np.random.default_rng(0).random(image.shape) < 0.3
         case "lines":
-            mask[np.arange(64), np.arange(64)] = mask[np.arange(63), np.arange(1, 64)] = True
+            mask[np.arange(48), np.arange(48)] = mask[np.arange(47), np.arange(1, 48)] = True
         case "dead columns":
             mask[:, [20, 41, 42]] = True
-    filled = restore(
-        np.where(mask, 0, image), mask, "inpaint", settings=Settings(width=16, step_limit=60, device="cpu")
-    )
+    settings = Settings(width=16, levels=3, step_limit=30, device="cpu")
+    filled = restore(np.where(mask, 0, image), mask, "inpaint", settings=settings)
     error = np.sqrt(np.mean((filled.restored - image)[mask] ** 2))
     assert error < 0.4 * image.std()
 
@@ -211,23 +211,23 @@ def test_smoothed_comes_only_when_asked(camera, small_settings) -> None:
 
 def test_progress_ends_with_the_result(camera, small_settings) -> None:
     everything = list(restore_steps(camera, settings=small_settings))
-    assert [each.step for each in everything] == [1, 10, 20, 30]  # a partner has something to show at once
+    assert [each.step for each in everything] == [1, 10, 20]  # a partner has something to show at once
     assert all(each.result is None for each in everything[:-1])
     result = everything[-1].result
     assert result is not None
     assert result.stop_reason is StopReason.STEP_LIMIT
     np.testing.assert_array_equal(everything[-1].estimate, result.restored)
-    assert [each.step for each in result.history] == [1, 10, 20, 30]
+    assert [each.step for each in result.history] == [1, 10, 20]
     assert everything[0].band_correspondence.shape == (5,)
     assert everything[0].estimate.shape == camera.shape
 
 
 def test_reports_that_are_not_wanted_change_nothing(camera, small_settings) -> None:
-    wanted = iter([False, False, True])
+    wanted = iter([False, True])
     few = list(restore_steps(camera, settings=small_settings, report_wanted=wanted.__next__))
     everything = list(restore_steps(camera, settings=small_settings))
-    assert [each.step for each in few] == [20, 30]
-    np.testing.assert_array_equal(few[0].estimate, everything[2].estimate)
+    assert [each.step for each in few] == [10, 20]
+    np.testing.assert_array_equal(few[0].estimate, everything[1].estimate)
     np.testing.assert_array_equal(few[-1].result.restored, everything[-1].result.restored)
     assert few[-1].result.history == everything[-1].result.history
 
@@ -279,7 +279,7 @@ def test_hot_pixels_do_not_spoil_the_rest(camera) -> None:
     noisy = np.clip(4.0 * camera + 100 + rng.normal(0, 40, camera.shape), 0, 65535).astype(np.uint16)
     hot = noisy.copy()
     hot[[10, 30], [20, 11]] = 65535
-    settings = Settings(width=16, levels=3, step_limit=80, device="cpu")
+    settings = Settings(width=8, levels=2, step_limit=30, device="cpu")
     for spoilt in (noisy, hot):
         result = restore(spoilt, settings=settings)
         error = np.sqrt(np.mean((result.restored - (4.0 * camera + 100)) ** 2))
@@ -367,7 +367,7 @@ def test_a_wider_hole_gets_more_levels(camera, small_settings) -> None:
     image = np.tile(camera, (3, 4))
     mask = np.zeros(image.shape, bool)
     mask[40:90, 40:90] = True
-    quick = dataclasses.replace(small_settings, levels="auto", step_limit=2)
+    quick = dataclasses.replace(small_settings, levels="auto", step_limit=2, partner=False)
     assert restore(image, settings=quick).settings.levels == 5
     assert restore(image, mask, "inpaint", settings=quick).settings.levels == 6
     assert restore(image, mask, "inpaint", settings=dataclasses.replace(quick, levels=3)).settings.levels == 3
@@ -389,6 +389,7 @@ def test_every_network_serves_every_task(network: str, camera, small_settings) -
 
 
 def test_langevin_dynamics_gives_mean_and_spread(camera, small_settings) -> None:
+    camera = camera[:24, :20]
     settings = dataclasses.replace(
         small_settings, weight_noise=2.0, burn_in=20, step_limit=120, held_out=0.0, stopping="fixed"
     )
@@ -403,7 +404,7 @@ def test_langevin_dynamics_gives_mean_and_spread(camera, small_settings) -> None
 
 
 def test_uncertainty_is_the_spread_of_runs_in_the_images_units(camera, small_settings) -> None:
-    settings = dataclasses.replace(small_settings, uncertainty=True)
+    camera, settings = camera[:32, :28], dataclasses.replace(small_settings, uncertainty=True)
     result = restore(camera, settings=settings)
     assert result.settings.runs == 4
     assert result.uncertainty.shape == camera.shape
@@ -441,7 +442,7 @@ def test_the_note_tells_what_noise_it_is(kind: str, sentence: str, small_setting
             image = image + 2 * np.sqrt(image - 15) * noise
         case "blurred":
             image = image + 40 * gaussian_filter(noise, 0.8)
-    result = restore(image, settings=dataclasses.replace(small_settings, step_limit=10))
+    result = restore(image, settings=dataclasses.replace(small_settings, step_limit=4, partner=False))
     assert sentence in result.note
     assert result.record.note == result.note
     if kind == "blurred":
@@ -496,7 +497,7 @@ def test_what_does_not_fit_is_refused_with_a_number(monkeypatch, camera) -> None
 
 
 def test_the_time_left_is_told_from_the_second_report_on(camera) -> None:
-    settings = Settings(width=8, stopping="fixed", step_limit=60, partner=False, smoothed=True, smoothed_steps=30)
+    settings = Settings(width=8, stopping="fixed", step_limit=40, partner=False, smoothed=True, smoothed_steps=10)
     left = [each.seconds_left for each in restore_steps(camera[:32, :32], settings=settings) if each.result is None]
     assert left[0] is None
     assert left[1] is not None
@@ -524,8 +525,9 @@ def test_the_least_time_left_is_the_patience(camera) -> None:
 )
 def test_a_moment_is_what_a_run_to_its_step_returns(kind, camera, astronaut, small_settings, tmp_path) -> None:
     """Bit for bit, and its record is that run's."""
+    camera = camera[:32, :32]
     image, mask, task, factor = camera, None, "denoise", None
-    settings = dataclasses.replace(small_settings, step_limit=60, snapshots=3, residual=True)
+    settings = dataclasses.replace(small_settings, step_limit=60, patience=60, snapshots=3, residual=True)
     match kind:
         case "denoise":
             image = camera + np.random.default_rng(0).normal(0, 20, camera.shape)

@@ -121,7 +121,8 @@ def test_an_axis_that_does_not_exist_gets_a_sentence(still, settings) -> None:
 
 
 def test_a_plane_is_the_same_whatever_else_is_restored_and_its_record_names_its_neighbours(still, settings) -> None:
-    lazy = dask.array.from_array(still, chunks=(1, 48, 48))
+    still = still[:, :36, :32]
+    lazy = dask.array.from_array(still, chunks=(1, 36, 32))
     (alone,) = napari_dip.restore_stack(lazy, "TYX", planes={"T": 2}, settings=settings)
     third = list(napari_dip.restore_stack(still, "TYX", planes={"T": [1, 2]}, settings=settings))[1]
     np.testing.assert_array_equal(alone.result.restored, third.result.restored)
@@ -142,7 +143,7 @@ def test_a_plane_is_the_same_whatever_else_is_restored_and_its_record_names_its_
 
 def test_a_script_repeats_it_and_refuses_other_neighbours(still, settings, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)  # the script writes there
-    path = tmp_path / "film.tif"
+    path, still = tmp_path / "film.tif", still[:, :36, :32]
     tifffile.imwrite(path, still, metadata={"axes": "TYX"}, photometric="minisblack")
     (done,) = napari_dip.restore_stack(still, "TYX", planes={"T": 2}, settings=settings)
     record = done.result.record

@@ -51,9 +51,14 @@ def test_a_budget_bounds_the_tiles(small_settings) -> None:
         plan_tiles((4096, 4096), Request("denoise", small_settings), memory=1e8)
 
 
-@pytest.mark.parametrize("shape", [(3000, 2000), (1300, 1100), (100, 20_000)])
-def test_a_large_image_is_measured_by_blocks(shape) -> None:
-    """Only a part is read or measured, but range and noise are right for the whole image."""
+@pytest.mark.parametrize("shape", [(750, 500), (325, 275), (30, 10_000)])
+def test_a_large_image_is_measured_by_blocks(shape, monkeypatch) -> None:
+    """Only a part is read or measured, but range and noise are right for the whole image.
+
+    All at a quarter of the sides.
+    """
+    for name, value in (("_MOST_PIXELS", 1 << 18), ("_ENOUGH_FOR_NOISE", 1 << 16), ("_BLOCK", 32)):
+        monkeypatch.setattr(tile_survey, name, value)
     random = np.random.default_rng(0)
     image = np.linspace(0, 1000, shape[0])[:, None] + random.normal(0, 20, shape)
     asked = []
@@ -71,7 +76,7 @@ def test_a_large_image_is_measured_by_blocks(shape) -> None:
     assert whole.noise.mean_variance**0.5 * (high - low) == pytest.approx(20, rel=0.05)
     assert not whole.correlated
     longest = max(rows.stop - rows.start for rows, _ in asked)
-    assert longest == (128 if image.size > 1 << 22 else shape[0])
+    assert longest == (32 if image.size > 1 << 18 and shape[0] > 32 else shape[0])
 
 
 @pytest.mark.parametrize("along", ["rows", "columns"])
@@ -128,11 +133,10 @@ def test_tiles_are_as_good_as_the_whole_and_have_no_seams(noisy) -> None:
 
 
 def test_a_large_plane_of_a_stack_is_restored_in_tiles(noisy, small_settings) -> None:
-    _, image = noisy
-    settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=10, partner=False, residual=True)
+    image = noisy[1][:96, :96]
+    settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=4, partner=False, residual=True)
     stack = np.stack([image, image])
-    least = 6.3e8 + 128 * 128 * 16 + 1.5e6
-    done = list(napari_dip.restore_stack(stack, "TYX", settings=settings, memory=least + 3e6))
+    done = list(napari_dip.restore_stack(stack, "TYX", settings=settings, memory=6.32e8))
     results = [each.result for each in done if each.result is not None]
     assert len(results) == 2
     assert "tiles" in results[0].record.compared
@@ -177,7 +181,7 @@ def test_tiles_without_holes_stay_as_they_are_and_empty_ones_are_left_out(noisy,
     mask = np.zeros(image.shape, bool)
     mask[100:108, 100:104] = True  # in only one tile
     mask[:50, 78:] = True  # all of another tile
-    settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=20, keep_known=True)
+    settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=10, keep_known=True)
     *reports, last = restore_tiles(
         image, tiling, "inpaint", mask=mask, settings=settings, report_wanted=lambda: True
     )  # fmt: skip
@@ -211,7 +215,7 @@ def test_known_pixels_and_alpha_of_tiles_stay_to_the_last_bit(task, channels, no
 
 def test_weights_count_in_the_budget(small_settings) -> None:
     """A wide network on a small image needs memory mostly for weights, gradients and the optimiser's state."""
-    wide = dataclasses.replace(small_settings, width=512, levels=4)
+    wide = dataclasses.replace(small_settings, width=512, levels=4, convolutions_per_level=2, stem_convolutions=2)
     kernels = 4 * 9 * (512 * 32 + 9 * 512 * 512)  # bytes: a stem of two convolutions, and two per level
     for optimiser, times in (("muon", 4), ("adam", 5)):  # gradients, momentum or two moments, bounded kernels
         settings = dataclasses.replace(wide, optimiser=optimiser)
@@ -251,15 +255,14 @@ def test_tiles_of_a_jpeg_begin_with_its_blocks(small_settings, tmp_path) -> None
 @pytest.mark.parametrize("colours", [False, True])
 def test_a_stop_with_a_uniform_tile_and_enlargement(noisy, small_settings, colours) -> None:
     """The dark edge of a slide is fitted like the rest; missing tiles after a stop do not count as dark."""
-    _, image = noisy
-    image = image.copy()
-    image[:64, :64] = 7
+    image = noisy[1][:80, :80].copy()
+    image[:44, :44] = 7
     if colours:
         image = np.stack([image] * 3, axis=2)
     settings = dataclasses.replace(
         small_settings, stopping="fixed", step_limit=10, smoothed=True, smoothed_steps=10, residual=True
     )
-    tiling, asked = Tiling(image.shape[:2], (48, 48), 8), []
+    tiling, asked = Tiling(image.shape[:2], (32, 32), 8), []
 
     def stop() -> bool:
         asked.append(None)
@@ -267,10 +270,10 @@ def test_a_stop_with_a_uniform_tile_and_enlargement(noisy, small_settings, colou
 
     *_, last = restore_tiles(image, tiling, settings=settings, stop_requested=stop)
     result = last.result
-    assert np.isfinite(result.restored[:40, :40]).all()
+    assert np.isfinite(result.restored[:28, :28]).all()
     assert np.isnan(result.restored).any()
     done = np.isfinite(result.smoothed)
-    assert done[:40, :40].all()
+    assert done[:28, :28].all()
     assert done.sum() <= np.isfinite(result.restored).sum()
     assert result.smoothed[done].min() > 0.5 * image.min()
 
@@ -286,23 +289,23 @@ def test_a_window_cuts_what_its_steps_would_take_too_long_for(small_settings) ->
     assert plan_tiles((600, 600), enlarging, 1e12, prompt=True).tile == (96, 96)
 
 
-def stop_in_phase(noisy, settings, words: str, **hooks):
-    """Restore in tiles and stop in a phase; return the phases and all reports."""
-    phases, reports = [], []
+def stop_in_phase(noisy, settings, words: str):
+    """Restore a part in four tiles and stop in a phase; return the phases, all reports, and the tiles' places."""
+    tiling, phases, reports = Tiling((80, 80), (48, 48), 16), [], []
     try:
         for each in tiles.restore_tiles(
-            *as_stack(noisy), Tiling(noisy.shape, (80, 80), 32), Request("denoise", settings),
+            *as_stack(noisy[1][:80, :80]), tiling, Request("denoise", settings),
             Hooks(lambda: words in phases, lambda: True, ends_at_once=True, phase_begun=phases.append),
         ):  # fmt: skip
             reports.append(each)
     except Interrupted:
         reports.append(None)
-    return phases, reports
+    return phases, reports, tiling.places()
 
 
 @pytest.mark.parametrize("words", ["Measuring the noise", "Planning the tiles", "Preparing the filters, sample 1 of 2"])
 def test_a_stop_before_the_first_tile_leaves_nothing(noisy, small_settings, words) -> None:
-    phases, reports = stop_in_phase(noisy[1], small_settings, words)
+    phases, reports, _ = stop_in_phase(noisy, small_settings, words)
     assert phases[0] == "Reading the image"
     assert words in phases[-2:]
     assert reports == [None]
@@ -310,12 +313,12 @@ def test_a_stop_before_the_first_tile_leaves_nothing(noisy, small_settings, word
 
 @pytest.mark.parametrize("words", ["Preparing the filters, sample 2 of 2", "Preparing the filters, tile 1 of 4"])
 def test_a_stop_before_the_first_finished_tile_keeps_the_samples(noisy, small_settings, words) -> None:
-    _, reports = stop_in_phase(noisy[1], small_settings, words)
+    _, reports, places = stop_in_phase(noisy, small_settings, words)
     sampled = {(each.tile.rows.start, each.tile.columns.start) for each in reports[:-1]}
     result = reports[-1].result
-    for place in Tiling(noisy[1].shape, (80, 80), 32).places():
+    for place in places:
         is_sample = (place[0].start, place[1].start) in sampled
-        middle = result.restored[place][24:56, 24:56]
+        middle = result.restored[place][16:32, 16:32]
         assert np.isfinite(middle).all() == is_sample
     assert result.was_stopped
     assert result.stop_reason is napari_dip.StopReason.USER
@@ -324,11 +327,11 @@ def test_a_stop_before_the_first_finished_tile_keeps_the_samples(noisy, small_se
 
 def test_a_stop_while_a_tile_is_prepared_keeps_the_tiles_before_it(noisy, small_settings) -> None:
     settings = dataclasses.replace(small_settings, stopping="fixed", step_limit=10)
-    _, reports = stop_in_phase(noisy[1], settings, "Preparing the filters, tile 3 of 4")
+    _, reports, _ = stop_in_phase(noisy, settings, "Preparing the filters, tile 3 of 4")
     result = reports[-1].result
-    assert np.isfinite(result.restored[:80]).all()
-    assert np.isnan(result.restored[80:]).all()
+    assert np.isfinite(result.restored[:48]).all()
+    assert np.isnan(result.restored[48:]).all()
     assert result.was_stopped
     assert "2 of 4 tiles were still to be restored; they are empty." in result.note
-    _, reports = stop_in_phase(noisy[1], settings, "Putting the tiles together")
+    _, reports, _ = stop_in_phase(noisy, settings, "Putting the tiles together")
     assert not reports[-1].result.was_stopped

@@ -40,6 +40,7 @@ TASKS = ["denoise", "inpaint", "deblock", "super_resolve"]
 
 
 def build(image: np.ndarray, device: str, layout: str = "contiguous", task: str = "denoise", **changes) -> Fit:
+    image = image[:24, :20]
     mask = np.zeros(image.shape, bool)
     mask[10:14, 12:16] = task == "inpaint"
     tensor = to_tensor(image, mask)
@@ -154,7 +155,7 @@ def test_a_replayed_step_is_a_step(kind: str, camera, monkeypatch) -> None:
     make_recordable(monkeypatch)
     recorded, again = (build(camera, NAME, **KINDS[kind]) for _ in range(2))
     again._graph = step_graph.StepGraph(again.noise.device, is_constant=False)
-    for _ in range(12):
+    for _ in range(8):
         recorded.step()
         again.step()
     assert recorded._graph.is_recorded
@@ -169,7 +170,7 @@ def test_a_replay_finds_a_fault_that_it_would_hide(camera, monkeypatch) -> None:
     make_recordable(monkeypatch)
     recorded, again = (build(camera, NAME) for _ in range(2))
     monkeypatch.setattr(recorded._bound, "fill_", lambda value: None)
-    for _ in range(12):
+    for _ in range(8):
         recorded.step()
         again.step()
     assert not torch.allclose(recorded.averaged_outputs.cpu(), again.averaged_outputs.cpu())

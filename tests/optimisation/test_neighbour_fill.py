@@ -26,7 +26,7 @@ from napari_dip.optimisation.neighbour_fill_partner import NeighbourFillPartner,
 from napari_dip.optimisation.partner_choice import choose_partner
 from napari_dip.request import NO_REPORTS, Hooks, Request
 
-SIDE = 96
+SIDE = 72
 PLACES = {
     "still": [(60, 160)] * 5,
     "moving": [(60 + n, 160 + 2 * n) for n in range(5)],

@@ -37,7 +37,7 @@ def test_every_network_learns_a_real_image(name: str, normalisation: str, upsamp
     bound = 1.4 if normalisation == "lipschitz" else None
     optimiser = torch.optim.Adam([each for each in network.parameters() if each.requires_grad], lr=0.003)
     errors = []
-    for step in range(80):
+    for step in range(40):
         image = network(z, bound)
         errors.append((image - target).square().mean())
         optimiser.zero_grad()
@@ -135,7 +135,7 @@ def test_norms_stay_within_half_a_percent_of_the_svd_at_every_step_of_a_real_run
     target = torch.from_numpy(camera[:16, :20] / 255).float()
     optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=0.003)
     worst = 0.0
-    for _ in range(150):
+    for _ in range(80):
         bound = 1e-3  # far below every norm: the bounded kernel's norm tells how wrong the estimate was
         for kernel in network.bounded_kernels(bound):
             worst = max(worst, float((exact_spectral_norms(kernel.detach()) / bound - 1).abs().max()))

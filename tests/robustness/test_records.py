@@ -17,7 +17,7 @@ from napari_dip.record import Record
 from napari_dip.samples import jpeg_photograph
 
 SMALL = napari_dip.Settings(width=8, levels=2, step_limit=10, device="cpu", partner=False, snapshots=1)
-_MANY = 10_000 if settings().max_examples >= 1000 else 200
+_MANY = 10_000 if settings().max_examples >= 1000 else 120
 CODE = [
     "__import__('os').system('x')", "None if print() else None", "1 or print()", "'), print('", '"), print("',
     "x\nimport os", "x\r\nimport os #", "x\x0cprint()", "x\u2028print()", "\x00", "#", "'''", '"""\nimport os\n"""',

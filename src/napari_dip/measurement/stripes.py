@@ -120,6 +120,8 @@ def measure_steps(values: torch.Tensor, known: torch.Tensor, along: Direction) -
     Where no two neighbouring pixels are known, the change is 0.
     """
     changes, both = _measure_changes(values, known, along)
+    if both.all():  # all lines at once, which is much faster
+        return torch.from_numpy(stats.trim_mean(changes, _TRIMMED, axis=-1))
     steps = np.zeros(changes.shape[:3])
     for place in np.ndindex(steps.shape):
         if both[place].any():

@@ -104,7 +104,9 @@ def build_estimate(
     keep_network : bool
         Whether to keep the weights of the best step.
     """
-    partner = choose_partner(fit.data_term, fit.held_out, planes) if settings.partner else None
+    partner = None
+    if settings.partner:
+        partner = choose_partner(fit.data_term, fit.held_out, planes, keeps_known=settings.keep_known)
     return Estimate(
         fit, bands=settings.bands, partner=partner, uncertainty=settings.uncertainty, keep_network=keep_network
     )

@@ -20,7 +20,7 @@ from napari_dip.measurement.data_term import DataTerm
 from napari_dip.measurement.forward_operator import Identity
 from napari_dip.measurement.missing_pixels import fill_smoothly
 from napari_dip.measurement.neighbouring_planes import NeighbouringPlanes
-from napari_dip.optimisation.completing_partner import CompletingPartner
+from napari_dip.optimisation.group_fill_partner import GroupFillPartner
 from napari_dip.optimisation.neighbour_fill import fill_from_neighbours
 from napari_dip.optimisation.neighbour_fill_partner import NeighbourFillPartner, _open
 from napari_dip.optimisation.partner_choice import choose_partner
@@ -98,7 +98,7 @@ def partner_of(
     term = DataTerm(operator=Identity(), values=values, known=own_known, size=(SIDE, SIDE), description="")
     partner = choose_partner(term, held_out, planes)
     assert isinstance(partner, NeighbourFillPartner)
-    assert isinstance(choose_partner(term, held_out), CompletingPartner)
+    assert isinstance(choose_partner(term, held_out), GroupFillPartner)
     return partner, planes
 
 
@@ -120,7 +120,7 @@ def test_neighbours_are_used_as_far_as_held_out_squares_allow(kind, helps) -> No
     partner, planes = partner_of(kind, known, held_out)
     truth, missing = film(kind)[2][None], ~known[2][None]
     output = fill_smoothly(planes.values[2][None], known[2][None] & ~held_out)
-    alone, _ = CompletingPartner(planes.values[2][None], known[2][None] & ~held_out, held_out).help(output)
+    alone, _ = GroupFillPartner(planes.values[2][None], known[2][None] & ~held_out, held_out).help(output)
     image, _ = partner.help(output)
     if helps:
         assert partner.neighbours == 4
@@ -134,11 +134,11 @@ def test_held_out_pixels_have_no_influence_on_what_they_judge() -> None:
     known = holes_of(5)
     held_out = squares(known)
     planes = planes_of(film("still"), known)
-    own = planes.values[2][None]
+    own, fitted = planes.values[2][None], known[2][None] & ~held_out
     fills = []
     for values in (own, torch.where(held_out, own + 0.5, own)):
         changed = NeighbouringPlanes(torch.cat([planes.values[:2], values, planes.values[3:]]), known, 2)
-        partner = NeighbourFillPartner(values, known[2][None] & ~held_out, held_out, changed)
+        partner = NeighbourFillPartner(values, fitted, held_out, changed, GroupFillPartner(values, fitted, held_out))
         fills.append(partner._fill)
     torch.testing.assert_close(*fills, rtol=0, atol=0)
 

@@ -136,7 +136,7 @@ def test_what_is_smoothly_wrong_is_put_right_in_the_hole(noisy) -> None:
     truth, _, held_out = noisy
     known = hole(torch.ones_like(held_out))
     data_term = data_term_of(find_task("inpaint"), truth, known)
-    partner = choose_partner(data_term, held_out & known)
+    partner = choose_partner(data_term, held_out & known, keeps_known=False)
     assert isinstance(partner, CompletingPartner)
     helped = helped_by(partner, truth + ramp(truth))
     wrong = torch.where(known, 0.0, helped - truth)

@@ -10,9 +10,8 @@ from torch.nn import functional
 
 from ..measurement.missing_pixels import fill_smoothly, widest_hole
 from ..measurement.neighbouring_planes import NeighbouringPlanes
-from .completing_partner import CompletingPartner
 from .neighbour_fill import fill_from_neighbours
-from .partner import Judgement, best_share
+from .partner import Judgement, Partner, best_share
 
 _MUCH_BETTER = 0.1  # of the squared error in held-out squares, left by what is to help in far narrower holes
 _AROUND = 9  # side of the square around a pixel in which missing pixels are counted
@@ -22,7 +21,7 @@ _OPENNESSES, _MATCHES, _FEWEST = 3, 2, 50  # groups by their number and by match
 class NeighbourFillPartner:
     """Fills in missing pixels with what neighbouring planes show there, as far as that is better.
 
-    The output, completed as ``CompletingPartner`` does it, is blended with the plane as its neighbours show it,
+    The output, completed as it is in a single plane, is blended with the plane as its neighbours show it,
     continued smoothly from the pixels that are known. How much of that is used depends on how much is missing around a
     pixel, because the network then knows less, and on how well the neighbours match there. The held-out pixels form
     groups by both; in each, the share in [0, 1] with the smallest squared error is taken. It is 0 if the gain does not
@@ -37,13 +36,19 @@ class NeighbourFillPartner:
     fitted, held_out : Tensor
         ``(1, 1, h, w)`` bool.
     planes : NeighbouringPlanes
+    alone : Partner
+        Completes the output without them.
     """
 
     def __init__(
-        self, values: torch.Tensor, fitted: torch.Tensor, held_out: torch.Tensor, planes: NeighbouringPlanes
+        self,
+        values: torch.Tensor,
+        fitted: torch.Tensor,
+        held_out: torch.Tensor,
+        planes: NeighbouringPlanes,
+        alone: Partner,
     ) -> None:
-        self._values, self._fitted, self._held_out = values, fitted, held_out
-        self._alone = CompletingPartner(values, fitted, held_out)
+        self._values, self._fitted, self._held_out, self._alone = values, fitted, held_out, alone
         self._count, self._helped = len(planes.values) - 1, False
         found = fill_from_neighbours(planes, fitted)
         is_shown = found.errors < torch.inf

@@ -9,6 +9,7 @@ from ..measurement.forward_operator import Blur
 from ..measurement.neighbouring_planes import NeighbouringPlanes
 from .completing_partner import CompletingPartner
 from .deconvolution_partner import DeconvolvingPartner
+from .group_fill_partner import GroupFillPartner
 from .neighbour_fill_partner import NeighbourFillPartner
 from .neighbour_partner import NeighbourPartner
 from .neighbours import choose_neighbours
@@ -16,7 +17,11 @@ from .partner import DenoisingPartner, Partner
 
 
 def choose_partner(
-    data_term: DataTerm, held_out: torch.Tensor, planes: NeighbouringPlanes | None = None
+    data_term: DataTerm,
+    held_out: torch.Tensor,
+    planes: NeighbouringPlanes | None = None,
+    *,
+    keeps_known: bool = True,
 ) -> Partner | None:
     """Return the partner that can help with a measurement; None if there is none, or nothing is held out to judge it.
 
@@ -27,6 +32,8 @@ def choose_partner(
         bool, ``(1, 1, h, w)`` if the data term is by pixel.
     planes : NeighbouringPlanes, optional
         The plane with its neighbours, which may help.
+    keeps_known : bool
+        Whether known pixels are put back into the result; if not, the network must draw them, too.
     """
     if not data_term.by_pixel or not bool(held_out.any()):
         return None
@@ -41,7 +48,8 @@ def choose_partner(
             return NeighbourPartner(data_term.values, fitted, held_out, data_term.noise, helping)
         return DenoisingPartner(data_term.values, fitted, held_out, data_term.noise)
     if data_term.size == data_term.values.shape[-2:] and not bool(data_term.known.all()):
+        alone = (GroupFillPartner if keeps_known else CompletingPartner)(data_term.values, fitted, held_out)
         if planes is not None:
-            return NeighbourFillPartner(data_term.values, fitted, held_out, planes)
-        return CompletingPartner(data_term.values, fitted, held_out)
+            return NeighbourFillPartner(data_term.values, fitted, held_out, planes, alone)
+        return alone
     return None

@@ -5,9 +5,13 @@ import torch
 from devices import assert_same
 from skimage import data
 
+from napari_dip.measurement.data_term import DataTerm
+from napari_dip.measurement.forward_operator import Identity
 from napari_dip.measurement.missing_pixels import choose_held_out, fill_smoothly
-from napari_dip.optimisation.collaborative_fill import fill_by_groups
 from napari_dip.optimisation.completing_partner import CompletingPartner
+from napari_dip.optimisation.group_fill import fill_by_groups
+from napari_dip.optimisation.group_fill_partner import GroupFillPartner
+from napari_dip.optimisation.partner_choice import choose_partner
 
 STRENGTHS = torch.logspace(-1, -2.3, 15).tolist()
 
@@ -48,7 +52,7 @@ def test_what_is_missing_has_no_say(device: str) -> None:
 def test_the_result_is_better_than_either_fill() -> None:
     truth, known = half_missing()
     held_out = hold_out(known)
-    partner = CompletingPartner(torch.where(known, truth, 0.0), known & ~held_out, held_out)
+    partner = GroupFillPartner(torch.where(known, truth, 0.0), known & ~held_out, held_out)
     blurred = torch.nn.functional.avg_pool2d(truth, 3, 1, 1)  # as a network draws it early on
     image, _ = partner.help(blurred)
     quick, _ = partner.help(blurred, quick=True)
@@ -63,7 +67,7 @@ def test_a_fill_that_is_no_better_is_not_taken() -> None:
     values = torch.rand((1, 1, 48, 48), generator=torch.Generator().manual_seed(0))
     known = values < 0.5
     held_out = hold_out(known)
-    partner = CompletingPartner(values, known & ~held_out, held_out)
+    partner = GroupFillPartner(values, known & ~held_out, held_out)
     image, _ = partner.help(torch.full_like(values, 0.25))  # the mean of the known pixels, which is the best guess
     assert float((image - 0.25)[~known].square().mean()) < 0.1 * float(values[known].var())
 
@@ -73,10 +77,17 @@ def test_the_middle_of_a_wide_hole_is_the_networks() -> None:
     known = torch.ones_like(known)
     known[..., 20:44, 20:44] = False
     held_out = hold_out(known, 0.15, 12)
-    partner = CompletingPartner(torch.where(known, truth, 0.0), known & ~held_out, held_out)
+    partner = GroupFillPartner(torch.where(known, truth, 0.0), known & ~held_out, held_out)
     image, _ = partner.help(truth)
     middle = (slice(None), slice(None), slice(29, 35), slice(29, 35))
     torch.testing.assert_close(image[middle], truth[middle])
+
+
+def test_where_known_pixels_are_not_kept_the_network_has_to_learn_them(device: str) -> None:
+    truth, known = half_missing(device)
+    term = DataTerm(operator=Identity(), values=truth, known=known, size=(64, 64), description="")
+    for keeps_known, kind in ((True, GroupFillPartner), (False, CompletingPartner)):
+        assert isinstance(choose_partner(term, hold_out(known), keeps_known=keeps_known), kind)
 
 
 @pytest.mark.parametrize(("side", "judges"), [(1, True), (8, False)])
@@ -85,7 +96,7 @@ def test_only_single_pixels_tell_a_gain_from_chance(side: int, judges: bool) -> 
     known = torch.ones(1, 1, 64, 64, dtype=torch.bool)
     known[..., 3:60:9, :] = False
     held_out = hold_out(known, side=side)
-    judgement = CompletingPartner(truth, known & ~held_out, held_out).judge(truth)
+    judgement = GroupFillPartner(truth, known & ~held_out, held_out).judge(truth)
     assert (judgement.errors is not None) == judges
     if judgement.errors is not None:
         assert not judgement.errors[~held_out].any()
@@ -95,5 +106,5 @@ def test_what_is_held_out_does_not_reach_what_it_judges() -> None:
     """It chooses shares and passes, but is nowhere seen in the image."""
     truth, known = half_missing()
     held_out = hold_out(known)
-    partner = CompletingPartner(torch.where(held_out, 9.0, truth), known & ~held_out, held_out)
+    partner = GroupFillPartner(torch.where(held_out, 9.0, truth), known & ~held_out, held_out)
     assert partner.judge(truth).image.max() < 1.2

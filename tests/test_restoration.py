@@ -101,7 +101,6 @@ def test_inpainting_keeps_the_known_pixels_as_given(astronaut, small_settings) -
         astronaut, mask, task="inpaint", settings=dataclasses.replace(small_settings, keep_known=False)
     ).restored
     assert not np.array_equal(drawn[~mask], astronaut[~mask])
-    np.testing.assert_array_equal(kept[mask], drawn[mask])
 
 
 def test_what_hides_behind_the_mask_does_not_matter(camera, small_settings) -> None:

@@ -29,6 +29,7 @@ _HELD_OUT_PIXELS, _HELD_OUT_SQUARES = 0.05, 0.15  # of held_out="auto"
 _BYTES_OF_LIBRARIES, _BYTES_PER_PIXEL_BESIDE = 200e6, 130  # without the network; measured: tests/benchmark/speed.py
 _BYTES_PER_PIXEL_OF_PARTNER = 2300  # and channel; measured: tests/benchmark/partner_memory.py
 _BYTES_PER_PIXEL_OF_NEIGHBOURS = 12500  # the same, if four neighbours help
+_BYTES_PER_PIXEL_OF_FILL = 2000  # and channel, of what blocks make of missing pixels; measured there, too
 # Memory for kernels, gradients, bounded kernels, the optimiser's state and its temporaries, as a multiple of the
 # kernels' own (measured: tests/benchmark/weights_memory.py), and for the copies in bfloat16.
 _COPIES_OF_KERNELS = {"muon": 11, "adam": 6}
@@ -90,7 +91,12 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
 
 
 def build_estimate(
-    settings: Settings, fit: Fit, *, planes: NeighbouringPlanes | None = None, keep_network: bool = False
+    settings: Settings,
+    fit: Fit,
+    *,
+    planes: NeighbouringPlanes | None = None,
+    keeps_known: bool = False,
+    keep_network: bool = False,
 ) -> Estimate:
     """Build the estimate that judges a fit and keeps its best step, with a partner if one can help.
 
@@ -101,12 +107,14 @@ def build_estimate(
         Built by ``build_fit`` from these settings.
     planes : NeighbouringPlanes, optional
         The plane with its neighbours, which may help.
+    keeps_known : bool
+        Whether known pixels are put back into the result.
     keep_network : bool
         Whether to keep the weights of the best step.
     """
     partner = None
     if settings.partner:
-        partner = choose_partner(fit.data_term, fit.held_out, planes, keeps_known=settings.keep_known)
+        partner = choose_partner(fit.data_term, fit.held_out, planes, keeps_known=keeps_known)
     return Estimate(
         fit, bands=settings.bands, partner=partner, uncertainty=settings.uncertainty, keep_network=keep_network
     )
@@ -163,6 +171,7 @@ def bytes_needed(
     channels: int,
     *,
     partner: bool,
+    fills: bool = False,
     neighbours: bool = False,
 ) -> float:
     """Estimate how many bytes of memory a restoration takes, torch itself included.
@@ -176,6 +185,8 @@ def bytes_needed(
     channels : int
     partner : bool
         Whether a partner may help to denoise, if the settings allow it too.
+    fills : bool
+        Whether one may help to fill in missing pixels, if they do.
     neighbours : bool
         Whether neighbouring planes may help it.
     """
@@ -184,8 +195,10 @@ def bytes_needed(
     levels = settings.levels if settings.levels != "auto" else _FEWEST_LEVELS
     architecture = _plan_architecture(settings, runs, width, levels, channels=channels)
     fitting = _estimate_bytes(settings, device, _measure_canvas(settings, levels, size), architecture)
-    per_pixel = _BYTES_PER_PIXEL_OF_NEIGHBOURS if neighbours else _BYTES_PER_PIXEL_OF_PARTNER
-    helping = size[0] * size[1] * channels * per_pixel if partner else 0.0
+    per_pixel = _BYTES_PER_PIXEL_OF_FILL if fills and settings.partner else 0
+    if partner:
+        per_pixel = _BYTES_PER_PIXEL_OF_NEIGHBOURS if neighbours else _BYTES_PER_PIXEL_OF_PARTNER
+    helping = size[0] * size[1] * channels * per_pixel
     return _BYTES_OF_LIBRARIES + max(fitting, helping)
 
 

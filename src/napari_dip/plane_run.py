@@ -132,7 +132,9 @@ def _fit(
         fit = build_fit(settings, plane.device, plane.data_term)
         if start is not None:
             fit.start_from(start.network, lambda_step=start.lambda_step)
-        return build_estimate(settings, fit, planes=plane.planes, keep_network=keep_network)
+        return build_estimate(
+            settings, fit, planes=plane.planes, keeps_known=plane.keeps_known, keep_network=keep_network
+        )
 
     removes_noise = plane.task.removes_noise
     snapshots = Snapshots(settings.snapshots if removes_noise else 0, settings.report_every)

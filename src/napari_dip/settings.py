@@ -96,7 +96,7 @@ class Settings:
     partner : bool
         Whether classical methods help, as far as that lowers the error on held-out pixels. For denoising: filters that
         use the network's output as their pilot. For inpainting: the residual of the known pixels is continued smoothly
-        between them.
+        between them, and where these are kept, similar blocks of the image complete one another.
     remove_stripes : bool
         Whether offsets that whole rows or columns share, as from a camera's readout, are taken out before an image is
         denoised or deconvolved, if they are stronger than chance explains.

@@ -5,6 +5,7 @@ import torch
 from devices import assert_same
 from skimage import data
 
+import napari_dip
 from napari_dip.measurement.data_term import DataTerm
 from napari_dip.measurement.forward_operator import Identity
 from napari_dip.measurement.missing_pixels import choose_held_out, fill_smoothly
@@ -62,6 +63,15 @@ def test_the_result_is_better_than_either_fill() -> None:
     assert error(perfect, truth, ~known) < 0.1 * error(image, truth, ~known)
 
 
+def test_the_error_is_foretold_and_is_none_where_pixels_are_known(device: str) -> None:
+    truth, known = half_missing(device)
+    held_out = hold_out(known, 0.15)
+    partner = GroupFillPartner(torch.where(known, truth, 0.0), known & ~held_out, held_out)
+    image, variance = partner.help(torch.nn.functional.avg_pool2d(truth, 3, 1, 1))
+    assert not variance[known].any()
+    assert 0.5 < error(image, truth, ~known) / float(variance[~known].mean()) < 1.5
+
+
 def test_a_fill_that_is_no_better_is_not_taken() -> None:
     """Pixels that have nothing to do with one another: every block looks like every other."""
     values = torch.rand((1, 1, 48, 48), generator=torch.Generator().manual_seed(0))
@@ -88,6 +98,22 @@ def test_where_known_pixels_are_not_kept_the_network_has_to_learn_them(device: s
     term = DataTerm(operator=Identity(), values=truth, known=known, size=(64, 64), description="")
     for keeps_known, kind in ((True, GroupFillPartner), (False, CompletingPartner)):
         assert isinstance(choose_partner(term, hold_out(known), keeps_known=keeps_known), kind)
+
+
+@pytest.mark.parametrize(
+    ("task", "keep_known", "kept"), [("inpaint", True, True), ("inpaint", False, False), ("denoise", True, False)]
+)
+def test_the_task_says_whether_known_pixels_are_kept(task: str, keep_known: bool, kept: bool, monkeypatch) -> None:
+    told = []
+
+    def choose(*arguments, keeps_known: bool) -> None:
+        told.append(keeps_known)
+
+    monkeypatch.setattr(napari_dip.fit_plan, "choose_partner", choose)
+    settings = napari_dip.Settings(width=8, levels=2, step_limit=1, keep_known=keep_known, device="cpu")
+    truth, known = half_missing()
+    napari_dip.restore(truth[0, 0].numpy(), ~known[0, 0].numpy(), task=task, settings=settings)
+    assert told == [kept]
 
 
 @pytest.mark.parametrize(("side", "judges"), [(1, True), (8, False)])

@@ -96,9 +96,9 @@ def partner_of(
     planes = planes_of(film(kind), known)
     values, own_known = planes.values[2][None], known[2][None]
     term = DataTerm(operator=Identity(), values=values, known=own_known, size=(SIDE, SIDE), description="")
-    partner = choose_partner(term, held_out, planes)
+    partner = choose_partner(term, held_out, planes, keeps_known=True)
     assert isinstance(partner, NeighbourFillPartner)
-    assert isinstance(choose_partner(term, held_out), GroupFillPartner)
+    assert isinstance(choose_partner(term, held_out, keeps_known=True), GroupFillPartner)
     return partner, planes
 
 

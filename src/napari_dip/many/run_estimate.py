@@ -16,9 +16,8 @@ from ..settings import Settings
 from .file_job import FileJob, OpenedJob, open_job
 from .tiling import Tiling, plan_tiles
 
-# Steps that runs without filters usually take until they stop by themselves; what filters leave of the patience; and
-# the filters' work at each step, in steps of a network of 32 channels. So inpainting an image takes some five times as
-# long as removing its noise, as measured on a CPU at 128².
+# Steps that runs of a network alone usually take until they stop by themselves; what filters leave of the patience;
+# and their work at each step, in steps of a network of 32 channels.
 _USUAL_STEPS, _SHARE_OF_PATIENCE = 400, 0.4
 _WORK_OF_FILTERS = 1.2
 _WIDTH, _POWER = 32, 1.3  # twice the channels take 2.5 times as long
@@ -145,7 +144,10 @@ def estimate_run(
     sides = (shape[0], shape[1]) if tiling is None else tiling.tile
     size = task.drawn_size(sides, task.read_parameters(request.parameters))
     channels = shape[2] if len(shape) == 3 else 1
-    needed = bytes_needed(settings, device, size, channels, partner=task.noise_is_independent, neighbours=neighbours)
+    needed = bytes_needed(
+        settings, device, size, channels, partner=task.noise_is_independent, fills=task.needs_mask,
+        neighbours=neighbours,
+    )  # fmt: skip
     parts = _count_parts(tiling, task, settings)
     kind = _name_kind(task, settings, channels, neighbours)
     here = [each for each in past if each.device == _name_device(device.reason, torch.get_num_threads())]
@@ -278,7 +280,7 @@ def _measure_work(task: Task, settings: Settings) -> float:
     filtered = settings.partner and task.noise_is_independent
     steps = settings.chosen_step or settings.step_limit
     if settings.stopping == "auto" and settings.chosen_step is None:
-        usual = task.usual_step if filtered else _USUAL_STEPS
+        usual = task.usual_step if settings.partner else _USUAL_STEPS
         steps = min(steps, usual + round((_SHARE_OF_PATIENCE if filtered else 1) * settings.patience))
     return steps * (step + (_WORK_OF_FILTERS if filtered else 0.0)) + smoothing
 

@@ -127,8 +127,9 @@ def plan_tiles(
     def needs(rows: int, columns: int) -> float:
         size = task.drawn_size((rows, columns), parameters)
         needed = bytes_needed(
-            settings, device, size, channels, partner=task.noise_is_independent, neighbours=neighbours
-        )
+            settings, device, size, channels, partner=task.noise_is_independent, fills=task.needs_mask,
+            neighbours=neighbours,
+        )  # fmt: skip
         # a user's budget is for the whole process, imports included; free memory excludes them already
         return needed + (_BYTES_OF_IMPORTS if memory is not None and device.device == "cpu" else 0.0)
 

@@ -143,7 +143,8 @@ class Task:
     removes_noise : bool
         Whether the network draws the restored image. If not, the image is kept as it is and its detail enhanced.
     usual_step : int
-        Where the best moment of a run with filters usually lies; only the estimate of its time rests on it.
+        Where the best moment of a run usually lies, with what filters the task has; only the estimate of its time rests
+        on it.
     """
 
     name: str
@@ -158,7 +159,7 @@ class Task:
     noise_is_independent: bool = False
     takes_neighbours: bool = False
     removes_noise: bool = True
-    usual_step: int = 50
+    usual_step: int = 400
 
     @property
     def main_output(self) -> str:
@@ -214,8 +215,11 @@ class Task:
 TASKS = {
     task.name: task
     for task in (
-        Task("denoise", "Remove noise", noise_is_independent=True, takes_neighbours=True),
-        Task("inpaint", "Fill in missing pixels", needs_mask=True, keeps_known=True, takes_neighbours=True),
+        Task("denoise", "Remove noise", noise_is_independent=True, takes_neighbours=True, usual_step=50),
+        Task(
+            "inpaint", "Fill in missing pixels", needs_mask=True, keeps_known=True, takes_neighbours=True,
+            usual_step=120,
+        ),
         Task("deblock", "Remove JPEG artefacts", (QUANTISATION_TABLE,), _measure_jpeg, block=8),
         Task(
             "super_resolve", "Enlarge", (FACTOR,), _measure_small_image, keeps_known=True,

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from ..measurement.missing_pixels import fill_smoothly
+from ..measurement.missing_pixels import blur, fill_smoothly
 from .completing_partner import CompletingPartner
 from .group_fill import fill_by_groups
 from .partner import Judgement, best_share
 
 _FIRST, _LAST, _PASSES = 1.5, 0.08, 30  # strength of the passes, in deviations of the smooth fill's error
 _FIRST_OF_RESULT, _PASSES_OF_RESULT = 0.6, 15  # strength in deviations of the blend's error
+_AROUND = 12.0  # pixels: σ of the mean of errors
 _NEAR, _FAR = 2.0, 8.0  # pixels from a known one: up to there blocks know it well; from there on not at all
 
 
@@ -85,12 +86,13 @@ class GroupFillPartner:
         return Judgement(image, errors * self._held_out, self._held_out)
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the blend from all known pixels with further passes, and a variance of 0, as the noise is unknown.
+        """Return the blend from all known pixels with further passes, and its squared error.
 
-        With ``quick``, without them.
+        At missing pixels near known ones that is what the blend errs at the held-out pixels around; at known ones, and
+        in the middle of a wide hole, it is 0. With ``quick``, without the passes.
         """
         judged, share = self._blend_trial(output)
-        image, variance = self._alone.help(output, quick=quick)
+        image, _ = self._alone.help(output, quick=quick)
         image = image + share * self._change(image, self._all.fill, self._all)
         if not quick:
             strengths = _fall(_FIRST_OF_RESULT * self._deviation(judged), self._last_strength, _PASSES_OF_RESULT)
@@ -99,7 +101,8 @@ class GroupFillPartner:
             share = best_share(change, self._values - judged, self._held_out)
             filled = self._fill_all(image, self._all.known, strengths[:passes])
             image = image + share * self._change(image, filled, self._all)
-        return image, variance
+            judged = judged + share * change
+        return image, torch.where(self._all.known, 0.0, self._all.nearness * self._error_around(judged))
 
     def _blend_trial(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the blend that has not seen the held-out pixels, and the share of what blocks make of the others."""
@@ -130,6 +133,12 @@ class GroupFillPartner:
         for image in fill_by_groups(start, self._values, known, strengths):  # noqa: B007 - the last one counts
             pass
         return image
+
+    def _error_around(self, judged: torch.Tensor) -> torch.Tensor:
+        """Return the mean squared error at the held-out pixels around each pixel, ``(1, 1, h, w)``."""
+        squares, weight = (judged - self._values).square().mean(dim=1, keepdim=True), self._held_out.to(judged)
+        around = blur(squares, weight, _AROUND)
+        return torch.where(around > 0, around, (squares * weight).sum() / weight.sum())
 
     def _deviation(self, image: torch.Tensor) -> float:
         """Return the root mean square of an image's error at the held-out pixels."""

@@ -21,7 +21,7 @@ def choose_partner(
     held_out: torch.Tensor,
     planes: NeighbouringPlanes | None = None,
     *,
-    keeps_known: bool = True,
+    keeps_known: bool = False,
 ) -> Partner | None:
     """Return the partner that can help with a measurement; None if there is none, or nothing is held out to judge it.
 
@@ -33,7 +33,7 @@ def choose_partner(
     planes : NeighbouringPlanes, optional
         The plane with its neighbours, which may help.
     keeps_known : bool
-        Whether known pixels are put back into the result; if not, the network must draw them, too.
+        Whether known pixels are put back into the result. If not, the network has to draw them, too.
     """
     if not data_term.by_pixel or not bool(held_out.any()):
         return None

@@ -74,8 +74,8 @@ class RestoreForm(Container):
             tooltip="Which label marks missing pixels; 0 means every label.",
         )  # fmt: skip
         self.quality = ComboBox(name="quality", label="Quality", choices=self._qualities, value=preferences.quality,
-                                tooltip="How long to try. Best averages four networks: that helps to fill in missing "
-                                "pixels, but hardly to remove noise.")  # fmt: skip
+                                tooltip="How long to try. Best averages four networks: that helps to enlarge and to "
+                                "fill in wide holes, but hardly to remove noise.")  # fmt: skip
         self.comparison = ComboBox(
             name="comparison", label="For comparison", choices=[("–", _NONE), *COMPARISONS], value=_NONE,
             tooltip="In place of the quality: the settings of the paper, of the code published with it, and of other "

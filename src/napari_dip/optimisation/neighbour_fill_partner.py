@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from ..measurement.missing_pixels import fill_smoothly, widest_hole
 from ..measurement.neighbouring_planes import NeighbouringPlanes
+from .completing_partner import CompletingPartner
 from .neighbour_fill import fill_from_neighbours
 from .partner import Judgement, Partner, best_share
 
@@ -27,7 +28,7 @@ class NeighbourFillPartner:
     groups by both; in each, the share in [0, 1] with the smallest squared error is taken. It is 0 if the gain does not
     exceed its standard error, so that fast motion and cuts cost nothing. Holes less than half as wide as the held-out
     squares cannot be judged fairly, because there the network errs less: they get their share only if it leaves a tenth
-    of the error.
+    of the error of the output, completed with its own residual.
 
     Parameters
     ----------
@@ -49,6 +50,7 @@ class NeighbourFillPartner:
         alone: Partner,
     ) -> None:
         self._values, self._fitted, self._held_out, self._alone = values, fitted, held_out, alone
+        self._network_alone = CompletingPartner(values, fitted, held_out)
         self._count, self._helped = len(planes.values) - 1, False
         found = fill_from_neighbours(planes, fitted)
         is_shown = found.errors < torch.inf
@@ -78,18 +80,19 @@ class NeighbourFillPartner:
     def judge(self, output: torch.Tensor) -> Judgement:
         """Complete the output from the fitted pixels, and blend it with what the neighbours show."""
         image = self._alone.judge(output).image
-        return Judgement(self._blend(image, self._choose_shares(image)))
+        return Judgement(self._blend(image, self._choose_shares(image, output)))
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the same, completed from all known pixels, and a variance of 0, because the noise is unknown."""
-        shares = self._choose_shares(self._alone.judge(output).image)
+        shares = self._choose_shares(self._alone.judge(output).image, output)
         image, variance = self._alone.help(output, quick=quick)
         self._helped = any(share > 0 for share, _ in shares)
         return torch.where(self._held_out, image, self._blend(image, shares)), variance
 
-    def _choose_shares(self, image: torch.Tensor) -> list[tuple[float, float]]:
+    def _choose_shares(self, image: torch.Tensor, output: torch.Tensor) -> list[tuple[float, float]]:
         """Return the share of each group, and in narrow holes, for an image that has not seen the held-out pixels."""
         shares = []
+        of_network = (self._values - self._network_alone.judge(output).image).square().mean(dim=1, keepdim=True)
         for group in self._groups:
             judged = group & self._held_out
             change, error = self._fill - image, self._values - image
@@ -97,9 +100,9 @@ class NeighbourFillPartner:
             gains = (error.square() - (error - share * change).square()).mean(dim=1, keepdim=True)[judged]
             of_squares = torch.bincount(self._squares[judged], gains - gains.mean())
             least = of_squares.square().sum().sqrt() / len(gains)
-            before = error.square().mean(dim=1, keepdim=True)[judged].mean()
             chosen = float(share) if bool(gains.mean() > least) else 0.0
-            is_much_better = bool(before - gains.mean() < _MUCH_BETTER * before)
+            left = error.square().mean(dim=1, keepdim=True)[judged].mean() - gains.mean()
+            is_much_better = bool(left < _MUCH_BETTER * of_network[judged].mean())
             shares.append((chosen, chosen if is_much_better else 0.0))
         return shares
 

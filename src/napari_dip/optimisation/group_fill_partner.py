@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -61,16 +62,21 @@ class GroupFillPartner:
     def __init__(self, values: torch.Tensor, fitted: torch.Tensor, held_out: torch.Tensor) -> None:
         self._values, self._held_out = values, held_out
         self._alone = CompletingPartner(values, fitted, held_out)
-        known = fitted | held_out
-        smooth, of_known = (fill_smoothly(torch.where(each, values, 0.0), each) for each in (fitted, known))
+        smooth = fill_smoothly(torch.where(fitted, values, 0.0), fitted)
         deviation = self._deviation(smooth)
         strengths = _fall(_FIRST * deviation, _LAST * deviation, _PASSES)
-        self._last_strength = strengths[-1]
         fill, passes = self._fill_best(smooth, fitted, strengths)
         self._trial = _Sight(fitted, _nearness(fitted), fill)
-        self._all = _Sight(known, _nearness(known), self._fill_all(of_known, known, strengths[:passes]))
+        self._strengths, self._last_strength = strengths[:passes], strengths[-1]
         _, pieces = ndimage.label(held_out[0, 0].cpu().numpy())
         self._judges_are_single = 2 * pieces > int(held_out.sum())
+
+    @cached_property
+    def _all(self) -> _Sight:
+        """What is made of all known pixels; the judge does without, so a run begins sooner."""
+        known = self._trial.known | self._held_out
+        smooth = fill_smoothly(torch.where(known, self._values, 0.0), known)
+        return _Sight(known, _nearness(known), self._fill_all(smooth, known, self._strengths))
 
     @property
     def neighbours(self) -> int:

@@ -186,7 +186,7 @@ def bytes_needed(
     partner : bool
         Whether a partner may help to denoise, if the settings allow it too.
     fills : bool
-        Whether one may help to fill in missing pixels, if they do.
+        Whether a partner may help to fill in missing pixels, if the settings allow it too.
     neighbours : bool
         Whether neighbouring planes may help it.
     """
@@ -200,6 +200,11 @@ def bytes_needed(
         per_pixel = _BYTES_PER_PIXEL_OF_NEIGHBOURS if neighbours else _BYTES_PER_PIXEL_OF_PARTNER
     helping = size[0] * size[1] * channels * per_pixel
     return _BYTES_OF_LIBRARIES + max(fitting, helping)
+
+
+def may_fill_by_groups(task: Task, settings: Settings) -> bool:
+    """Return whether similar blocks may fill in missing pixels: where known ones are kept."""
+    return (task.needs_mask and settings.keep_known) or not task.removes_noise
 
 
 def check_run_fits(

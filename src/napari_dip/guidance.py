@@ -148,7 +148,22 @@ def _advise_deconvolving(findings: Findings) -> str:
     return " ".join(sentences)
 
 
-_ADVICE: dict[str, Callable[[Findings], str]] = {"denoise": _advise_denoising, "deconvolve": _advise_deconvolving}
+def _advise_filling(findings: Findings) -> str:
+    """Say how much of the work the classical filling did: similar blocks, the fit's residual, neighbouring planes."""
+    report = findings.report
+    if report is None or not report.prior_error or report.held_out_error is None:
+        return ""
+    if report.step == 1:
+        return "Similar blocks did all the work: the network found nothing to improve on them."
+    gain = 1 - report.held_out_error / report.prior_error
+    if gain > _MOST:
+        return f"Classical filling did most of the work: it reduced the error on held-out pixels by {gain:.0%}."
+    return ""
+
+
+_ADVICE: dict[str, Callable[[Findings], str]] = {
+    "denoise": _advise_denoising, "inpaint": _advise_filling, "deconvolve": _advise_deconvolving,
+}  # fmt: skip
 
 
 def warn_of_idle_network() -> str:

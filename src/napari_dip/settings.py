@@ -112,10 +112,11 @@ class Settings:
         to ``step_limit``.
     patience : int
         ``"auto"`` stops after this many steps without a smaller held-out error; where partners help to remove noise,
-        after 0.4 of it without a significant gain. Where a blur is taken out, a gain must be 5%, instead of 0.1%.
+        or similar blocks fill in pixels and single pixels are held out, after 0.4 of it without a significant gain.
+        Where a blur is taken out, a gain must also be a fifth of the error above the noise.
     wait_for_prior : bool
         Whether ``"auto"`` also waits for the error of the network alone, which partners may outdo at first. Without
-        effect where partners help to remove noise, unless there is a blur.
+        effect where only a significant gain counts.
     ratio_window, ratio_threshold : int, float
         n (in steps) and ε of Eq. 8.
     step_limit : int

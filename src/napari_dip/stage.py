@@ -125,7 +125,7 @@ class Stage:
             began = time.perf_counter()
             with interruptible(self.hooks.stop_at_once):
                 estimate = build(settings)
-            # the last filters take about as long as the first
+            # the last filters take about as long as the first; those that fill in pixels, up to twice as long
             finishing = time.perf_counter() - began if estimate.has_partner else 0.0
             self.hooks.phase_begun("Taking the first steps")
             try:

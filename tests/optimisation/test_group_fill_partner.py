@@ -72,6 +72,17 @@ def test_the_error_is_foretold_and_is_none_where_pixels_are_known(device: str) -
     assert 0.5 < error(image, truth, ~known) / float(variance[~known].mean()) < 1.5
 
 
+def test_what_a_smooth_fill_meets_exactly_stays() -> None:
+    """A tile of the background: there is no error that passes could remove."""
+    values, known = torch.zeros(1, 1, 64, 64), torch.ones(1, 1, 64, 64, dtype=torch.bool)
+    known[..., 20:44, 20:44] = False
+    held_out = hold_out(known, 0.15, 12)
+    partner = GroupFillPartner(values, known & ~held_out, held_out)
+    image, variance = partner.help(torch.full_like(values, 0.2))
+    assert image.isfinite().all()
+    assert variance.isfinite().all()
+
+
 def test_a_fill_that_is_no_better_is_not_taken() -> None:
     """Pixels that have nothing to do with one another: every block looks like every other."""
     values = torch.rand((1, 1, 48, 48), generator=torch.Generator().manual_seed(0))

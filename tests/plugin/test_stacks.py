@@ -274,7 +274,7 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(viewer, qtbot, film, geome
         assert_lies_over(viewer.layers[name], image, place)
         assert viewer.layers[name].metadata["napari-dip"]["stop_reason"] == napari_dip.StopReason.USER.value
     kept = restored.data.copy()
-    left = "the plane that is left" if number == 5 else f"the {6 - number} planes that are left"
+    left = "the remaining plane" if number == 5 else f"the {6 - number} remaining planes"
     for step_limit, planes in ((61, "6 planes"), (60, left)):  # with other settings, it would begin anew
         widget.form.advanced["step_limit"].value = step_limit
         expect(widget, qtbot, planes)

@@ -27,7 +27,7 @@ _ROUGHLY = 2.0  # times more or less, when other kinds of runs tell; seldom more
 _MOST_APART = 4  # times as many pixels: beyond, "about" would claim too much
 _FILES_TO_OPEN = 12  # of a folder, spread evenly: the files of a folder are much alike
 _NO_MATTER = {  # settings that hardly change how long a run takes
-    "seed", "device", "precision", "snapshots", "bands", "keep_known", "residual", "smoothed_lipschitz_bound",
+    "seed", "device", "precision", "snapshots", "bands", "residual", "smoothed_lipschitz_bound",
     "detail_amount", "lipschitz_bound", "learning_rate", "momentum", "second_moment_decay",
 }  # fmt: skip
 
@@ -133,7 +133,7 @@ def estimate_run(
     import torch
 
     from ..device_check import choose_proven_device
-    from ..fit_plan import bytes_needed
+    from ..fit_plan import bytes_needed, may_fill_by_groups
     from ..torch_modes import plain_modes
 
     task, enlargement = find_task(request.task), request.enlargement
@@ -145,7 +145,7 @@ def estimate_run(
     size = task.drawn_size(sides, task.read_parameters(request.parameters))
     channels = shape[2] if len(shape) == 3 else 1
     needed = bytes_needed(
-        settings, device, size, channels, partner=task.noise_is_independent, fills=task.needs_mask,
+        settings, device, size, channels, partner=task.noise_is_independent, fills=may_fill_by_groups(task, settings),
         neighbours=neighbours,
     )  # fmt: skip
     parts = _count_parts(tiling, task, settings)
@@ -215,7 +215,7 @@ def describe_estimate(found: RunEstimate, planes: int, *, continues: bool = Fals
         return f"Time: the first run will tell. Memory: {_say_memory(found)}{tiles}."
     several = f" for {planes} planes" if planes > 1 else ""
     if continues:
-        several = f" for the {planes} planes that are left" if planes > 1 else " for the plane that is left"
+        several = f" for the {planes} remaining planes" if planes > 1 else " for the remaining plane"
     return f"{_say_time(found)}{several}{tiles}, {_say_memory(found)} of memory."
 
 
@@ -280,7 +280,8 @@ def _measure_work(task: Task, settings: Settings) -> float:
     filtered = settings.partner and task.noise_is_independent
     steps = settings.chosen_step or settings.step_limit
     if settings.stopping == "auto" and settings.chosen_step is None:
-        usual = task.usual_step if settings.partner else _USUAL_STEPS
+        is_helped = settings.partner and (settings.keep_known or not task.needs_mask)
+        usual = task.usual_step if is_helped else _USUAL_STEPS
         steps = min(steps, usual + round((_SHARE_OF_PATIENCE if filtered else 1) * settings.patience))
     return steps * (step + (_WORK_OF_FILTERS if filtered else 0.0)) + smoothing
 

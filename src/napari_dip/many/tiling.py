@@ -111,7 +111,7 @@ def plan_tiles(
     """
     from ..device import check_memory, free_memory
     from ..device_check import choose_proven_device
-    from ..fit_plan import bytes_needed
+    from ..fit_plan import bytes_needed, may_fill_by_groups
     from ..torch_modes import plain_modes
 
     task = find_task(request.task)
@@ -127,9 +127,14 @@ def plan_tiles(
     def needs(rows: int, columns: int) -> float:
         size = task.drawn_size((rows, columns), parameters)
         needed = bytes_needed(
-            settings, device, size, channels, partner=task.noise_is_independent, fills=task.needs_mask,
+            settings,
+            device,
+            size,
+            channels,
+            partner=task.noise_is_independent,
+            fills=may_fill_by_groups(task, settings),
             neighbours=neighbours,
-        )  # fmt: skip
+        )
         # a user's budget is for the whole process, imports included; free memory excludes them already
         return needed + (_BYTES_OF_IMPORTS if memory is not None and device.device == "cpu" else 0.0)
 

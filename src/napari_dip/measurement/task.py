@@ -143,8 +143,7 @@ class Task:
     removes_noise : bool
         Whether the network draws the restored image. If not, the image is kept as it is and its detail enhanced.
     usual_step : int
-        Where the best moment of a run usually lies, with what filters the task has; only the estimate of its time rests
-        on it.
+        The step at which a run with the task's filters is usually at its best; used only to estimate its time.
     """
 
     name: str

@@ -40,8 +40,8 @@ class Measures:
     band_correspondence : tuple of float
         Of the current output against the degraded image (Eq. 1), lowest band first.
     is_better : bool or None
-        Whether the current step is better than the one kept before by more than chance; None where a partner does not
-        know the noise and the network learns fast: the smallest held-out error counts there.
+        Whether the current step is better than the one kept before by more than chance; None where that cannot be
+        told: the smallest held-out error counts there.
     """
 
     loss: float
@@ -59,8 +59,8 @@ class Measures:
 class Estimate:
     """Judges a fit at every report, and keeps the averaged outputs of the best step.
 
-    That is the step with the smallest held-out error. Where a partner knows the noise, or the network learns slowly,
-    one step replaces another only if the gain is larger than its own standard error. Where the network learns slowly,
+    That is the step with the smallest held-out error. Where a partner can tell a gain from chance, or the network
+    learns slowly, one step replaces another only if the gain is larger than its own standard error. In the second case
     its own error counts, because its partner's image hardly depends on the step, and a fifth of what it has above the
     noise must be gained; what is kept is the mean of the best step's outputs and of all later ones that are not worse
     by more than the standard error. Without held-out entries, the estimate is that of the current step. With Langevin

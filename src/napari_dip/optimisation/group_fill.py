@@ -29,7 +29,7 @@ def fill_by_groups(
     known : Tensor
         ``(1, 1, h, w)`` bool.
     strengths : sequence of float
-        Of the passes, falling: the deviation of the error that each takes the fill to have, in the image's units.
+        For each pass, falling: the assumed deviation of the fill's error, in the image's units.
 
     References
     ----------

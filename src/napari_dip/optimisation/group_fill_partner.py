@@ -67,7 +67,7 @@ class GroupFillPartner:
         strengths = _fall(_FIRST * deviation, _LAST * deviation, _PASSES)
         fill, passes = self._fill_best(smooth, fitted, strengths)
         self._trial = _Sight(fitted, _nearness(fitted), fill)
-        self._strengths, self._last_strength = strengths[:passes], strengths[-1]
+        self._strengths, self._last_strength = strengths[:passes], _LAST * deviation
         _, pieces = ndimage.label(held_out[0, 0].cpu().numpy())
         self._judges_are_single = 2 * pieces > int(held_out.sum())
 
@@ -94,8 +94,8 @@ class GroupFillPartner:
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the blend from all known pixels with further passes, and its squared error.
 
-        At missing pixels near known ones that is what the blend errs at the held-out pixels around; at known ones, and
-        in the middle of a wide hole, it is 0. With ``quick``, without the passes.
+        Near known pixels, a missing one gets the blend's mean squared error at the held-out pixels around it; known
+        pixels, and the middle of a wide hole, get 0. With ``quick``, without the passes.
         """
         judged, share = self._blend_trial(output)
         image, _ = self._alone.help(output, quick=quick)
@@ -159,7 +159,12 @@ def _nearness(known: torch.Tensor) -> torch.Tensor:
 
 
 def _fall(first: float, last: float, count: int) -> list[float]:
-    """Return strengths that fall from the first to the last by equal factors, or the last alone if it is larger."""
+    """Return strengths that fall from the first to the last by equal factors, or the last alone if it is larger.
+
+    None if the last is 0: a smooth fill then meets the held-out pixels exactly, as in a constant tile.
+    """
+    if last <= 0:
+        return []
     if first <= last:
         return [last]
     return [float(each) for each in np.geomspace(first, last, count)]

@@ -22,13 +22,13 @@ _OPENNESSES, _MATCHES, _FEWEST = 3, 2, 50  # groups by their number and by match
 class NeighbourFillPartner:
     """Fills in missing pixels with what neighbouring planes show there, as far as that is better.
 
-    The output, completed as it is in a single plane, is blended with the plane as its neighbours show it,
+    The output, completed as in a single plane, is blended with the plane as its neighbours show it,
     continued smoothly from the pixels that are known. How much of that is used depends on how much is missing around a
     pixel, because the network then knows less, and on how well the neighbours match there. The held-out pixels form
     groups by both; in each, the share in [0, 1] with the smallest squared error is taken. It is 0 if the gain does not
     exceed its standard error, so that fast motion and cuts cost nothing. Holes less than half as wide as the held-out
-    squares cannot be judged fairly, because there the network errs less: they get their share only if it leaves a tenth
-    of the error of the output, completed with its own residual.
+    squares cannot be judged fairly, because there the network errs less: they get their share only if it leaves less
+    than a tenth of the error that the network has with its own residual continued.
 
     Parameters
     ----------
@@ -83,15 +83,27 @@ class NeighbourFillPartner:
         return Judgement(self._blend(image, self._choose_shares(image, output)))
 
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the same, completed from all known pixels, and a variance of 0, because the noise is unknown."""
+        """Return the same, completed from all known pixels, and its squared error as far as it is known.
+
+        Where neighbours help, that is the mean squared error at the held-out pixels of a group; elsewhere the fill's.
+        """
         shares = self._choose_shares(self._alone.judge(output).image, output)
         image, variance = self._alone.help(output, quick=quick)
-        self._helped = any(share > 0 for share, _ in shares)
+        self._helped = any(share > 0 for share, _, _ in shares)
+        variance = variance.expand_as(image[:, :1])
+        for group, (share, of_narrow, left) in zip(self._groups, shares, strict=True):
+            is_helped = group & ~self._held_out & (torch.where(self._is_narrow, of_narrow, share) > 0)
+            variance = torch.where(is_helped, left, variance)
         return torch.where(self._held_out, image, self._blend(image, shares)), variance
 
-    def _choose_shares(self, image: torch.Tensor, output: torch.Tensor) -> list[tuple[float, float]]:
-        """Return the share of each group, and in narrow holes, for an image that has not seen the held-out pixels."""
-        shares = []
+    def _choose_shares(self, image: torch.Tensor, output: torch.Tensor) -> list[tuple[float, float, float]]:
+        """Return the share of each group, that in narrow holes, and the squared error that it leaves.
+
+        They are for an image that has not seen the held-out pixels.
+        """
+        shares: list[tuple[float, float, float]] = []
+        if not self._groups:
+            return shares
         of_network = (self._values - self._network_alone.judge(output).image).square().mean(dim=1, keepdim=True)
         for group in self._groups:
             judged = group & self._held_out
@@ -103,11 +115,11 @@ class NeighbourFillPartner:
             chosen = float(share) if bool(gains.mean() > least) else 0.0
             left = error.square().mean(dim=1, keepdim=True)[judged].mean() - gains.mean()
             is_much_better = bool(left < _MUCH_BETTER * of_network[judged].mean())
-            shares.append((chosen, chosen if is_much_better else 0.0))
+            shares.append((chosen, chosen if is_much_better else 0.0, float(left)))
         return shares
 
-    def _blend(self, image: torch.Tensor, shares: list[tuple[float, float]]) -> torch.Tensor:
-        for group, (share, of_narrow) in zip(self._groups, shares, strict=True):
+    def _blend(self, image: torch.Tensor, shares: list[tuple[float, float, float]]) -> torch.Tensor:
+        for group, (share, of_narrow, _) in zip(self._groups, shares, strict=True):
             here = torch.where(self._is_narrow, of_narrow, share)
             image = torch.where(group, torch.lerp(image, self._fill, here), image)
         return image

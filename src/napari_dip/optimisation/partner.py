@@ -30,8 +30,8 @@ class Judgement:
     image : Tensor
         ``(1, c, H, W)``, the output improved without seeing held-out pixels, which can then judge it.
     errors : Tensor or None
-        ``(1, 1, H, W)``: its squared error, noise included, at each pixel that can judge it; 0 elsewhere. None if the
-        noise is unknown.
+        ``(1, 1, H, W)``: its squared error, noise included, at each pixel that can judge it; 0 elsewhere. None if these
+        pixels cannot tell a gain from chance.
     judges : Tensor or None
         ``(1, 1, H, W)`` bool: which pixels can.
     """

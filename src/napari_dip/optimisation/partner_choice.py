@@ -35,9 +35,9 @@ def choose_partner(
     keeps_known : bool
         Whether known pixels are put back into the result. If not, the network has to draw them, too.
     """
-    if not data_term.by_pixel or not bool(held_out.any()):
+    fitted = data_term.judged & ~held_out if data_term.by_pixel else held_out
+    if not data_term.by_pixel or not bool(held_out.any()) or not bool(fitted.any()):
         return None
-    fitted = data_term.judged & ~held_out
     if isinstance(data_term.operator, Blur):
         return None if data_term.noise is None else DeconvolvingPartner(data_term, fitted, held_out)
     if data_term.noise is not None:

@@ -48,8 +48,8 @@ class HeldOutRule:
     Parameters
     ----------
     patience : int
-        That number of steps. Where a partner knows the noise, or the network learns slowly, 0.4 of it suffices, and
-        only a significant gain counts.
+        That number of steps. Where gains can be told from chance, 0.4 of it suffices, and only a significant gain
+        counts.
     wait_for_prior : bool
         Whether to watch the network's own error besides the estimate's. A partner may make the estimate good at once,
         while the network still has much to learn that will improve it. Without effect where only a significant gain

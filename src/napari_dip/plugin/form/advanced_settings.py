@@ -42,8 +42,9 @@ CHOICES = {
     "chosen_step": Choice("Stop at step", "Ends at this step and returns its image, whatever the stopping rule says; "
                           "this repeats a moment that you chose. none: the rule decides.", LineEdit, {}),
     "partner": Choice(
-        "Help from classical filters", "Collaborative filters and a Wiener filter help to remove noise, as far as "
-        "held-out pixels gain. Off: the network alone, as in the paper.", CheckBox, {"text": ""},
+        "Help from classical filters", "Collaborative filters and a Wiener filter help to remove noise, and similar "
+        "blocks to fill in missing pixels, as far as held-out pixels gain. Off: the network alone, as in the paper.",
+        CheckBox, {"text": ""},
     ),
     "remove_stripes": Choice(
         "Remove stripes", "Takes out what whole rows or columns share, as from a camera's readout or a flickering "

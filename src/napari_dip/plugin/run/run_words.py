@@ -259,7 +259,7 @@ def _summarise(of_planes: Sequence[Sequence[str]]) -> list[str]:
     for sentences in alike.values():
         some = f"In {len(sentences)} of {len(of_planes)} planes: " if len(sentences) < len(of_planes) else ""
         merged = _merge_numbers(sentences)
-        if some and merged[1:2].islower():  # no abbreviation
+        if some and re.match(r"[A-Z][a-z]* ", merged):  # no abbreviation, no name with a hyphen
             merged = merged[:1].lower() + merged[1:]
         told.append(f"{some}{merged}")
     return told

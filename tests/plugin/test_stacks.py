@@ -305,12 +305,12 @@ def test_only_a_result_that_is_still_there_is_gone_on_with(viewer, qtbot, film) 
     widget = open_widget(viewer, viewer.layers["film"], "all")
     widget.form.advanced["step_limit"].value = 80
     stop_in_plane(widget, qtbot, 2)
-    qtbot.waitUntil(lambda: " left, " in widget.controls.expectation.value, timeout=60_000)
+    qtbot.waitUntil(lambda: " remaining plane" in widget.controls.expectation.value, timeout=60_000)
     restored = viewer.layers["film restored"]
     viewer.layers.remove(restored)
     expect(widget, qtbot, "3 planes")
     viewer.layers.append(restored)
-    qtbot.waitUntil(lambda: " left, " in widget.controls.expectation.value, timeout=60_000)
+    qtbot.waitUntil(lambda: " remaining plane" in widget.controls.expectation.value, timeout=60_000)
     unfinished = [each for each in viewer.layers if each.name.endswith("stopped early")]
     for layer in unfinished:
         layer.name = "mine"

@@ -570,8 +570,8 @@ def test_keeping_moments_changes_nothing_and_keeps_no_network(camera, small_sett
     fits = []
     build = napari_dip.plane_run.build_fit
 
-    def build_and_watch(*arguments) -> Fit:
-        fit = build(*arguments)
+    def build_and_watch(*arguments, keeps_known: bool = False) -> Fit:
+        fit = build(*arguments, keeps_known=keeps_known)
         fits.extend([weakref.ref(fit), weakref.ref(fit.network)])
         return fit
 

@@ -18,7 +18,7 @@ from .measurement.task import Task
 from .optimisation.estimate import Estimate
 from .optimisation.fit import Fit
 from .optimisation.muon import Muon
-from .optimisation.partner_choice import choose_partner
+from .optimisation.partner_choice import choose_partner, fills_in
 from .optimisation.step_graph import can_record
 from .prior.networks import NETWORKS, Architecture, Network, fixed_input
 from .settings import Resolved, Settings
@@ -47,7 +47,7 @@ def auto_lipschitz_bound(step: int, optimiser: str = "muon") -> float:
     return min(_FIRST_BOUND + _BOUND_PER_STEP[optimiser] * step, _LAST_BOUND)
 
 
-def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> Fit:
+def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm, *, keeps_known: bool = False) -> Fit:
     """Build the network, its input and its fit for one measurement; all randomness comes from ``settings.seed``.
 
     The network draws a canvas whose sides are multiples of ``2**levels``. The image is the centre of the canvas, so it
@@ -59,9 +59,11 @@ def build_fit(settings: Settings, device: DeviceChoice, data_term: DataTerm) -> 
     device : DeviceChoice
     data_term : DataTerm
         On that device.
+    keeps_known : bool
+        Whether known pixels are put back into the result.
     """
     generator = torch.Generator().manual_seed(settings.seed)
-    resolved = resolve_settings(settings, data_term)
+    resolved = resolve_settings(settings, data_term, keeps_known=keeps_known)
     low, high, mean = _measure_range(data_term)
     architecture = _plan_architecture(settings, resolved.runs, resolved.width, resolved.levels, channels=len(mean))
     canvas = _measure_canvas(settings, resolved.levels, data_term.size)
@@ -204,7 +206,7 @@ def bytes_needed(
 
 def may_fill_by_groups(task: Task, settings: Settings) -> bool:
     """Return whether similar blocks may fill in missing pixels: where known ones are kept."""
-    return (task.needs_mask and settings.keep_known) or not task.removes_noise
+    return (task.needs_mask or not task.removes_noise) and settings.keeps_known(task)
 
 
 def check_run_fits(
@@ -266,13 +268,14 @@ def _estimate_bytes(
     return math.prod(canvas) * per_pixel + copies * kind.bytes_of_kernels(architecture)
 
 
-def resolve_settings(settings: Settings, data_term: DataTerm) -> Resolved:
+def resolve_settings(settings: Settings, data_term: DataTerm, *, keeps_known: bool) -> Resolved:
     """Resolve every "auto" of the settings that depends on the measurement.
 
     Wide holes need more levels, so that no pixel of the Decoder's input lies wholly within a hole: what the network
     draws there would depend on nothing known. They are also judged by held-out squares nearly as wide: single pixels
     are guessed better and better long after the fill of the hole has begun to drift. Correlated errors need squares
-    too, because a pixel's neighbours give it away.
+    too, because a pixel's neighbours give it away. Where similar blocks fill in small gaps, a narrow network does as
+    well as a wide one; wide holes are left to the network.
     """
     hole = widest_hole(data_term.known)
     drawn_hole = hole * data_term.size[0] / data_term.known.shape[2]
@@ -293,12 +296,13 @@ def resolve_settings(settings: Settings, data_term: DataTerm) -> Resolved:
         muon = _MUON_RATE if data_term.is_direct else _MUON_RATE_INDIRECT
         rate = muon if settings.optimiser == "muon" else _ADAM_RATE
     helps = settings.partner and data_term.noise is not None
+    fills_gaps = settings.partner and keeps_known and fills_in(data_term) and side == 1
     averaging = settings.averaging
     if averaging == "auto":
         averaging = _AVERAGING_WITH_PARTNER if helps else _AVERAGING
     return Resolved(
         levels=levels,
-        width=settings.choose_width(partner=helps),
+        width=settings.choose_width(partner=helps or fills_gaps),
         runs=settings.networks,
         held_out=held_out,
         held_out_side=side,

@@ -98,7 +98,7 @@ def measure_plane(
     given: Given,
     *,
     whole: WholeImage | None,
-    keep_known: bool,
+    keeps_known: bool,
     remove_stripes: bool,
     planes: NeighbouringPlanes | None = None,
 ) -> MeasuredPlane:
@@ -110,8 +110,8 @@ def measure_plane(
         As in ``MeasuredPlane``.
     whole : WholeImage or None
         If the plane is a tile: what is known about the whole image.
-    keep_known : bool
-        Whether the result must agree with the known pixels, if the task allows that.
+    keeps_known : bool
+        Whether the result must agree with the known pixels.
     remove_stripes : bool
         Whether stripes are taken out first.
     planes : NeighbouringPlanes, optional
@@ -121,7 +121,6 @@ def measure_plane(
         task, tensor.values.to(device.device), tensor.known.to(device.device), scale=float(tensor.scale[0]),
         offset=float(tensor.offset[0]), colours=given.colours, whole=whole, remove_stripes=remove_stripes, **parameters,
     )  # fmt: skip
-    keeps_known = (task.keeps_known and keep_known) or not task.removes_noise
     if planes is not None:
         planes = planes.to(device.device)
         if data_term.stripes is not None:

@@ -129,7 +129,7 @@ def _fit(
     """Fit the network to the plane; yield all reports but the last."""
 
     def build(settings: Settings) -> Estimate:
-        fit = build_fit(settings, plane.device, plane.data_term)
+        fit = build_fit(settings, plane.device, plane.data_term, keeps_known=plane.keeps_known)
         if start is not None:
             fit.start_from(start.network, lambda_step=start.lambda_step)
         return build_estimate(
@@ -169,7 +169,7 @@ def _smooth(plane: MeasuredPlane, fitted: _RunState, hooks: Hooks) -> Generator[
     For a task that removes no noise ("enhance"), this is the stage that counts.
     """
     counts, restored = not plane.task.removes_noise, fitted.restored
-    gentle = _smoothing_settings(resolve_settings(fitted.settings, plane.data_term).put_into(fitted.settings))
+    gentle = _smoothing_settings(_resolve(plane, fitted.settings))
     everything = torch.ones_like(restored[:, :1], dtype=torch.bool)
     data_term = data_term_of(find_task("denoise"), restored, everything)
     image = plane.to_image(restored)
@@ -213,6 +213,11 @@ def _smooth(plane: MeasuredPlane, fitted: _RunState, hooks: Hooks) -> Generator[
     )
 
 
+def _resolve(plane: MeasuredPlane, settings: Settings) -> Settings:
+    """Return the settings with every "auto" resolved that depends on the plane."""
+    return resolve_settings(settings, plane.data_term, keeps_known=plane.keeps_known).put_into(settings)
+
+
 def _enhanced(fitted: _RunState, smooth: torch.Tensor) -> torch.Tensor:
     """Return the restored plane with the detail that the smoothed one lacks amplified, ``(1, c, H, W)``."""
     return fitted.restored + fitted.settings.detail_amount * (fitted.restored - smooth)
@@ -222,7 +227,7 @@ def _conclude(plane: MeasuredPlane, ended: _RunState, seconds: float, stopped_af
     """Return the result, without the outputs that take a run of their own."""
     settings, data_term, device = ended.settings, plane.data_term, plane.device
     used = dataclasses.replace(
-        resolve_settings(settings, data_term).put_into(settings),
+        _resolve(plane, settings),
         device=device.device,
         precision=device.precision,
         lipschitz_bound=ended.bound,

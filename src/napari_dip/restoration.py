@@ -170,7 +170,7 @@ def restore_steps(
             planes = scale_neighbours(tensor, neighbours.planes, neighbours.place, colours=colours)
             given = given.with_neighbours(neighbours.planes, neighbours.along)
         plane = measure_plane(
-            tensor, chosen_task, parameters, device, given, whole=whole, keep_known=settings.keep_known,
+            tensor, chosen_task, parameters, device, given, whole=whole, keeps_known=settings.keeps_known(chosen_task),
             remove_stripes=settings.remove_stripes, planes=planes,
         )  # fmt: skip
     return keep_modes(run_plane(plane, settings, hooks, start, keep_network))

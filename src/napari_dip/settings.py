@@ -231,6 +231,10 @@ class Settings:
             return self.width
         return _WIDTH_WITH_PARTNER if partner else _WIDTH
 
+    def keeps_known(self, task: Task) -> bool:
+        """Return whether the result must agree with the known pixels: if asked for, and where a run only smooths."""
+        return (task.keeps_known and self.keep_known) or not task.removes_noise
+
     def for_task(self, task: Task) -> Settings:
         """Return the settings for a task: a run that only smooths needs one narrow network."""
         if task.removes_noise:

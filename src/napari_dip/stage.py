@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .interruption import Interrupted
 from .optimisation.estimate import Estimate, Measures
+from .optimisation.partner_choice import fills_in
 from .optimisation.snapshots import Snapshots
 from .optimisation.stopping import StopReason, choose_rule
 from .outcome import Progress, Report
@@ -163,6 +164,7 @@ class Stage:
             wait_for_prior=self.settings.wait_for_prior,
             steps_to_start=_STEPS_TO_START[self.settings.optimiser],
             learns_slowly=fit.data_term.is_learned_slowly,
+            fills_in=fills_in(fit.data_term),
             ratio_window=self.settings.ratio_window,
             ratio_threshold=self.settings.ratio_threshold,
             knows_discrepancy=not fit.data_term.by_pixel,

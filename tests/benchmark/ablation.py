@@ -13,38 +13,49 @@ import argparse
 import dataclasses
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from degradations import SUFFIXES, Case, acquired, find_images, noisy
 from paper import read_results
 from rich.progress import track
 
 import napari_dip
+from napari_dip.optimisation.partner import DenoisingPartner
 
+_OLD = {"optimiser": "adam", "patience": 300, "step_limit": 3000}
+_LONG_MEAN = {"averaging": 0.98}
+_SMALLEST = " by the smallest error"  # at the end of a name: the step is chosen by it, whether that is chance or not
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
+    # how the default became faster: without each lever, with each alone, with none
+    "Adam": _OLD,
+    "chosen" + _SMALLEST: {},
+    "outputs averaged over 50 steps": _LONG_MEAN,
+    "Muon alone" + _SMALLEST: _LONG_MEAN,
+    "significant gains alone": _OLD | _LONG_MEAN,
+    "outputs averaged over 10 steps, alone" + _SMALLEST: _OLD,
+    "none of the three" + _SMALLEST: _OLD | _LONG_MEAN,
+    # its parts, one change at a time
     "no partner": {"partner": False},
-    "λ = 1.2": {"lipschitz_bound": 1.2},
     "λ = 1.4": {"lipschitz_bound": 1.4},
     "no bound": {"lipschitz_bound": None},
-    "Adam": {"optimiser": "adam", "patience": 300, "step_limit": 3000},
-    "learning rate 0.005": {"learning_rate": 0.005},
     "learning rate 0.01": {"learning_rate": 0.01},
     "learning rate 0.04": {"learning_rate": 0.04},
     "outputs not averaged": {"averaging": 0.0},
-    "outputs averaged over 100 steps": {"averaging": 0.99},
     "noise of 0.05 on z": {"input_noise": 0.05},
     "width 16": {"width": 16},
     "width 64": {"width": 64},
-    "width 128": {"width": 128},
     "two runs": {"runs": 2},
     "four runs": {"runs": 4},
     "patience 50": {"patience": 50},
     "patience 200": {"patience": 200},
 }
-_ALONE = {"λ = 1.2", "λ = 1.4", "no bound", "outputs not averaged", "four runs"}  # measured without a partner, too
+_ALONE = {"λ = 1.4", "no bound", "outputs not averaged", "four runs"}  # measured without a partner, too
 VARIANTS |= {f"no partner, {name}": VARIANTS[name] | {"partner": False} for name in sorted(_ALONE)}
 
 
@@ -68,7 +79,8 @@ def main() -> None:
         settings = dataclasses.replace(napari_dip.Settings(), seed=arguments.seed, **VARIANTS[variant])
         case = cases[key[0], key[1]]
         start = time.perf_counter()
-        result = napari_dip.restore(case.degraded.astype(np.float32), settings=settings)
+        with chosen_by_smallest_error() if variant.endswith(_SMALLEST) else nullcontext():
+            result = napari_dip.restore(case.degraded.astype(np.float32), settings=settings)
         seconds, steps = time.perf_counter() - start, result.history[-1].step
         figures = {"psnr": case.score(result.restored), "step": result.step, "steps": steps, "seconds": seconds}
         done[text] = figures
@@ -79,7 +91,16 @@ def main() -> None:
         for variant in variants:
             rows = [done[keys[variant, *key]] for key in cases if key[0] == family]
             psnr, steps, seconds = (np.mean([row[name] for row in rows]) for name in ("psnr", "steps", "seconds"))
-            print(f"  {variant:40s} {psnr:6.2f} dB  {steps:5.0f} steps  {seconds:6.1f} s each")
+            print(f"  {variant:70s} {psnr:6.2f} dB  {steps:5.0f} steps  {seconds:6.1f} s each")
+
+
+@contextmanager
+def chosen_by_smallest_error() -> Iterator[None]:
+    """Hide from the engine whether a gain exceeds chance."""
+    judge = DenoisingPartner.judge
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DenoisingPartner, "judge", lambda *given: dataclasses.replace(judge(*given), errors=None))
+        yield
 
 
 def find_cases(folder: Path) -> dict[tuple[str, str], Case]:

@@ -6,9 +6,12 @@ from devices import assert_same
 from skimage import data
 
 import napari_dip
+from napari_dip import Settings
+from napari_dip.fit_plan import resolve_settings
 from napari_dip.measurement.data_term import DataTerm
 from napari_dip.measurement.forward_operator import Identity
 from napari_dip.measurement.missing_pixels import choose_held_out, fill_smoothly
+from napari_dip.optimisation import group_fill
 from napari_dip.optimisation.completing_partner import CompletingPartner
 from napari_dip.optimisation.group_fill import fill_by_groups
 from napari_dip.optimisation.group_fill_partner import GroupFillPartner
@@ -43,6 +46,19 @@ def test_blocks_that_look_alike_complete_one_another(device: str) -> None:
     smooth = fill_smoothly(torch.where(known, truth, 0.0), known)
     assert error(image, truth, ~known) < 0.8 * error(smooth, truth, ~known)
     assert torch.equal(image[known], truth[known])
+
+
+def test_passes_that_begin_beyond_the_last_result_arrive_sooner(monkeypatch) -> None:
+    truth = torch.from_numpy(data.astronaut()[300:364, 340:404].mean(axis=2) / 255).float()[None, None]
+    _, known = half_missing()
+    smooth = fill_smoothly(torch.where(known, truth, 0.0), known)
+    strengths = (error(smooth, truth, ~known) ** 0.5 * torch.logspace(0.2, -1.1, 8)).tolist()
+    errors = []
+    for beyond in (group_fill._BEYOND, 0.0):
+        monkeypatch.setattr(group_fill, "_BEYOND", beyond)
+        *_, image = fill_by_groups(smooth, truth, known, strengths)
+        errors.append(error(image, truth, ~known))
+    assert errors[0] < 0.8 * errors[1]
 
 
 def test_what_is_missing_has_no_say(device: str) -> None:
@@ -145,3 +161,19 @@ def test_what_is_held_out_does_not_reach_what_it_judges() -> None:
     held_out = hold_out(known)
     partner = GroupFillPartner(torch.where(held_out, 9.0, truth), known & ~held_out, held_out)
     assert partner.judge(truth).image.max() < 1.2
+
+
+def test_a_narrow_network_serves_gaps_that_blocks_fill() -> None:
+    truth, known = half_missing()
+    hole = torch.ones_like(known)
+    hole[..., 20:44, 20:44] = False
+    narrow, wide = Settings().choose_width(partner=True), Settings().choose_width(partner=False)
+    for missing, keeps_known, partner, width in (
+        (known, True, True, narrow),
+        (known, False, True, wide),
+        (known, True, False, wide),
+        (hole, True, True, wide),
+        (torch.ones_like(known), True, True, wide),
+    ):
+        term = DataTerm(operator=Identity(), values=truth, known=missing, size=(64, 64), description="")
+        assert resolve_settings(Settings(partner=partner), term, keeps_known=keeps_known).width == width

@@ -47,8 +47,8 @@ def test_held_out_rule_waits_for_the_prior() -> None:
 
 
 def test_where_all_pixels_judge_a_shorter_patience_follows_significant_gains() -> None:
-    def steps_until(better: list[int], patience: int = 100) -> int:
-        rule = HeldOutRule(patience, steps_to_start=60)
+    def steps_until(better: list[int], patience: int = 100, fills_in: bool = False) -> int:
+        rule = HeldOutRule(patience, steps_to_start=60, fills_in=fills_in)
         for step in range(10, 1000, 10):
             if rule.update(step, dataclasses.replace(measured(1.0), is_better=step in better)) is not None:
                 return step
@@ -60,6 +60,7 @@ def test_where_all_pixels_judge_a_shorter_patience_follows_significant_gains() -
     assert steps_until([10, 20, 50]) == 90
     assert steps_until([50, 80, 110]) == 150
     assert steps_until([50, 70], patience=50) == 90
+    assert steps_until([50, 110], fills_in=True) == 210  # filters cannot replace what only the network draws
 
 
 def test_nobody_foresees_how_long_a_network_learns_slowly() -> None:

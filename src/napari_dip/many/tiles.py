@@ -205,7 +205,7 @@ def _keeps_values(request: Request, shape: tuple[int, ...]) -> bool:
     """Return whether the result keeps some of the image's own values: known pixels or alpha."""
     task = find_task(request.task)
     has_alpha = request.colours and shape[2:] == (4,)
-    is_kept = (task.keeps_known and request.settings.keep_known) or not task.removes_noise or has_alpha
+    is_kept = request.settings.keeps_known(task) or has_alpha
     return is_kept and request.enlargement == 1
 
 

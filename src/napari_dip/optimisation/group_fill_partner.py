@@ -15,8 +15,8 @@ from .completing_partner import CompletingPartner
 from .group_fill import fill_by_groups
 from .partner import Judgement, best_share
 
-_FIRST, _LAST, _PASSES = 1.5, 0.08, 30  # strength of the passes, in deviations of the smooth fill's error
-_FIRST_OF_RESULT, _PASSES_OF_RESULT = 0.6, 15  # strength in deviations of the blend's error
+_FIRST, _LAST, _PASSES = 1.5, 0.08, 15  # strength of the passes, in deviations of the smooth fill's error
+_FIRST_OF_RESULT, _PASSES_OF_RESULT = 0.6, 8  # strength in deviations of the blend's error
 _AROUND = 12.0  # pixels: σ of the mean of errors
 _NEAR, _FAR = 2.0, 8.0  # pixels from a known one: up to there blocks know it well; from there on not at all
 

@@ -47,9 +47,14 @@ def choose_partner(
         if helping is not None:
             return NeighbourPartner(data_term.values, fitted, held_out, data_term.noise, helping)
         return DenoisingPartner(data_term.values, fitted, held_out, data_term.noise)
-    if data_term.size == data_term.values.shape[-2:] and not bool(data_term.known.all()):
+    if fills_in(data_term):
         alone = (GroupFillPartner if keeps_known else CompletingPartner)(data_term.values, fitted, held_out)
         if planes is not None:
             return NeighbourFillPartner(data_term.values, fitted, held_out, planes, alone)
         return alone
     return None
+
+
+def fills_in(data_term: DataTerm) -> bool:
+    """Return whether pixels are to be filled in between known ones whose noise is unknown."""
+    return data_term.noise is None and data_term.is_direct and not bool(data_term.known.all())

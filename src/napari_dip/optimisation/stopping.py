@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .estimate import Measures
 
 _LEAST_GAIN = 0.001  # of a new minimum, as a share of the last
-_SHARE_OF_PATIENCE = 0.4  # where only significant gains count
+_SHARE_BESIDE_FILTERS = 0.4  # of patience, where only significant gains count
 _FURTHER_PATIENCES = 2  # that such a run, right after a gain, hardly ever exceeds (on recorded runs)
 # A JPEG's discrepancy falls ever more slowly: of the steps that its slope over the last 50 promises, it takes as many.
 _STEPS_OF_SLOPE, _SOONEST, _LATEST = 50, 0.8, 2
@@ -48,8 +48,7 @@ class HeldOutRule:
     Parameters
     ----------
     patience : int
-        That number of steps. Where gains can be told from chance, 0.4 of it suffices, and only a significant gain
-        counts.
+        That number of steps. Where gains can be told from chance, only a significant one counts.
     wait_for_prior : bool
         Whether to watch the network's own error besides the estimate's. A partner may make the estimate good at once,
         while the network still has much to learn that will improve it. Without effect where only a significant gain
@@ -58,13 +57,22 @@ class HeldOutRule:
         Before which such a run does not end: until then the network may not have begun to help.
     learns_slowly : bool
         Whether the network may go on learning for long, so that nobody can foresee when such a run ends.
+    fills_in : bool
+        Whether pixels are filled in. Otherwise 0.4 of the patience suffices where gains can be told from chance,
+        because filters hold whatever the network has found.
     """
 
     def __init__(
-        self, patience: int, wait_for_prior: bool = True, steps_to_start: int = 0, learns_slowly: bool = False
+        self,
+        patience: int,
+        wait_for_prior: bool = True,
+        steps_to_start: int = 0,
+        learns_slowly: bool = False,
+        fills_in: bool = False,
     ) -> None:
         self._patience, self._wait_for_prior, self._steps_to_start = patience, wait_for_prior, steps_to_start
         self._learns_slowly = learns_slowly
+        self._short_patience = patience if fills_in else round(_SHARE_BESIDE_FILTERS * patience)
         self._smallest = [float("inf")] * 2
         self._step = 0  # of the last gain
         self._earliest_stop, self._rest, self._is_short = patience, 0.0, False
@@ -74,9 +82,8 @@ class HeldOutRule:
         if measures.is_better is not None:
             if measures.is_better:
                 self._step = step
-            patience = round(_SHARE_OF_PATIENCE * self._patience)
-            self._earliest_stop = max(self._step + patience, self._steps_to_start)
-            self._rest, self._is_short = (step - self._step) / max(1, patience), not self._learns_slowly
+            self._earliest_stop = max(self._step + self._short_patience, self._steps_to_start)
+            self._rest, self._is_short = (step - self._step) / max(1, self._short_patience), not self._learns_slowly
             return StopReason.HELD_OUT if step >= self._earliest_stop else None
         for n, error in enumerate((measures.held_out_error, measures.prior_error)):
             if error is None:
@@ -92,7 +99,7 @@ class HeldOutRule:
         earliest = min(self._earliest_stop, step_limit)
         further = step_limit - earliest
         if self._is_short:
-            further = min(further, round(_FURTHER_PATIENCES * _SHARE_OF_PATIENCE * self._patience))
+            further = min(further, _FURTHER_PATIENCES * self._short_patience)
         return earliest, earliest + round(max(0.0, 1 - self._rest) * further)
 
 
@@ -184,6 +191,7 @@ def choose_rule(
     wait_for_prior: bool,
     steps_to_start: int,
     learns_slowly: bool = False,
+    fills_in: bool = False,
     ratio_window: int,
     ratio_threshold: float,
     knows_discrepancy: bool,
@@ -193,7 +201,7 @@ def choose_rule(
         case "auto":
             if knows_discrepancy:
                 return DiscrepancyRule(_QUANTISATION_SHARE)
-            return HeldOutRule(patience, wait_for_prior, steps_to_start, learns_slowly)
+            return HeldOutRule(patience, wait_for_prior, steps_to_start, learns_slowly, fills_in)
         case "ratio":
             return RatioRule(ratio_window, ratio_threshold)
         case "fixed":

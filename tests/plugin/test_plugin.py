@@ -51,9 +51,11 @@ def test_the_journey(viewer, qtbot, camera, geometry) -> None:
     labels = viewer.add_labels(np.zeros(camera.shape, int), name="broken", **{
         key: geometry[key] for key in ("scale", "translate", "rotate", "units", "affine")
     })  # fmt: skip
+    labels.brush_size = 6
     labels.paint((10, 10), 1)
     widget = open_widget(viewer)
     widget.form.image.value, widget.form.mask.value, widget.form.task.value = image, labels, "inpaint"
+    widget.form.advanced["stopping"].value = "fixed"  # the user stops it
     press(qtbot, widget.controls.restore_button)
     assert not widget.controls.restore_button.enabled
     qtbot.waitUntil(lambda: "cells preview" in viewer.layers, timeout=60_000)

@@ -38,8 +38,8 @@ class Settings:
     network : {"decoder", "encoder_decoder", "conv_net"}
         Which network of Fig. 2.
     width : int or "auto"
-        Channels of every hidden layer. ``"auto"`` is 64, but 32 when partners help to remove noise: there 32 measured
-        as good in half the time.
+        Channels of every hidden layer. ``"auto"`` is 64, but 32 where partners help to remove noise, or similar blocks
+        to fill in narrow gaps: there 32 measured as good in half the time.
     levels : int or "auto"
         Number of x2 upsamplings; the sides of the Decoder's input are the image's divided by 2**levels. ``"auto"`` is
         5, or more if a hole is so wide that a whole pixel of the input would lie within it.
@@ -111,9 +111,9 @@ class Settings:
         remaining error); ``"ratio"``: when the blurriness/sharpness ratio no longer changes (Eq. 8); ``"fixed"``: run
         to ``step_limit``.
     patience : int
-        ``"auto"`` stops after this many steps without a smaller held-out error; where partners help to remove noise,
-        or similar blocks fill in pixels and single pixels are held out, after 0.4 of it without a significant gain.
-        Where a blur is taken out, a gain must also be a fifth of the error above the noise.
+        ``"auto"`` stops after this many steps without a smaller held-out error; where similar blocks fill in pixels and
+        single pixels are held out, without a significant gain; where partners help to remove noise, after 0.4 of it
+        without a significant gain. Where a blur is taken out, a gain must also be a fifth of the error above the noise.
     wait_for_prior : bool
         Whether ``"auto"`` also waits for the error of the network alone, which partners may outdo at first. Without
         effect where only a significant gain counts.

@@ -55,7 +55,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "patience 50": {"patience": 50},
     "patience 200": {"patience": 200},
 }
-_ALONE = {"λ = 1.4", "no bound", "outputs not averaged", "four runs"}  # measured without a partner, too
+_ALONE = {"λ = 1.4", "no bound", "outputs not averaged"}  # measured without a partner, too
 VARIANTS |= {f"no partner, {name}": VARIANTS[name] | {"partner": False} for name in sorted(_ALONE)}
 
 

@@ -72,7 +72,7 @@ CHOICES = {
     ),
     "gaussian_kernel_size": Choice("Gaussian kernel", "Its side in pixels, odd; at least 4σ + 1.", SpinBox, {}),
     "width": Choice("Network width", "Channels in every layer. More channels draw finer detail and take longer. auto: "
-                    "64, or 32 to remove noise.", LineEdit, {}),
+                    "64, or 32 where filters do much of the work.", LineEdit, {}),
     "levels": Choice("Levels", "How many times the network doubles the size. More levels bridge wider holes. auto: 5, "
                      "or as many as the widest hole needs.", LineEdit, {}),
     "convolutions_per_level": Choice("Convolutions / level", "More draw finer detail and take longer.", SpinBox, {}),

@@ -1,5 +1,6 @@
 """A stop ends slow work soon: between two operations of torch, or by not waiting for a thread."""
 
+import dataclasses
 import threading
 import time
 
@@ -92,6 +93,24 @@ def test_a_stop_in_the_middle_keeps_what_was_judged(noisy, small_settings) -> No
     np.testing.assert_array_equal(result.restored, reports[1 if result.step == reports[1].step else 0].estimate)
     with pytest.raises(ValueError, match="stopped before its last filters"):
         result.record.as_python()
+
+
+def test_gaps_are_filled_smoothly_before_blocks_are_compared_and_a_stop_keeps_that(noisy, small_settings) -> None:
+    missing = np.zeros(noisy.shape, bool)
+    missing[::3, ::2] = True
+    settings = dataclasses.replace(small_settings, patience=1000)
+    steps, phases = [], []
+    for progress in napari_dip.restore_steps(
+        noisy, missing, task="inpaint", settings=settings, ends_at_once=True, quick_estimates=True,
+        phase_begun=phases.append, stop_requested=lambda: phases[-1:] == ["Comparing similar blocks"],
+    ):  # fmt: skip
+        steps.append((progress.step, phases[-1]))
+    result = progress.result
+    assert steps == [(1, "Taking the first steps"), (1, "Comparing similar blocks")]
+    assert result.was_stopped
+    assert result.record.cut_short
+    np.testing.assert_array_equal(result.restored[~missing], noisy[~missing])
+    assert np.isfinite(result.restored).all()
 
 
 def test_a_stop_during_the_last_filters_keeps_what_was_judged(noisy, small_settings) -> None:

@@ -224,6 +224,12 @@ class Stage:
                 progress = self._progress(history[-1], as_image(image), left)
                 with timer.stopped():
                     yield progress
+            if not estimate.is_prepared:
+                self.hooks.phase_begun("Comparing similar blocks")
+                began = time.perf_counter()
+                with timer.stopped(), self._interruptible(estimate, history):
+                    estimate.prepare()
+                finishing += time.perf_counter() - began
 
     def _interruptible(self, estimate: Estimate, history: list[Report]) -> AbstractContextManager[object]:
         """Let a stop end what is being computed, if that is wanted and there is an estimate that it cannot spoil."""

@@ -149,7 +149,11 @@ def test_only_single_pixels_tell_a_gain_from_chance(side: int, judges: bool) -> 
     known = torch.ones(1, 1, 64, 64, dtype=torch.bool)
     known[..., 3:60:9, :] = False
     held_out = hold_out(known, side=side)
-    judgement = GroupFillPartner(truth, known & ~held_out, held_out).judge(truth)
+    partner = GroupFillPartner(truth, known & ~held_out, held_out)
+    assert not partner.is_prepared
+    assert partner.judge(truth).errors is None
+    partner.prepare()
+    judgement = partner.judge(truth)
     assert (judgement.errors is not None) == judges
     if judgement.errors is not None:
         assert not judgement.errors[~held_out].any()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from ..measurement.missing_pixels import fill_smoothly
-from .partner import Judgement, best_share
+from .partner import Judgement, Partner, best_share
 
 
-class CompletingPartner:
+class CompletingPartner(Partner):
     """Makes the fill between known pixels join them smoothly, by continuing the fit's residual.
 
     The residual of the fitted pixels is filled in smoothly between them, and a share of it in [0, 1] is added to the
@@ -25,11 +25,6 @@ class CompletingPartner:
 
     def __init__(self, values: torch.Tensor, fitted: torch.Tensor, held_out: torch.Tensor) -> None:
         self._values, self._fitted, self._held_out = values, fitted, held_out
-
-    @property
-    def neighbours(self) -> int:
-        """None: this plane is filled in alone."""
-        return 0
 
     def judge(self, output: torch.Tensor) -> Judgement:
         """Continue the residual of the fitted pixels; the noise is unknown."""

@@ -13,7 +13,7 @@ from ..measurement.forward_operator import Blur
 from ..measurement.missing_pixels import blur
 from ..measurement.noise_correlation import block_spectrum
 from .collaborative_filter import collaborative_filter, match_blocks
-from .partner import DenoisingPartner, Judgement
+from .partner import DenoisingPartner, Judgement, Partner
 from .wiener_filter import wiener_filter
 
 # Of Richardson-Lucy: while the network learns, and those among which the simulation chooses. On a denoised image more
@@ -30,7 +30,7 @@ _PASS = (8, 4, 12, 32)  # of the collaborative filter after it: side, stride, re
 _AROUND = 2.0  # pixels; σ of the blur that makes the squares of one simulated error a variance
 
 
-class DeconvolvingPartner:
+class DeconvolvingPartner(Partner):
     """Denoises the blurred image with the network as pilot, and takes the blur out of that.
 
     The network's output x is blurred to A(x), which guides the filters that denoise the degraded image y; held-out
@@ -65,11 +65,6 @@ class DeconvolvingPartner:
         self._data_term, self._operator, self._noise = data_term, data_term.operator, data_term.noise
         self._fitted, self._held_out, self._known = fitted, held_out, fitted | held_out
         self._denoiser = DenoisingPartner(data_term.values, fitted, held_out, data_term.noise)
-
-    @property
-    def neighbours(self) -> int:
-        """None: planes are deconvolved one by one."""
-        return 0
 
     def judge(self, output: torch.Tensor) -> Judgement:
         """Take the blur out of what the filters make of the fitted pixels; the held-out ones judge it.

@@ -147,6 +147,16 @@ class Estimate:
         return self._partner is not None
 
     @property
+    def is_prepared(self) -> bool:
+        """Whether the partner is prepared; if not, it judges as well as it can."""
+        return self._partner is None or self._partner.is_prepared
+
+    def prepare(self) -> None:
+        """Prepare the partner, which may take a while."""
+        if self._partner is not None:
+            self._partner.prepare()
+
+    @property
     def neighbours(self) -> int:
         """How many neighbouring planes help."""
         return 0 if self._partner is None else self._partner.neighbours
@@ -216,7 +226,7 @@ class Estimate:
             least = -by_chance if fit.step_count <= _EARLY else by_chance
             if learns_slowly and fit.step_count > _EARLY:
                 least = max(least, _LEAST_GAIN * (self._smallest_error - self._error_of_truth))
-            is_better = not self._best_step or gained > least
+            is_better = self._kept_errors is None or gained > least
         if is_better:
             self._smallest_error, self._kept_errors = choosing, errors
             self._keep_present()

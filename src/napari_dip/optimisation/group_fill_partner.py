@@ -13,7 +13,7 @@ from scipy import ndimage
 from ..measurement.missing_pixels import blur, fill_smoothly
 from .completing_partner import CompletingPartner
 from .group_fill import fill_by_groups
-from .partner import Judgement, best_share
+from .partner import Judgement, Partner, best_share
 
 _FIRST, _LAST, _PASSES = 1.5, 0.08, 15  # strength of the passes, in deviations of the smooth fill's error
 _FIRST_OF_RESULT, _PASSES_OF_RESULT = 0.6, 8  # strength in deviations of the blend's error
@@ -40,7 +40,25 @@ class _Sight:
     fill: torch.Tensor
 
 
-class GroupFillPartner:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trial:
+    """The fill that has not seen the held-out pixels, and what they said about it.
+
+    Attributes
+    ----------
+    sight : _Sight
+    strengths : sequence of float
+        Of the passes that it took.
+    last_strength : float
+        Of any pass.
+    """
+
+    sight: _Sight
+    strengths: Sequence[float]
+    last_strength: float
+
+
+class GroupFillPartner(Partner):
     """Fills in missing pixels with what similar blocks show, as far as that is better.
 
     The output, completed as ``CompletingPartner`` does it, is blended with a fill that is made without the network, by
@@ -60,31 +78,41 @@ class GroupFillPartner:
     """
 
     def __init__(self, values: torch.Tensor, fitted: torch.Tensor, held_out: torch.Tensor) -> None:
-        self._values, self._held_out = values, held_out
+        self._values, self._fitted, self._held_out = values, fitted, held_out
         self._alone = CompletingPartner(values, fitted, held_out)
-        smooth = fill_smoothly(torch.where(fitted, values, 0.0), fitted)
-        deviation = self._deviation(smooth)
-        strengths = _fall(_FIRST * deviation, _LAST * deviation, _PASSES)
-        fill, passes = self._fill_best(smooth, fitted, strengths)
-        self._trial = _Sight(fitted, _nearness(fitted), fill)
-        self._strengths, self._last_strength = strengths[:passes], _LAST * deviation
         _, pieces = ndimage.label(held_out[0, 0].cpu().numpy())
         self._judges_are_single = 2 * pieces > int(held_out.sum())
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the fill without the network is made, whose passes take a while."""
+        return "_trial" in vars(self)
+
+    def prepare(self) -> None:
+        """Make that fill."""
+        _ = self._trial
+
+    @cached_property
+    def _trial(self) -> _Trial:
+        """What is made of the fitted pixels."""
+        smooth = fill_smoothly(torch.where(self._fitted, self._values, 0.0), self._fitted)
+        deviation = self._deviation(smooth)
+        strengths = _fall(_FIRST * deviation, _LAST * deviation, _PASSES)
+        fill, passes = self._fill_best(smooth, strengths)
+        sight = _Sight(self._fitted, _nearness(self._fitted), fill)
+        return _Trial(sight, strengths[:passes], _LAST * deviation)
 
     @cached_property
     def _all(self) -> _Sight:
         """What is made of all known pixels; the judge does without, so a run begins sooner."""
-        known = self._trial.known | self._held_out
+        known = self._fitted | self._held_out
         smooth = fill_smoothly(torch.where(known, self._values, 0.0), known)
-        return _Sight(known, _nearness(known), self._fill_all(smooth, known, self._strengths))
-
-    @property
-    def neighbours(self) -> int:
-        """None: this plane is filled in alone."""
-        return 0
+        return _Sight(known, _nearness(known), self._fill_all(smooth, known, self._trial.strengths))
 
     def judge(self, output: torch.Tensor) -> Judgement:
-        """Complete the output from the fitted pixels, and blend it with what blocks make of these."""
+        """Complete the output from the fitted pixels; once prepared, blend it with what blocks make of these."""
+        if not self.is_prepared:
+            return self._alone.judge(output)
         image, _ = self._blend_trial(output)
         if not self._judges_are_single:  # errors within a square depend on one another
             return Judgement(image)
@@ -101,9 +129,10 @@ class GroupFillPartner:
         image, _ = self._alone.help(output, quick=quick)
         image = image + share * self._change(image, self._all.fill, self._all)
         if not quick:
-            strengths = _fall(_FIRST_OF_RESULT * self._deviation(judged), self._last_strength, _PASSES_OF_RESULT)
-            filled, passes = self._fill_best(judged, self._trial.known, strengths)
-            change = self._change(judged, filled, self._trial)
+            first = _FIRST_OF_RESULT * self._deviation(judged)
+            strengths = _fall(first, self._trial.last_strength, _PASSES_OF_RESULT)
+            filled, passes = self._fill_best(judged, strengths)
+            change = self._change(judged, filled, self._trial.sight)
             share = best_share(change, self._values - judged, self._held_out)
             filled = self._fill_all(image, self._all.known, strengths[:passes])
             image = image + share * self._change(image, filled, self._all)
@@ -113,7 +142,8 @@ class GroupFillPartner:
     def _blend_trial(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the blend that has not seen the held-out pixels, and the share of what blocks make of the others."""
         image = self._alone.judge(output).image
-        change = self._change(image, self._trial.fill, self._trial)
+        sight = self._trial.sight
+        change = self._change(image, sight.fill, sight)
         share = best_share(change, self._values - image, self._held_out)
         return image + share * change, share
 
@@ -122,12 +152,10 @@ class GroupFillPartner:
         """Return the way from an image to a fill, which is shorter away from known pixels, and 0 at these."""
         return torch.where(sight.known, 0.0, sight.nearness * (fill - image))
 
-    def _fill_best(
-        self, start: torch.Tensor, fitted: torch.Tensor, strengths: Sequence[float]
-    ) -> tuple[torch.Tensor, int]:
+    def _fill_best(self, start: torch.Tensor, strengths: Sequence[float]) -> tuple[torch.Tensor, int]:
         """Return the fill from the fitted pixels that meets the held-out ones best, and the number of its passes."""
         best, passes, smallest = start, 0, self._deviation(start)
-        for number, image in enumerate(fill_by_groups(start, self._values, fitted, strengths), 1):
+        for number, image in enumerate(fill_by_groups(start, self._values, self._fitted, strengths), 1):
             deviation = self._deviation(image)
             if deviation < smallest:
                 best, passes, smallest = image, number, deviation

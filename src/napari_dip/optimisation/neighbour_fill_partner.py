@@ -19,7 +19,7 @@ _AROUND = 9  # side of the square around a pixel in which missing pixels are cou
 _OPENNESSES, _MATCHES, _FEWEST = 3, 2, 50  # groups by their number and by match; the fewest held-out pixels in one
 
 
-class NeighbourFillPartner:
+class NeighbourFillPartner(Partner):
     """Fills in missing pixels with what neighbouring planes show there, as far as that is better.
 
     The output, completed as in a single plane, is blended with the plane as its neighbours show it,
@@ -76,6 +76,15 @@ class NeighbourFillPartner:
     def neighbours(self) -> int:
         """How many neighbouring planes helped with the last result."""
         return self._count if self._helped else 0
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the other partner is."""
+        return self._alone.is_prepared
+
+    def prepare(self) -> None:
+        """Prepare the other partner."""
+        self._alone.prepare()
 
     def judge(self, output: torch.Tensor) -> Judgement:
         """Complete the output from the fitted pixels, and blend it with what the neighbours show."""

@@ -6,10 +6,10 @@ import torch
 
 from ..measurement.noise import ChannelNoise, NoiseModel
 from .neighbours import NeighbourFilter
-from .partner import Judgement, best_share, complete, squared_bias
+from .partner import Judgement, Partner, best_share, complete, squared_bias
 
 
-class NeighbourPartner:
+class NeighbourPartner(Partner):
     """Denoises a plane with its neighbours, and with the network's output as the pilot of the last filters.
 
     The network's output p and a first estimate n, which already has what the neighbours know, are blended to

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,12 +76,23 @@ class Partner(Protocol):
     @property
     def neighbours(self) -> int:
         """How many neighbouring planes help."""
-        ...
+        return 0
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether it knows all that it wants to know; until then it judges as well as it can."""
+        return True
+
+    def prepare(self) -> None:
+        """Do what takes a while, and what a first judgement can do without: then there soon is something to show."""
+        return
+
+    @abstractmethod
     def judge(self, output: torch.Tensor) -> Judgement:
         """Improve the network's output, ``(1, c, H, W)``, quickly, and estimate how good that is."""
         ...
 
+    @abstractmethod
     def help(self, output: torch.Tensor, *, quick: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Improve the output as far as possible with all known pixels; return it and an estimate of its squared error.
 
@@ -89,7 +101,7 @@ class Partner(Protocol):
         ...
 
 
-class DenoisingPartner:
+class DenoisingPartner(Partner):
     """Denoises with collaborative filtering, and with filters that use the network's output as their pilot.
 
     The network's output p and a first estimate n are blended to m = n + a (p - n). A Wiener filter with pilot m
@@ -145,11 +157,6 @@ class DenoisingPartner:
         added, target = _SPLIT * drawn, self._values - drawn / _SPLIT
         noise = self._noise.times(1 + _SPLIT**2)
         return _Trial(self._values + added, self._known, noise, added, target, self._known)
-
-    @property
-    def neighbours(self) -> int:
-        """None: this plane is denoised alone."""
-        return 0
 
     @property
     def first_estimate(self) -> torch.Tensor:

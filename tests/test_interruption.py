@@ -113,6 +113,28 @@ def test_gaps_are_filled_smoothly_before_blocks_are_compared_and_a_stop_keeps_th
     assert np.isfinite(result.restored).all()
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_stop_right_after_blocks_were_compared_keeps_what_they_show(quick, noisy, small_settings) -> None:
+    """Though the network has taken one step: it is judged anew with them."""
+    rows = np.arange(48)
+    truth = (100 + 60 * np.sin(rows[:, None] * 2.1) * np.sin(rows * 2.1)).astype(np.float32)
+    missing = np.random.default_rng(0).random(truth.shape) < 0.5
+    errors = {}
+    for last_words in ("Comparing similar blocks", "Taking the first steps"):
+        phases, reports = [], []
+        for progress in napari_dip.restore_steps(
+            np.where(missing, 0, truth), missing, task="inpaint", settings=small_settings, ends_at_once=True,
+            quick_estimates=quick, phase_begun=phases.append,
+            stop_requested=lambda last=last_words, told=phases: "Comparing similar blocks" in told and told[-1] == last,
+        ):  # fmt: skip
+            reports.append(progress)
+        assert reports[-1].result.was_stopped
+        errors[last_words] = np.square(reports[-1].result.restored - truth)[missing].mean()
+        if last_words == "Taking the first steps":
+            assert reports[-1].result.step == 1
+    assert errors["Taking the first steps"] < 0.3 * errors["Comparing similar blocks"]
+
+
 def test_a_stop_during_the_last_filters_keeps_what_was_judged(noisy, small_settings) -> None:
     phases: list[str] = []
     *_, last = napari_dip.restore_steps(

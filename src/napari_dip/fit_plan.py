@@ -243,7 +243,7 @@ def check_run_fits(
     if colours and channels == 4:
         channels = 3
     size = task.drawn_size((height, width), parameters)
-    alone = dataclasses.replace(settings, width=settings.choose_width(partner=task.noise_is_independent))
+    alone = dataclasses.replace(settings, width=settings.expect_width(task))
     if not task.removes_noise:
         alone = dataclasses.replace(alone, runs=1, uncertainty=False)
     check_memory(device.device, bytes_needed(alone, device, size, channels, partner=False))
@@ -274,7 +274,7 @@ def resolve_settings(settings: Settings, data_term: DataTerm, *, keeps_known: bo
     Wide holes need more levels, so that no pixel of the Decoder's input lies wholly within a hole: what the network
     draws there would depend on nothing known. They are also judged by held-out squares nearly as wide: single pixels
     are guessed better and better long after the fill of the hole has begun to drift. Correlated errors need squares
-    too, because a pixel's neighbours give it away. Where similar blocks fill in small gaps, a narrow network does as
+    too, because a pixel's neighbours give it away. Where similar blocks fill in narrow gaps, a narrow network does as
     well as a wide one; wide holes are left to the network.
     """
     hole = widest_hole(data_term.known)
@@ -296,7 +296,7 @@ def resolve_settings(settings: Settings, data_term: DataTerm, *, keeps_known: bo
         muon = _MUON_RATE if data_term.is_direct else _MUON_RATE_INDIRECT
         rate = muon if settings.optimiser == "muon" else _ADAM_RATE
     helps = settings.partner and data_term.noise is not None
-    fills_gaps = settings.partner and keeps_known and fills_in(data_term) and side == 1
+    fills_gaps = settings.partner and keeps_known and fills_in(data_term) and hole < _WIDE_HOLE and held_out > 0
     averaging = settings.averaging
     if averaging == "auto":
         averaging = _AVERAGING_WITH_PARTNER if helps else _AVERAGING

@@ -111,7 +111,8 @@ def restore_steps(
     whole : WholeImage, optional
         If the image is a tile of a larger image: what is known about that image, so that all tiles are restored alike.
     start : WarmStart, optional
-        Starts the fit from the network of a similar image of the same size, restored with the same settings.
+        Starts the fit from the network of a similar image of the same size, restored with the same settings. Where
+        pixels are missing, "auto" chooses width and levels by the widest hole: give both.
     neighbours : Neighbours, optional
         The planes before and after this one in a stack. To remove noise or fill in missing pixels, as many of them are
         used as prove useful. Other tasks restore the plane alone.
@@ -124,7 +125,7 @@ def restore_steps(
         is not computed. The history is complete all the same.
     quick_estimates : bool
         Whether all estimates but the last are the images judged on held-out pixels: close to what stopping would
-        return, and already computed. For previews.
+        return, and already computed. (The first one of a fill lacks what similar blocks will add.) For previews.
     ends_at_once : bool
         Whether a stop also ends what is slow beside the steps, and a step in its middle. The result is then the
         estimate that was judged at its report, without the last filters. ``stop_requested`` is called very often.

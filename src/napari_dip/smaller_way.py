@@ -46,7 +46,7 @@ def find_smaller_way(settings: Settings, task: str, size: tuple[int, int]) -> Sm
         fewer = dataclasses.replace(settings, runs=1, uncertainty=False)
         return SmallerWay(fewer, f"one network instead of {settings.networks}{without}")
     kind = find_task(task)
-    width = settings.for_task(kind).choose_width(partner=settings.partner and kind.noise_is_independent)
+    width = settings.for_task(kind).expect_width(kind)
     if width > _NARROWEST:
         narrower = max(_NARROWEST, width // 2)
         return SmallerWay(

@@ -211,7 +211,10 @@ class Stage:
                 with self._interruptible(estimate, history):
                     return reason, self._progress(history[-1], as_image(estimate.image))
             seconds_per_step = timer.seconds_per_step(fit.step_count)
-            if self.hooks.report_wanted():
+            wanted = self.hooks.report_wanted()
+            if not estimate.is_prepared and not (wanted and self.hooks.quick_estimates):
+                finishing += self._prepare(estimate, history, timer)
+            if wanted:
                 left = None
                 if seconds_per_step is not None:
                     # smoothing has no filters at its reports; a GPU's steps end in the reports, and count with them
@@ -224,12 +227,17 @@ class Stage:
                 progress = self._progress(history[-1], as_image(image), left)
                 with timer.stopped():
                     yield progress
-            if not estimate.is_prepared:
-                self.hooks.phase_begun("Comparing similar blocks")
-                began = time.perf_counter()
-                with timer.stopped(), self._interruptible(estimate, history):
-                    estimate.prepare()
-                finishing += time.perf_counter() - began
+            if not estimate.is_prepared and not self.hooks.stop_requested():
+                finishing += self._prepare(estimate, history, timer)
+
+    def _prepare(self, estimate: Estimate, history: list[Report], timer: StepTimer) -> float:
+        """Prepare the partner, now that there is something to show, and judge that anew; return how long it took."""
+        began = time.perf_counter()
+        self.hooks.phase_begun("Comparing similar blocks")
+        with timer.stopped(), self._interruptible(estimate, history):
+            history[-1] = replace(history[-1], held_out_error=estimate.prepare())
+        self.hooks.phase_begun("Taking the first steps")
+        return time.perf_counter() - began
 
     def _interruptible(self, estimate: Estimate, history: list[Report]) -> AbstractContextManager[object]:
         """Let a stop end what is being computed, if that is wanted and there is an estimate that it cannot spoil."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pytest
 import torch
 from devices import assert_same
 
@@ -53,6 +54,9 @@ def test_warm_start_takes_the_weights(camera, small_settings, device) -> None:
     fresh.start_from(taught.network.state_dict())
     for ours, theirs in zip(fresh.network.parameters(), taught.network.parameters(), strict=True):
         assert ours.equal(theirs)
+    wider = build(camera, dataclasses.replace(small_settings, width=12), device)
+    with pytest.raises(ValueError, match="another width"):
+        wider.start_from(taught.network.state_dict())
 
 
 def test_the_best_moment_is_kept_and_the_present_one_can_be_chosen(camera, small_settings, device) -> None:

@@ -11,6 +11,7 @@ from napari_dip.fit_plan import resolve_settings
 from napari_dip.measurement.data_term import DataTerm
 from napari_dip.measurement.forward_operator import Identity
 from napari_dip.measurement.missing_pixels import choose_held_out, fill_smoothly
+from napari_dip.measurement.task import find_task
 from napari_dip.optimisation import group_fill
 from napari_dip.optimisation.completing_partner import CompletingPartner
 from napari_dip.optimisation.group_fill import fill_by_groups
@@ -180,4 +181,10 @@ def test_a_narrow_network_serves_gaps_that_blocks_fill() -> None:
         (torch.ones_like(known), True, True, wide),
     ):
         term = DataTerm(operator=Identity(), values=truth, known=missing, size=(64, 64), description="")
-        assert resolve_settings(Settings(partner=partner), term, keeps_known=keeps_known).width == width
+        settings = Settings(partner=partner)
+        assert resolve_settings(settings, term, keeps_known=keeps_known).width == width
+    inpaint = find_task("inpaint")
+    assert Settings().expect_width(inpaint) == narrow
+    for changes in ({"keep_known": False}, {"partner": False}):
+        assert Settings(**changes).expect_width(inpaint) == wide
+    assert Settings().expect_width(find_task("deblock")) == wide

@@ -271,7 +271,7 @@ def _name_kind(task: Task, settings: Settings, channels: int, neighbours: bool) 
 
 def _measure_work(task: Task, settings: Settings) -> float:
     """Return roughly how long a pixel takes, in steps of one network of 32 channels."""
-    step = settings.networks * (settings.choose_width(partner=task.noise_is_independent) / _WIDTH) ** _POWER
+    step = settings.networks * (settings.expect_width(task) / _WIDTH) ** _POWER
     smoothing = (settings.choose_width(partner=True) / _WIDTH) ** _POWER * settings.smoothed_steps
     if not task.removes_noise:
         return smoothing

@@ -151,10 +151,20 @@ class Estimate:
         """Whether the partner is prepared; if not, it judges as well as it can."""
         return self._partner is None or self._partner.is_prepared
 
-    def prepare(self) -> None:
-        """Prepare the partner, which may take a while."""
-        if self._partner is not None:
-            self._partner.prepare()
+    def prepare(self) -> float:
+        """Prepare the partner, which may take a while, and let it judge the kept step again; return its held-out error.
+
+        Otherwise the steps that follow would have an advantage.
+        """
+        assert self._partner is not None
+        self._partner.prepare()
+        judgement = self._partner.judge(_mean_over_runs(self._best))
+        error = self._held_out_error(judgement.image)
+        if judgement.errors is not None and judgement.judges is not None:
+            error = judgement.errors.sum() / judgement.judges.sum()
+        self._smallest_error, self._kept_errors = float(error), judgement.errors
+        self._judged = self._best_step, judgement.image, self._best
+        return self._smallest_error
 
     @property
     def neighbours(self) -> int:
@@ -226,7 +236,7 @@ class Estimate:
             least = -by_chance if fit.step_count <= _EARLY else by_chance
             if learns_slowly and fit.step_count > _EARLY:
                 least = max(least, _LEAST_GAIN * (self._smallest_error - self._error_of_truth))
-            is_better = self._kept_errors is None or gained > least
+            is_better = not self._best_step or gained > least
         if is_better:
             self._smallest_error, self._kept_errors = choosing, errors
             self._keep_present()

@@ -141,8 +141,19 @@ class Fit:
         network_state : mapping
         lambda_step : int
             Where λ's schedule starts: a tight bound would undo what weights learned under a looser one.
+
+        Raises
+        ------
+        ValueError
+            If that fit's network was another one.
         """
-        self.network.load_state_dict(network_state)
+        try:
+            self.network.load_state_dict(network_state)
+        except RuntimeError as error:
+            raise ValueError(
+                "the network to start from has another width or number of levels than this image needs; leave out "
+                "start, or restore both with the same width and levels."
+            ) from error
         self._first_lambda_step = lambda_step
 
     def copy_network(self) -> dict[str, torch.Tensor]:

@@ -19,8 +19,8 @@ def fill_by_groups(
     """Yield an image with its missing pixels filled in, better and better.
 
     Each pass sets the weak coefficients of groups of similar blocks to 0, and puts the known pixels back. What is left
-    of a wrong fill is weak where other blocks of its group know better. Each pass but the first begins beyond the last
-    one's result (over-relaxation), so that fewer are needed.
+    of a wrong fill is weak where other blocks of its group know better. Each pass starts from the last one's result
+    plus 1.2 times what that changed (over-relaxation), so that fewer are needed.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ class _Trial:
     strengths : sequence of float
         Of the passes that it took.
     last_strength : float
-        Of any pass.
+        To which the passes fall.
     """
 
     sight: _Sight

@@ -80,7 +80,7 @@ class Partner(Protocol):
 
     @property
     def is_prepared(self) -> bool:
-        """Whether it knows all that it wants to know; until then it judges as well as it can."""
+        """Whether it has made all that it judges with; until then it judges as well as it can."""
         return True
 
     def prepare(self) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .estimate import Measures
 
 _LEAST_GAIN = 0.001  # of a new minimum, as a share of the last
-_SHARE_BESIDE_FILTERS = 0.4  # of patience, where only significant gains count
+_SHARE_BESIDE_FILTERS = 0.4  # of patience, where only significant gains count and nothing is filled in
 _FURTHER_PATIENCES = 2  # that such a run, right after a gain, hardly ever exceeds (on recorded runs)
 # A JPEG's discrepancy falls ever more slowly: of the steps that its slope over the last 50 promises, it takes as many.
 _STEPS_OF_SLOPE, _SOONEST, _LATEST = 50, 0.8, 2

@@ -107,6 +107,7 @@ def test_gaps_are_filled_smoothly_before_blocks_are_compared_and_a_stop_keeps_th
         steps.append((progress.step, phases[-1]))
     result = progress.result
     assert steps == [(1, "Taking the first steps"), (1, "Comparing similar blocks")]
+    assert result.note.startswith("Classical filling did all the work")  # no blocks yet, and no network
     assert result.was_stopped
     assert result.record.cut_short
     np.testing.assert_array_equal(result.restored[~missing], noisy[~missing])

@@ -154,7 +154,7 @@ def _advise_filling(findings: Findings) -> str:
     if report is None or not report.prior_error or report.held_out_error is None:
         return ""
     if report.step == 1:
-        return "Similar blocks did all the work: the network found nothing to improve on them."
+        return "Classical filling did all the work: the network added nothing."
     gain = 1 - report.held_out_error / report.prior_error
     if gain > _MOST:
         return f"Classical filling did most of the work: it reduced the error on held-out pixels by {gain:.0%}."
